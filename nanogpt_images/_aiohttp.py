@@ -1,0 +1,196 @@
+"""The only HTTP client of this package: one pooled aiohttp session."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import BytesPayload
+
+from .errors import (
+    Charge,
+    ConfigurationError,
+    ConnectError,
+    NanoGPTError,
+    OutcomeUnknownError,
+    RequestTimeoutError,
+)
+from .transport import HttpRequest, HttpResponse
+
+# Bodies of images are read as the socket delivers them; a larger buffer gains nothing (see benchmarks/README.md).
+_READ_BUFFER_BYTES: Final = 2**16
+# Below the 60 s of common gateways: a pooled connection is dropped before the other side drops it.
+_KEEPALIVE_S: Final = 15.0
+
+
+class AiohttpTransport:
+    """
+    A `Transport` over aiohttp.
+
+    Args:
+        session: A session of the caller's, who then closes it; None opens one on first use.
+        connect_timeout_s: Limit for name resolution, TCP and TLS together.
+        trust_env: Take proxies from `HTTPS_PROXY` and its like.
+        ssl_context: A TLS context instead of the default one.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession | None = None,
+        *,
+        connect_timeout_s: float = 15.0,
+        trust_env: bool = False,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._given = session
+        self._own: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._trust_env = trust_env
+        self._ssl_context = ssl_context
+        self._connect_timeout_s = connect_timeout_s
+        # The total is bounded in send(), where it cannot begin to run while waiting for a slot.
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._given is not None:
+            return self._given
+        loop = asyncio.get_running_loop()
+        if self._own is not None and self._loop is not loop and not self._own.closed:
+            raise ConfigurationError(
+                "this client is in use on another event loop. Make one client per loop, or close it there first."
+            )
+        if self._own is None or self._own.closed:
+            self._loop = loop
+            self._own = aiohttp.ClientSession(
+                # Concurrency is bounded by the sender's slots; a second bound here would eat into timeouts.
+                connector=aiohttp.TCPConnector(
+                    limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._ssl_context or True
+                ),
+                timeout=self._timeout,
+                trust_env=self._trust_env,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_READ_BUFFER_BYTES,
+                skip_auto_headers=("User-Agent",),
+            )
+        return self._own
+
+    @asynccontextmanager
+    async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
+        """Send *request* once; see `Transport.send`."""
+        session = self._session()
+        body = None if request.body is None else _Body(request)
+        deadline = asyncio.get_running_loop().time() + request.timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                response = await session.request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    data=body,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    timeout=self._timeout,
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise _connect_timed_out(request, self._connect_timeout_s) from error
+        except TimeoutError as error:
+            raise _timed_out(request) from error
+        except aiohttp.ClientError as error:
+            raise _broken(request, error) from error
+        async with response:
+            yield _AiohttpResponse(response, request, deadline)
+
+    async def aclose(self) -> None:
+        """Close the session that this transport opened."""
+        session, self._own = self._own, None
+        if session is not None:
+            await session.close()
+
+
+class _Body(BytesPayload):
+    """A request body that tells when it is about to leave: the fact on which `charge` rests."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request.body or b"", content_type="application/json")
+        self._request = request
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        transport = getattr(writer, "transport", None)
+        if transport is not None and not transport.is_closing():
+            self._request.begin_body()
+        # On a connection that is gone already nothing is written: aiohttp raises, and nothing was sent.
+        await super().write_with_length(writer, content_length)
+
+
+class _AiohttpResponse:
+    """An aiohttp response, as far as the client needs it."""
+
+    __slots__ = ("_deadline", "_request", "_response", "headers", "status")
+
+    def __init__(self, response: aiohttp.ClientResponse, request: HttpRequest, deadline: float) -> None:
+        self._response = response
+        self._request = request
+        self._deadline = deadline
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        content = self._response.content
+        try:
+            while True:
+                # The limit is on the wait for the peer, so that it ends here and not in the reader of the chunk.
+                async with asyncio.timeout_at(self._deadline):
+                    chunk, _ = await content.readchunk()
+                if chunk:
+                    yield chunk
+                elif content.at_eof():
+                    return
+        except TimeoutError as error:
+            raise _timed_out(self._request, status=self.status) from error
+        except aiohttp.ClientError as error:
+            raise _broken(self._request, error, status=self.status) from error
+
+
+def _charge(request: HttpRequest) -> Charge:
+    return Charge.UNKNOWN if request.paid and request.body_begun else Charge.NOT_SENT
+
+
+def _timed_out(request: HttpRequest, *, status: int | None = None) -> RequestTimeoutError:
+    charge = _charge(request)
+    return RequestTimeoutError(
+        f"no complete answer from {_place(request)} within {request.timeout_s:g} s. {charge.sentence}",
+        charge=charge,
+        status=status,
+    )
+
+
+def _connect_timed_out(request: HttpRequest, seconds: float) -> ConnectError:
+    return ConnectError(f"no connection to {_place(request)} within {seconds:g} s. Nothing was sent.")
+
+
+def _broken(request: HttpRequest, error: Exception, *, status: int | None = None) -> NanoGPTError:
+    reason = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.InvalidURL):
+        return ConfigurationError(f"{_place(request)} is not a usable URL. Nothing was sent.")
+    sent = request.body_begun or (
+        request.body is None and not isinstance(error, aiohttp.ClientConnectorError)
+    )
+    if not sent:
+        return ConnectError(f"cannot reach {_place(request)}: {reason}. Nothing was sent.")
+    charge = _charge(request)
+    when = "before an answer came" if status is None else f"within the answer (status {status})"
+    return OutcomeUnknownError(
+        f"the connection to {_place(request)} broke {when}: {reason}. {charge.sentence}",
+        charge=charge,
+        status=status,
+    )
+
+
+def _place(request: HttpRequest) -> str:
+    # Query strings of signed URLs are secrets.
+    return request.url.partition("?")[0]

@@ -1,0 +1,427 @@
+"""
+Cut the images out of a generation response while it arrives.
+
+`ImageStream.feed` takes the body as the socket hands it on. Characters of `$.data[i].b64_json` are decoded
+in slices into a sink, everything else is kept as the *rest*: a small JSON document for `json.loads`,
+with `true` where an image was. Nothing proportional to an image stays here.
+
+The scanner follows containers, strings and keys only. `json.loads` of the rest has the last word on grammar:
+it fails exactly where the body was not JSON, because `true` stands where a string stood, and no text around
+a value is valid with the one and invalid with the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from pybase64 import b64decode
+
+_EXCERPT_BYTES: Final = 200
+_WHITESPACE: Final = b" \t\r\n"
+_QUOTE: Final = ord('"')
+
+# States of the scanner: what the next byte of the body belongs to.
+_START, _SCAN, _STRING, _VALUE, _IMAGE, _END, _DEAD = range(7)
+
+# Assumption: a UTF-8 byte order mark before the object is harmless, as it is for json.loads.
+_BEFORE_OBJECT: Final = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*")
+_BLANK: Final = re.compile(rb"[ \t\r\n]*")
+_TOKEN: Final = re.compile(
+    rb'"([^"\\]*+)"([ \t\r\n]*+:)?'  # 1: a string without escapes that ends in this chunk; 2: it is a key
+    rb'|(")'  # 3: the start of any other string
+    rb"|(,)|([\[{])|([\]}])|(:)"  # 4 to 7
+)
+_TEXT, _KEY, _OPEN_STRING, _COMMA, _OPEN, _CLOSE, _COLON = range(1, 8)
+_NAMES: Final = frozenset((_KEY, _COLON))
+_STRING_BODY: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_LONGEST_KEY_BYTES: Final = len("b64_json") * len("\\u0062")
+
+_SHORT_TEXT_BYTES: Final = 8 * 1024
+_TAIL_BYTES: Final = 512
+_PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
+_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
+
+
+class Sink(Protocol):
+    """Where the bytes of one image go; a `bytes` object it is given is never touched again."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+class StreamDecodeError(ValueError):
+    """
+    The body is not a complete JSON object with base64 images, or it passes a limit.
+
+    Attributes:
+        reason: What is wrong, as a phrase.
+        index: Index in `data` of the image concerned, None where no image is.
+        offset: Bytes of the body that had been fed when it was noticed.
+        excerpt: At most the first 200 bytes of what is not image data, unprintable characters replaced.
+    """
+
+    def __init__(self, reason: str, index: int | None, offset: int, excerpt: str) -> None:
+        super().__init__(reason, index, offset, excerpt)
+        self.reason = reason
+        self.index = index
+        self.offset = offset
+        self.excerpt = excerpt
+
+    def __str__(self) -> str:
+        image = "" if self.index is None else f", image {self.index}"
+        return f"{self.reason} (after {self.offset} bytes{image})"
+
+
+class _Refusal(Exception):
+    """A reason that becomes a StreamDecodeError where position and excerpt are known."""
+
+
+class _ImageText:
+    """The base64 text of one image: characters in, bytes to the sink."""
+
+    __slots__ = ("_carry", "_max_bytes", "_slice_bytes", "_write", "size")
+
+    def __init__(self, sink: Sink, max_bytes: int, slice_bytes: int) -> None:
+        self.size = 0
+        self._write = sink.write
+        self._max_bytes = max_bytes
+        self._slice_bytes = slice_bytes
+        self._carry = b""  # fewer than four characters, then perhaps the start of an escape
+
+    def feed(self, chunk: bytes, pos: int) -> int:
+        """Decode from *pos*; return where the text after the closing quote starts, or -1 if it goes on."""
+        end = len(chunk)
+        # Most chunks lie inside an image. Decoding finds that out by itself; a search costs a quarter more.
+        near_end = end - pos <= _SHORT_TEXT_BYTES or chunk.find(b'"', end - _TAIL_BYTES) >= 0
+        quote = chunk.find(b'"', pos) if near_end else -1
+        if quote >= 0:
+            end = quote
+        view = memoryview(chunk)
+        while pos < end:
+            carry = self._carry
+            left = len(carry) + end - pos
+            count = min(self._slice_bytes, left & ~3)
+            if not count:
+                self._carry = carry + chunk[pos:end]
+                break
+            stop = pos + count - len(carry)
+            text = view[pos:stop]
+            try:
+                # A copy costs less than a further write of the first bytes alone to a file.
+                data = b64decode(b"".join((carry, text)) if carry else text, None, True)
+            except ValueError:
+                stop = min(end, pos + self._slice_bytes)
+                # An escaped quote ends the text too: it is not base64, and what precedes it is then refused.
+                if (found := chunk.find(b'"', pos, stop)) >= 0:
+                    quote = end = stop = found
+                self._decode_escaped(carry + chunk[pos:stop], last=stop == quote)
+            else:
+                self._carry = b""
+                self._emit(data)
+            pos = stop
+        if quote < 0:
+            return -1
+        if self._carry:
+            self._decode_escaped(self._carry, last=True)
+        return quote + 1
+
+    def _decode_escaped(self, text: bytes, *, last: bool) -> None:
+        """Decode text with escapes, or refuse it; what is not yet a group of four waits for more."""
+        partial_escape = b""
+        if not last and (match := _PARTIAL_ESCAPE.search(text, max(0, len(text) - 5))):
+            text, partial_escape = text[: match.start()], match[0]
+        text = _unescape(text)
+        count = len(text) if last else len(text) & ~3
+        try:
+            data = b64decode(text[:count], None, True)
+        except ValueError:
+            raise _Refusal(_why_refused(text)) from None
+        self._carry = text[count:] + partial_escape
+        if data:
+            self._emit(data)
+
+    def _emit(self, data: bytes) -> None:
+        if self.size % 3:
+            raise _Refusal("the base64 text goes on after its padding")
+        self.size += len(data)
+        if self.size > self._max_bytes:
+            raise _Refusal(f"the image is larger than {self._max_bytes} bytes")
+        self._write(data)
+
+
+def _unescape(text: bytes) -> bytes:
+    """Return what a JSON string with this content means, without its white space."""
+    # Some servers escape every slash: where that is all, there is nothing to look up.
+    if text.count(b"\\") == text.count(b"\\/"):
+        return text.translate(None, b"\\ ")
+    try:
+        value: str = json.loads(f'"{text.decode("ascii")}"')
+        # A backslash must not come out: with what follows it would be read as an escape once more.
+        if "\\" not in value:
+            return value.encode("ascii").translate(None, _WHITESPACE)
+    except ValueError:
+        pass
+    raise _Refusal("the base64 text contains a character or an escape that does not belong there")
+
+
+def _why_refused(text: bytes) -> str:
+    if _NOT_BASE64.search(text):
+        return "the base64 text contains a character outside its alphabet"
+    if len(text) % 4:
+        return "the base64 text is incomplete: its length is not a multiple of four"
+    return "the base64 text has padding before its end"
+
+
+class ImageStream:
+    """
+    Decoder of one response body.
+
+    Only strings at `$.data[i].b64_json` are images; null and URL entries count for *i*, and a key is compared
+    by its meaning (`"b64\\u005fjson"` is one). Duplicate keys: the last wins, as in `json.loads`. A second
+    `b64_json` in an entry forgets the first and opens sink *i* again, a second `data` forgets all images.
+
+    A stream that raised is dead: `feed` and `close` refuse from then on.
+
+    Attributes:
+        bytes_fed: Bytes of the body so far.
+        sizes: Decoded size of each completed image by its index in `data`, in the order of completion.
+            In the rest `true` stands for image *i* only if *i* is in here.
+
+    Args:
+        open_sink: Called with the index when an image begins. Nothing is called when it ends.
+            Exceptions from it and from the sink pass through `feed`. It may refuse too many images.
+        max_image_bytes: Largest decoded image.
+        max_rest_bytes: Longest rest.
+        max_depth: Deepest nesting of the body.
+        slice_bytes: base64 characters that are decoded at once, a multiple of four.
+    """
+
+    def __init__(
+        self,
+        open_sink: Callable[[int], Sink],
+        *,
+        max_image_bytes: int = 256 * 1024 * 1024,
+        max_rest_bytes: int = 8 * 1024 * 1024,
+        max_depth: int = 64,
+        slice_bytes: int = 256 * 1024,
+    ) -> None:
+        if slice_bytes <= 0 or slice_bytes % 4:
+            raise ValueError(f"slice_bytes must be a positive multiple of four, not {slice_bytes}")
+        self.bytes_fed = 0
+        self.sizes: dict[int, int] = {}
+        self._open_sink = open_sink
+        self._max_image_bytes = max_image_bytes
+        self._max_rest_bytes = max_rest_bytes
+        self._max_depth = max_depth
+        self._slice_bytes = slice_bytes
+        self._state = _START
+        self._rest = bytearray()
+        self._depth = 0
+        self._in_data = False  # inside the array $.data
+        self._index = 0  # of the element of $.data
+        self._key = b""  # key in $ whose value is next or was last
+        self._text = b""  # last string, which a colon turns into a key
+        self._string_start = 0  # where in the rest the string begins that is not yet complete
+        self._escaped = False  # the chunk ended after a backslash
+        self._image: _ImageText | None = None
+
+    @property
+    def images(self) -> int:
+        """Number of completed images."""
+        return len(self.sizes)
+
+    @property
+    def open_index(self) -> int | None:
+        """Index of the image that is being received, or None."""
+        return None if self._image is None else self._index
+
+    def feed(self, chunk: bytes) -> None:
+        """
+        Decode the next part of the body, of any size.
+
+        Raises:
+            StreamDecodeError: The body is malformed or passes a limit.
+        """
+        self.bytes_fed += len(chunk)
+        pos = 0
+        try:
+            while pos < len(chunk):
+                pos = self._step(chunk, pos)
+        except _Refusal as refusal:
+            raise self._error(str(refusal)) from None
+        except BaseException:
+            self._state = _DEAD
+            raise
+
+    def close(self) -> bytes:
+        """
+        End the body.
+
+        Returns:
+            The rest: the body with `true` in place of each image, for `json.loads`.
+
+        Raises:
+            StreamDecodeError: The body is empty or truncated, or the stream is dead.
+        """
+        state = self._state
+        if state == _END:
+            self._state = _DEAD
+            return bytes(self._rest)
+        if state == _DEAD:
+            raise self._error("the stream has ended or failed before")
+        if state == _START:
+            raise self._error("the body is empty")
+        raise self._error("the body ends inside an image" if state == _IMAGE else "the body is truncated")
+
+    def _error(self, reason: str) -> StreamDecodeError:
+        text = self._rest[:_EXCERPT_BYTES].decode("utf-8", "replace")
+        error = StreamDecodeError(
+            reason,
+            index=self.open_index,
+            offset=self.bytes_fed,
+            excerpt="".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text),
+        )
+        self._state = _DEAD
+        self._image = None
+        return error
+
+    def _step(self, chunk: bytes, pos: int) -> int:
+        """Consume the part of the chunk that belongs to the current state; return where the next starts."""
+        state = self._state
+        if state == _IMAGE:
+            return self._feed_image(chunk, pos)
+        if state == _SCAN:
+            return self._scan(chunk, pos)
+        if state == _START:
+            return self._start(chunk, pos)
+        if state == _VALUE:
+            return self._value(chunk, pos)
+        if state == _STRING:
+            return self._string(chunk, pos)
+        if state == _DEAD:
+            raise _Refusal("the stream has ended or failed before")
+        if chunk[pos:].strip(_WHITESPACE):
+            raise _Refusal("the body goes on after its JSON object")
+        return len(chunk)
+
+    def _start(self, chunk: bytes, pos: int) -> int:
+        """Skip what may precede the object."""
+        pos = _skip(_BEFORE_OBJECT, chunk, pos)
+        if pos < len(chunk):
+            if chunk[pos] != ord("{"):
+                self._rest += chunk[pos : pos + _EXCERPT_BYTES]
+                raise _Refusal("the body is not a JSON object")
+            self._state = _SCAN
+        return pos
+
+    def _scan(self, chunk: bytes, start: int) -> int:
+        """Follow the structure up to an image, a string to be read in parts, or the end."""
+        for token in _TOKEN.finditer(chunk, start):
+            kind = token.lastindex
+            if kind in _NAMES:
+                if kind == _KEY:
+                    self._text = token[_TEXT]
+                if self._found_key(self._text):
+                    self._state = _VALUE
+                    return self._keep(chunk, start, token.end())
+            elif kind == _TEXT:
+                self._text = token[_TEXT]
+            elif kind == _COMMA:
+                if self._depth == 2:
+                    self._index += 1
+            elif kind == _OPEN:
+                self._enter(token[_OPEN])
+            elif kind == _CLOSE:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._state = _END
+                    return self._keep(chunk, start, token.end())
+            else:
+                self._state = _STRING
+                self._string_start = len(self._rest) + token.end() - start
+                return self._keep(chunk, start, token.end())
+        return self._keep(chunk, start, len(chunk))
+
+    def _enter(self, bracket: bytes) -> None:
+        if self._depth == 1:
+            self._in_data = bracket == b"[" and self._key == b"data"
+            self._index = 0
+        self._depth += 1
+        if self._depth > self._max_depth:
+            raise _Refusal(f"the body is nested deeper than {self._max_depth} levels")
+
+    def _found_key(self, key: bytes) -> bool:
+        """Note a key of the body; return whether an image may follow it."""
+        if self._depth == 1:
+            self._key = key
+            if key == b"data":
+                self.sizes.clear()
+        elif self._depth == 3 and self._in_data and key == b"b64_json":
+            self.sizes.pop(self._index, None)
+            return True
+        return False
+
+    def _string(self, chunk: bytes, start: int) -> int:
+        """Read on in a string that has escapes or began in an earlier chunk."""
+        pos = start + 1 if self._escaped else start
+        pos = _skip(_STRING_BODY, chunk, pos)
+        # The pattern stops at a backslash only where the chunk ends after it.
+        self._escaped = pos < len(chunk) and chunk[pos] != _QUOTE
+        if pos == len(chunk) or self._escaped:
+            return self._keep(chunk, start, len(chunk))
+        self._keep(chunk, start, pos + 1)
+        self._text = _plain_key(self._rest, self._string_start, len(self._rest) - 1)
+        self._state = _SCAN
+        return pos + 1
+
+    def _value(self, chunk: bytes, start: int) -> int:
+        """Begin an image if the value of `b64_json` is a string."""
+        pos = self._keep(chunk, start, _skip(_BLANK, chunk, start))
+        if pos == len(chunk):
+            return pos
+        if chunk[pos] != _QUOTE:
+            self._state = _SCAN
+            return pos
+        self._keep(b"true", 0, 4)
+        self._image = _ImageText(self._open_sink(self._index), self._max_image_bytes, self._slice_bytes)
+        self._state = _IMAGE
+        return pos + 1
+
+    def _feed_image(self, chunk: bytes, pos: int) -> int:
+        image = self._image
+        assert image is not None
+        pos = image.feed(chunk, pos)
+        if pos < 0:
+            return len(chunk)
+        self.sizes[self._index] = image.size
+        self._image = None
+        self._state = _SCAN
+        return pos
+
+    def _keep(self, chunk: bytes, start: int, end: int) -> int:
+        """Add part of the chunk to the rest; return *end*."""
+        if len(self._rest) + end - start > self._max_rest_bytes:
+            raise _Refusal(f"the body without its images is longer than {self._max_rest_bytes} bytes")
+        self._rest += chunk[start:end]
+        return end
+
+
+def _skip(pattern: re.Pattern[bytes], chunk: bytes, pos: int) -> int:
+    match = pattern.match(chunk, pos)
+    return match.end() if match else pos
+
+
+def _plain_key(rest: bytearray, start: int, end: int) -> bytes:
+    """Return the string as UTF-8, or nothing if it is too long or too odd to be a key that matters."""
+    if end - start > _LONGEST_KEY_BYTES:
+        return b""
+    raw = bytes(rest[start:end])
+    if b"\\" not in raw:
+        return raw
+    try:
+        value: str = json.loads(b'"%b"' % raw)
+        return value.encode()
+    except ValueError:
+        return b""

@@ -1,0 +1,181 @@
+"""Fetch an image from a URL that a caller, or a caller's user, has named. Loaded on the first such URL."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Collection
+from typing import Final, TypeAlias
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from ._addresses import is_public
+from ._version import __version__
+from .errors import ReferenceImageError
+
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_HEADERS: Final = {
+    "Accept": "image/*",
+    # A small compressed body can become a huge one; images gain nothing from it.
+    "Accept-Encoding": "identity",
+    "User-Agent": f"nanogpt-images/{__version__}",
+}
+# Family, kind, protocol, canonical name, endpoint (address and port first): an entry of getaddrinfo().
+_AddressInfo: TypeAlias = tuple[
+    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
+]
+
+
+async def fetch_bytes(
+    url: str,
+    *,
+    max_bytes: int,
+    allow_private: bool | Collection[str] = False,
+    timeout_s: float = 30.0,
+    resolver: AbstractResolver | None = None,
+) -> bytes:
+    """
+    The body behind *url*, fetched without key, cookies or stored credentials.
+
+    Every address is checked at the moment it is connected to, after resolution and on every redirect, so
+    neither a literal address nor a name that changes its answer gets past. Proxies of the environment are
+    not used: behind a proxy the address could not be checked.
+
+    Args:
+        url: http or https.
+        max_bytes: Greatest size of the body.
+        allow_private: True lets it reach addresses that are not public; a collection of host names does so
+            for these hosts alone.
+        timeout_s: Limit for all hops together.
+        resolver: Resolves names instead of the system.
+
+    Raises:
+        ReferenceImageError: The URL is refused, cannot be reached, or answers with something else.
+    """
+    hop = _parsed(url)
+    try:
+        async with asyncio.timeout(timeout_s):
+            for _ in range(_MAX_REDIRECTS + 1):
+                answer = await _one_hop(hop, max_bytes, _is_allowed(hop, allow_private), resolver)
+                if isinstance(answer, bytes):
+                    return answer
+                hop = _next_hop(hop, answer)
+    except TimeoutError as error:
+        raise _failure(hop, f"has not delivered an image within {timeout_s:g} s") from error
+    raise _failure(hop, f"ends a chain of more than {_MAX_REDIRECTS} redirects")
+
+
+async def _one_hop(url: URL, max_bytes: int, allowed: bool, resolver: AbstractResolver | None) -> bytes | str:
+    """The body, or where a redirect leads."""
+    guard = _Guard(allowed=allowed)
+    # A session for each hop: no connection outlives the check that it passed.
+    connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=guard.open_socket, force_close=True)
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+                trust_env=False,
+                auto_decompress=False,
+            ) as session,
+            session.get(url, headers=_HEADERS, allow_redirects=False) as response,
+        ):
+            if response.status in _REDIRECTS:
+                return response.headers.get("Location", "")
+            if response.status != 200:
+                raise _failure(url, f"answered with status {response.status}")
+            return await _read(response, url, max_bytes)
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        if guard.refused and isinstance(error, aiohttp.ClientConnectorError):
+            raise _refusal(url, guard.refused) from error
+        raise _failure(url, f"cannot be fetched ({_reason(error)})") from error
+
+
+async def _read(response: aiohttp.ClientResponse, url: URL, max_bytes: int) -> bytes:
+    too_large = f"is larger than {max_bytes:,} bytes"
+    if (response.content_length or 0) > max_bytes:
+        raise _failure(url, too_large)
+    chunks: list[bytes] = []
+    received = 0
+    async for chunk in response.content.iter_any():
+        received += len(chunk)
+        if received > max_bytes:
+            raise _failure(url, too_large)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+class _Guard:
+    """Opens sockets to public addresses only, and keeps what it refused."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self._allowed = allowed
+        self.refused: list[str] = []
+
+    def open_socket(self, info: _AddressInfo) -> socket.socket:
+        # aiohttp connects this very socket to this very address: between check and use there is no look-up.
+        family, kind, protocol, _, endpoint = info
+        address = str(endpoint[0])
+        if not self._allowed and not is_public(address):
+            self.refused.append(address)
+            raise PermissionError(errno.EACCES, "not a public address")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = URL(url)
+    except ValueError as error:
+        raise ReferenceImageError(f"the URL is malformed ({error}). Nothing was sent.") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise ReferenceImageError("the URL is not an http or https URL with a host. Nothing was sent.")
+    return parsed
+
+
+def _next_hop(url: URL, location: str) -> URL:
+    try:
+        target = url.join(URL(location))
+    except ValueError as error:
+        raise _failure(url, "redirects to a malformed URL") from error
+    if not location or target.scheme not in ("http", "https") or not target.host:
+        raise _failure(url, "redirects to nowhere that http or https reaches")
+    if url.scheme == "https" and target.scheme == "http":
+        raise _failure(url, f"redirects from https to plain http ({target.host})")
+    return target
+
+
+def _is_allowed(url: URL, allow_private: bool | Collection[str]) -> bool:
+    if isinstance(allow_private, bool):
+        return allow_private
+    names = (allow_private,) if isinstance(allow_private, str) else allow_private
+    return _name(url.host or "") in {_name(name) for name in names}
+
+
+def _name(host: str) -> str:
+    return host.lower().rstrip(".")
+
+
+def _failure(url: URL, what: str) -> ReferenceImageError:
+    # The host alone: paths and queries of signed URLs are secrets.
+    return ReferenceImageError(f"the image at {url.host} {what}. Nothing was sent.")
+
+
+def _refusal(url: URL, refused: list[str]) -> ReferenceImageError:
+    return ReferenceImageError(
+        f"{url.host} is at {', '.join(dict.fromkeys(refused))}, which is no public address; fetching from it is "
+        "refused unless private addresses are allowed. Nothing was sent."
+    )
+
+
+def _reason(error: Exception) -> str:
+    # aiohttp's own texts can hold the whole URL.
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return type(cause).__name__

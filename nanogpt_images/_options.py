@@ -1,0 +1,123 @@
+"""The client's options: where they come from, and which combinations are refused."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import platform
+from collections.abc import Mapping
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import attrs
+
+from ._version import __version__
+from .errors import ConfigurationError
+
+DEFAULT_BASE_URL: Final = "https://nano-gpt.com"
+KEY_VARIABLE: Final = "NANOGPT_API_KEY"
+BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
+
+
+@attrs.frozen(kw_only=True)
+class ClientOptions:
+    """Options after the environment and the defaults; the key is in no repr."""
+
+    api_key: str | None = attrs.field(repr=False)
+    base_url: str
+    auth: Literal["bearer", "x-api-key"]
+    headers: Mapping[str, str] = attrs.field(repr=False)
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        timeout_s: float,
+        connect_timeout_s: float,
+        requests_per_second: float | None,
+        max_connections: int,
+        auth: Literal["bearer", "x-api-key"],
+        headers: Mapping[str, str],
+    ) -> ClientOptions:
+        """Fill in the environment and check everything. Raises ConfigurationError."""
+        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE)
+        url = base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
+        for name, value in {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}.items():
+            if not value > 0:
+                raise ConfigurationError(f"{name} must be more than 0 seconds, not {value}.")
+        if requests_per_second is not None and not requests_per_second > 0:
+            raise ConfigurationError(
+                f"requests_per_second must be more than 0, or None for no pacing, not {requests_per_second}."
+            )
+        if max_connections < 1:
+            raise ConfigurationError(f"max_connections must be at least 1, not {max_connections}.")
+        if auth not in ("bearer", "x-api-key"):
+            raise ConfigurationError(f"auth is 'bearer' or 'x-api-key', not {auth!r}.")
+        return cls(api_key=checked_key(key), base_url=checked_base_url(url), auth=auth, headers=dict(headers))
+
+    @property
+    def user_agent(self) -> str:
+        """Name and version of this package and of Python."""
+        return f"nanogpt-images/{__version__} Python/{platform.python_version()}"
+
+    @property
+    def service(self) -> str:
+        """
+        What a journal is bound to: the address, so that work of the sandbox is never taken for the real one's.
+
+        The port of a loopback address changes with every sandbox and does not count.
+        """
+        parts = urlsplit(self.base_url)
+        return "loopback" if is_loopback(parts.hostname or "") else self.base_url
+
+    def request_headers(self) -> dict[str, str]:
+        """Headers of every request to the API."""
+        headers = {"User-Agent": self.user_agent, "Accept": "application/json", **self.headers}
+        if self.api_key is not None:
+            bearer = self.auth == "bearer"
+            headers["Authorization" if bearer else "x-api-key"] = (
+                f"Bearer {self.api_key}" if bearer else self.api_key
+            )
+        return headers
+
+
+def checked_key(key: str | None) -> str | None:
+    """The key without surrounding white space; None where there is none."""
+    if key is None or not key.strip():
+        return None
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError("the API key has characters that no header can carry; was it pasted whole?")
+    return key
+
+
+def checked_base_url(url: str) -> str:
+    """The base URL without a trailing slash; https, or anything on loopback."""
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"base_url {url!r} is not a URL: {error}.") from error
+    if parts.scheme not in ("https", "http") or not host:
+        raise ConfigurationError(f"base_url {url!r} must begin with https:// and a host.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError(
+            "base_url must be an origin and a path: no user, password, query or fragment."
+        )
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ConfigurationError(
+            f"base_url {url!r} is not https: the key would cross the network in clear. http is for loopback only."
+        )
+    return url.strip().rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host*, a name or an address, is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,102 @@
+"""Strict pacing: never more than `limit` starts in any window, however the event loop is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+# A request can reach the server a little sooner than an earlier one did; the window is longer by this much.
+_MARGIN = 0.05
+
+
+class StartSlot:
+    """
+    The right to start one request.
+
+    Its second begins when `started()` is called, not when the slot was given: a slow connection or a slow
+    disk in between cannot squeeze two seconds' requests into one.
+    """
+
+    __slots__ = ("_clock", "_waiter", "at")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._waiter: asyncio.Future[None] | None = None
+        self.at: float | None = None
+
+    def started(self) -> None:
+        """The request's bytes leave now, or will not leave at all. Further calls do nothing."""
+        if self.at is None:
+            self.at = self._clock()
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_result(None)
+
+    async def wait_started(self) -> float:
+        """When the request started; waits until it has."""
+        while self.at is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self.at
+
+
+class RateLimiter:
+    """
+    At most *limit* starts in any *window_s* seconds, first come first served.
+
+    Args:
+        limit: Starts per window; None switches pacing off.
+        window_s: Length of the window in seconds.
+        clock: Monotonic seconds.
+        sleep: Waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        limit: float | None,
+        *,
+        window_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        # Less than one start per window is one start per longer window.
+        self._limit = None if limit is None else max(1, int(limit))
+        self._span_s = 0.0 if limit is None else window_s * (1 + _MARGIN) * max(1.0, 1.0 / limit)
+        self._clock = clock
+        self._sleep = sleep
+        self._recent: deque[StartSlot] = deque(maxlen=self._limit)
+        self._turn: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._paused_until = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody start for that long: the service asked for a rest."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    async def acquire(self) -> StartSlot:
+        """Wait for a slot. A cancelled waiter leaves nothing behind."""
+        slot = StartSlot(self._clock)
+        if self._limit is None and self._paused_until <= self._clock():
+            return slot
+        async with self._lock():
+            if self._limit is not None and len(self._recent) == self._limit:
+                oldest = await self._recent[0].wait_started()
+                await self._sleep_until(oldest + self._span_s)
+            await self._sleep_until(self._paused_until)
+            self._recent.append(slot)
+        return slot
+
+    async def _sleep_until(self, moment: float) -> None:
+        while (seconds := moment - self._clock()) > 0:
+            await self._sleep(seconds)
+
+    def _lock(self) -> asyncio.Lock:
+        # A lock belongs to the loop that first waits on it; a client may outlive that loop.
+        loop = asyncio.get_running_loop()
+        if self._turn is None or self._loop is not loop:
+            self._turn, self._loop = asyncio.Lock(), loop
+            # A slot that its loop left unstarted will never start; what did start still counts.
+            started = [slot for slot in self._recent if slot.at is not None]
+            self._recent = deque(started, maxlen=self._limit)
+        return self._turn

@@ -1,0 +1,105 @@
+"""An answer of success, streamed: images go to their store as they arrive, the small rest is decoded."""
+
+from __future__ import annotations
+
+import attrs
+
+from ._b64stream import ImageStream, StreamDecodeError
+from ._wire.answers import Answer, decode_answer
+from .errors import Charge, OutputError, ResponseDecodeError, TransportError
+from .outputs import ImageStore, StoredImage
+from .transport import HttpResponse
+
+
+@attrs.frozen(kw_only=True)
+class Received:
+    """What an answer brought: its facts, and the images whose bytes were in it."""
+
+    answer: Answer
+    stored: tuple[StoredImage, ...]
+
+
+async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_image_bytes: int) -> Received:
+    """
+    Read the answer of a paid request.
+
+    Args:
+        response: An answer of success.
+        store: Takes the images.
+        model: For the text of errors.
+        max_image_bytes: Greatest size of one decoded image.
+
+    Raises:
+        ResponseDecodeError: No image, or not the documented body; `partial` has what came whole.
+        TransportError: The connection broke, or time ran out; likewise.
+        OutputError: The store cannot take the images.
+    """
+    stream = ImageStream(store.open, max_image_bytes=max_image_bytes)
+    try:
+        async for chunk in response.chunks():
+            stream.feed(chunk)
+        rest = stream.close()
+        whole = [index for index, size in sorted(stream.sizes.items()) if size]
+        answer = decode_answer(rest, response.headers, whole)
+    except (StreamDecodeError, ValueError, RecursionError) as error:
+        raise _undecodable(response, stream, store, error, model) from error
+    except OutputError as error:
+        store.discard()
+        error.charge = Charge.CHARGED
+        raise
+    except TransportError as error:
+        error.partial = _salvage(response, stream, store)
+        raise
+    except BaseException:
+        store.discard()
+        raise
+    if not answer.entries:
+        store.discard()
+        raise ResponseDecodeError(
+            f"{model}: the answer of success holds no image. It was charged"
+            f"{'' if answer.cost_usd is None else f' ({answer.cost_usd:g} USD)'}.",
+            request_id=answer.request_id,
+            status=response.status,
+            json_path="$.data",
+            excerpt=rest[:200].decode("utf-8", "replace"),
+        )
+    return Received(answer=answer, stored=_finish(store, whole))
+
+
+def _finish(store: ImageStore, whole: list[int]) -> tuple[StoredImage, ...]:
+    try:
+        return store.finish(whole)
+    except OutputError as error:
+        error.charge = Charge.CHARGED
+        raise
+
+
+def _salvage(response: HttpResponse, stream: ImageStream, store: ImageStore) -> Received | None:
+    """Keep the images that arrived whole from an answer that did not."""
+    whole = [index for index, size in sorted(stream.sizes.items()) if size]
+    if not whole:
+        store.discard()
+        return None
+    answer = decode_answer(b"{}", response.headers, ())
+    return Received(answer=answer, stored=_finish(store, whole))
+
+
+def _undecodable(
+    response: HttpResponse, stream: ImageStream, store: ImageStore, error: Exception, model: str
+) -> ResponseDecodeError:
+    partial = _salvage(response, stream, store)
+    excerpt = error.excerpt if isinstance(error, StreamDecodeError) else ""
+    reason = error.reason if isinstance(error, StreamDecodeError) else "the body is not JSON"
+    index = error.index if isinstance(error, StreamDecodeError) else None
+    # A page of HTML is not the API's answer: whether the request went through behind it is not known.
+    charge = Charge.CHARGED if excerpt.lstrip().startswith("{") else Charge.UNKNOWN
+    kept = "" if partial is None else f" {len(partial.stored)} image(s) were kept."
+    return ResponseDecodeError(
+        f"{model}: the answer of success cannot be used: {reason}. {charge.sentence}{kept}",
+        charge=charge,
+        request_id=response.headers.get("X-Request-ID"),
+        status=response.status,
+        json_path=None if index is None else f"$.data[{index}].b64_json",
+        excerpt=excerpt,
+        partial=partial,
+    )

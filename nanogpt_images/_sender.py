@@ -1,0 +1,232 @@
+"""The way of one request: slot → pace → send → status → retry. Every request of a client goes through here."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+import attrs
+
+from ._ratelimit import RateLimiter
+from ._retry import RetryPolicy
+from ._wire.failures import decode_failure
+from .errors import Charge, DailyLimitError, NanoGPTError, RateLimitError, ResponseDecodeError, TransportError
+from .transport import HttpRequest, HttpResponse, Transport
+
+T = TypeVar("T")
+Reader = Callable[[HttpResponse], Awaitable[T]]
+
+_MAX_JSON_BYTES: Final = 64 * 2**20
+_MAX_FAILURE_BYTES: Final = 64 * 2**10
+
+
+async def _nothing(*_: object) -> None:
+    """Nobody wants to know."""
+
+
+@attrs.frozen(kw_only=True)
+class AttemptHooks:
+    """
+    What a batch does around the attempts of a paid request.
+
+    Attributes:
+        before: Awaited after pacing and before each attempt; what it raises keeps the attempt from being made.
+        refused: Awaited when an attempt failed and another will follow.
+    """
+
+    before: Callable[[], Awaitable[None]] = _nothing
+    refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
+
+
+NO_HOOKS: Final = AttemptHooks()
+
+
+class Sender:
+    """
+    Sends requests to one origin.
+
+    Args:
+        base_url: Origin and path prefix, without a trailing slash.
+        headers: Sent with every request to that origin; they hold the key.
+        transport: Sends each attempt.
+        retry: Decides what is sent again. No other layer repeats anything.
+        limiter: Paces the starts.
+        max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
+        sleep: Waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        headers: Mapping[str, str],
+        transport: Transport,
+        retry: RetryPolicy,
+        limiter: RateLimiter,
+        max_connections: int,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._base_url = base_url
+        self._headers = dict(headers)
+        self._transport = transport
+        self._retry = retry
+        self._sleep = sleep
+        self.limiter = limiter
+        self.slots = Slots(max_connections)
+
+    async def get_json(self, path: str, *, params: Mapping[str, str] | None = None) -> object:
+        """GET *path* and decode its JSON. Free, so it is repeated on every passing fault."""
+        query = f"?{urlencode(params)}" if params else ""
+        request = HttpRequest(method="GET", url=f"{self._base_url}{path}{query}", headers=self._headers)
+        return await self._send(request, self._read_json(path), target=path)
+
+    async def post_json(self, path: str, body: bytes) -> object:
+        """POST *body*, free of charge, and decode the JSON answer."""
+        request = HttpRequest(method="POST", url=f"{self._base_url}{path}", headers=self._headers, body=body)
+        return await self._send(request, self._read_json(path), target=path)
+
+    async def post_paid(
+        self,
+        path: str,
+        body: bytes,
+        read: Reader[T],
+        *,
+        target: str,
+        timeout_s: float,
+        hooks: AttemptHooks = NO_HOOKS,
+    ) -> T:
+        """
+        POST *body*, which costs money when it succeeds.
+
+        Args:
+            path: Path of the route.
+            body: JSON.
+            read: Reads the answer of success, within the attempt's time.
+            target: The model's ID, for the text of errors.
+            timeout_s: Seconds for each attempt.
+            hooks: What to do around the attempts.
+
+        Raises:
+            NanoGPTError: With the charge that its facts imply.
+        """
+        # gzip on base64 makes the client four times as expensive and saves little (benchmarks/README.md).
+        headers = {**self._headers, "Accept-Encoding": "identity"}
+        request = HttpRequest(
+            method="POST",
+            url=f"{self._base_url}{path}",
+            headers=headers,
+            body=body,
+            paid=True,
+            timeout_s=timeout_s,
+        )
+        return await self._send(request, read, target=target, hooks=hooks)
+
+    async def _send(
+        self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks = NO_HOOKS
+    ) -> T:
+        for attempt in itertools.count(1):
+            try:
+                async with self.slots.one():
+                    return await self._attempt(attrs.evolve(request), read, target=target, hooks=hooks)
+            except NanoGPTError as error:
+                delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
+                if isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError):
+                    # The limit is the key's, not this request's: everybody waits.
+                    self.limiter.pause(
+                        min(delay_s or error.retry_after_s or 0.0, self._retry.max_retry_after_s)
+                    )
+                if delay_s is None:
+                    raise
+                await hooks.refused(error)
+                await self._sleep(delay_s)
+        raise AssertionError("unreachable: itertools.count does not end")
+
+    async def _attempt(self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks) -> T:
+        slot = await self.limiter.acquire()
+        request.on_body = slot.started
+        try:
+            await hooks.before()
+            async with self._transport.send(request) as response:
+                # From here the request counts as started, also where a transport does not report its body.
+                slot.started()
+                if response.status >= 300:
+                    body = await read_failure(response)
+                    raise decode_failure(
+                        response.status, response.headers, body, target=target, paid=request.paid
+                    )
+                return await read(response)
+        finally:
+            slot.started()
+
+    def _read_json(self, path: str) -> Reader[object]:
+        async def read(response: HttpResponse) -> object:
+            body = bytearray()
+            async for chunk in response.chunks():
+                body += chunk
+                if len(body) > _MAX_JSON_BYTES:
+                    raise _not_json(path, response, "is larger than 64 MiB", body)
+            try:
+                return json.loads(body)
+            except (ValueError, RecursionError) as error:
+                raise _not_json(path, response, "is not JSON", body) from error
+
+        return read
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+class Slots:
+    """A bound on the requests in flight that can be raised, and that is not tied to one event loop."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._semaphore: asyncio.Semaphore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def at_least(self, count: int) -> None:
+        """Raise the bound to *count* if it is lower."""
+        if self._semaphore is not None:
+            for _ in range(self._count, count):
+                self._semaphore.release()
+        self._count = max(self._count, count)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncGenerator[None]:
+        """Wait for a place and hold it."""
+        loop = asyncio.get_running_loop()
+        if self._semaphore is None or self._loop is not loop:
+            self._semaphore, self._loop = asyncio.Semaphore(self._count), loop
+        semaphore = self._semaphore
+        async with semaphore:
+            yield
+
+
+async def read_failure(response: HttpResponse) -> bytes:
+    """The beginning of a body of failure; one that breaks off still has its status."""
+    body = bytearray()
+    try:
+        async for chunk in response.chunks():
+            body += chunk
+            if len(body) >= _MAX_FAILURE_BYTES:
+                break
+    except TransportError:
+        pass
+    return bytes(body[:_MAX_FAILURE_BYTES])
+
+
+def _not_json(path: str, response: HttpResponse, fault: str, body: bytearray) -> ResponseDecodeError:
+    excerpt = bytes(body[:200]).decode("utf-8", "replace")
+    return ResponseDecodeError(
+        f"{path}: the answer {fault} (it begins with {excerpt[:60]!r}). Is base_url the NanoGPT API?",
+        charge=Charge.NOT_SENT,
+        request_id=response.headers.get("X-Request-ID"),
+        status=response.status,
+        excerpt=excerpt,
+    )

@@ -1,0 +1,1 @@
+"""What goes over the wire and what comes back: pure functions between JSON and the typed view."""

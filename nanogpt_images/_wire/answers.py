@@ -1,0 +1,90 @@
+"""An answer of success, its images already cut out → typed facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from ._convert import Json, as_object, as_text, as_time, as_usd
+
+_COST_HEADERS: Final = ("x-cost", "x-nano-cost")
+_BALANCE_HEADERS: Final = ("x-remaining-balance",)
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """
+    One entry of `data` that holds an image.
+
+    Attributes:
+        index: Its place in `data`.
+        url: Its signed URL; None when its bytes came in the body.
+        extra: What else the entry holds, such as `revised_prompt`.
+    """
+
+    index: int
+    url: str | None = None
+    extra: Json = attrs.field(factory=dict[str, object])
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What a success says beside its images. Every field but `entries` may be missing on the wire."""
+
+    entries: tuple[Entry, ...]
+    created: datetime | None = None
+    cost_usd: float | None = None
+    payment_source: str | None = None
+    remaining_balance: float | None = None
+    request_id: str | None = None
+    extra: Json = attrs.field(factory=dict[str, object])
+
+
+def decode_answer(rest: bytes, headers: Mapping[str, str], received: Collection[int]) -> Answer:
+    """
+    The facts of a success.
+
+    Args:
+        rest: The body without its images.
+        headers: The answer's headers, where money and the request's ID may stand instead.
+        received: Indices in `data` whose bytes were cut out of the body.
+
+    Raises:
+        ValueError: *rest* is not JSON.
+
+    Source: seeds/openai-compatible-generations.txt, "Response"; API_FACTS, "Generation".
+    """
+    body = as_object(json.loads(rest))
+    known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
+    cost_usd = as_usd(body.get("cost"))
+    balance = as_usd(body.get("remainingBalance"))
+    return Answer(
+        entries=_entries(body.get("data"), received),
+        created=as_time(body.get("created")),
+        cost_usd=_header_usd(headers, _COST_HEADERS) if cost_usd is None else cost_usd,
+        payment_source=as_text(body.get("paymentSource")),
+        remaining_balance=_header_usd(headers, _BALANCE_HEADERS) if balance is None else balance,
+        request_id=headers.get("X-Request-ID") or as_text(body.get("requestId")),
+        extra={name: value for name, value in body.items() if name not in known},
+    )
+
+
+def _entries(data: object, received: Collection[int]) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    for index, item in enumerate(data if isinstance(data, list) else ()):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        fields = as_object(item)  # pyright: ignore[reportUnknownArgumentType]
+        url = as_text(fields.get("url"))
+        extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
+        if index in received:
+            entries.append(Entry(index=index, extra=extra))
+        elif url is not None:
+            entries.append(Entry(index=index, url=url, extra=extra))
+    return tuple(entries)
+
+
+def _header_usd(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
+    return next((usd for name in names if (usd := as_usd(headers.get(name))) is not None), None)

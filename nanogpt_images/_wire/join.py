@@ -1,0 +1,115 @@
+"""The joined view: one `Model` for each ID of the two listings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ..models import ImageModel, ListedModel, Listing, Model, ModelRecord
+from .catalog import RecordFields
+from .limits import join_count_rules, join_reference_limits
+from .pricing import richer_prices
+from .specs import join_parameters
+
+RecordT = TypeVar("RecordT", bound=ModelRecord)
+IMAGE_MODELS = "image-models"
+LISTED_MODELS = "images/models"
+
+
+def join(legacy: Listing[ImageModel] | None, listed: Listing[ListedModel] | None) -> tuple[Model, ...]:
+    """
+    Join both listings by ID.
+
+    Neither listing is complete: fixed counts stand in image-models only, ranges of `n` and `endpoints` in
+    images/models only. Where both state a field, the one that says more is taken; of two limits, the stricter.
+
+    Args:
+        legacy: `GET /api/v1/image-models`, or None where it could not be had.
+        listed: `GET /api/v1/images/models`, or None.
+
+    Returns:
+        Models in the order of images/models, then those of image-models alone. Of records that share an
+        ID within a listing, the first.
+    """
+    old = _by_id(legacy)
+    new = _by_id(listed)
+    stale = {
+        IMAGE_MODELS: legacy is not None and legacy.stale,
+        LISTED_MODELS: listed is not None and listed.stale,
+    }
+    joined = [_model(old.get(model_id), record, stale) for model_id, record in new.items()]
+    joined += [_model(record, None, stale) for model_id, record in old.items() if model_id not in new]
+    return tuple(joined)
+
+
+def _by_id(listing: Listing[RecordT] | None) -> dict[str, RecordT]:
+    records: dict[str, RecordT] = {}
+    for record in listing or ():
+        records.setdefault(record.id, record)
+    return records
+
+
+def _model(legacy: ImageModel | None, listed: ListedModel | None, stale: Mapping[str, bool]) -> Model:
+    sources = {IMAGE_MODELS: legacy, LISTED_MODELS: listed}
+    listed_in = tuple(name for name, record in sources.items() if record is not None)
+    return Model(
+        **_fields(legacy, listed),
+        tags=legacy.tags if legacy else (),
+        icon_url=legacy.icon_url if legacy else None,
+        endpoints=listed.endpoints if listed else None,
+        supports_streaming=listed is not None and listed.supports_streaming,
+        listed_in=listed_in,
+        stale=any(stale[name] for name in listed_in),
+    )
+
+
+def _fields(legacy: ImageModel | None, listed: ListedModel | None) -> RecordFields:
+    if legacy is not None and listed is not None:
+        return _both(legacy, listed)
+    only = legacy or listed
+    assert only is not None, "a joined ID stands in one listing at least"
+    return _as_fields(only)
+
+
+def _both(legacy: ImageModel, listed: ListedModel) -> RecordFields:
+    rule = join_count_rules(legacy.count_rule, listed.count_rule)
+    prompts = [limit for limit in (legacy.prompt_limit, listed.prompt_limit) if limit is not None]
+    return {
+        "id": listed.id,
+        "name": listed.name or legacy.name,
+        "description": max(listed.description, legacy.description, key=len),
+        "owner": listed.owner or legacy.owner,
+        "created": listed.created or legacy.created,
+        "category": listed.category or legacy.category,
+        "input_modalities": max(listed.input_modalities, legacy.input_modalities, key=len),
+        "output_modalities": max(listed.output_modalities, legacy.output_modalities, key=len),
+        "capabilities": {**legacy.capabilities, **listed.capabilities},
+        "parameters": join_parameters(legacy.parameters, listed.parameters, rule),
+        "count_rule": rule,
+        "references": join_reference_limits(legacy.references, listed.references),
+        "prompt_limit": min(prompts, key=lambda limit: limit.max_characters, default=None),
+        "prices": richer_prices(legacy.prices, listed.prices),
+        "raw_parameters": {**legacy.raw_parameters, **listed.raw_parameters},
+        "extra": {**legacy.extra, **listed.extra},
+    }
+
+
+def _as_fields(record: ModelRecord) -> RecordFields:
+    return {
+        "id": record.id,
+        "name": record.name,
+        "description": record.description,
+        "owner": record.owner,
+        "created": record.created,
+        "category": record.category,
+        "input_modalities": record.input_modalities,
+        "output_modalities": record.output_modalities,
+        "capabilities": record.capabilities,
+        "parameters": record.parameters,
+        "count_rule": record.count_rule,
+        "references": record.references,
+        "prompt_limit": record.prompt_limit,
+        "prices": record.prices,
+        "raw_parameters": record.raw_parameters,
+        "extra": record.extra,
+    }

@@ -1,0 +1,67 @@
+"""A request and its loaded references → the JSON body that each route takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from ..request import GenerateRequest, ImageRequest, OpenAIRequest
+
+PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
+
+
+def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str | None = None) -> bytes:
+    """
+    The JSON body of *request*.
+
+    Args:
+        request: What the caller asks for.
+        references: Links or data URLs of its input images, in order.
+        mask: Data URL of its mask.
+
+    Source: seeds/images-generate.txt; seeds/openai-compatible-generations.txt.
+    """
+    if isinstance(request, GenerateRequest):
+        fields = _normalized(request, references)
+    else:
+        fields = _openai_compatible(request, references, mask)
+    # Parameters of the call win over the same key in `extra`: the first are checked, the second are not.
+    body = {**request.extra, **{name: value for name, value in fields.items() if value is not None}}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _normalized(request: GenerateRequest, references: Sequence[str]) -> dict[str, object]:
+    return {
+        "model": request.model,
+        "prompt": request.prompt,
+        "n": request.n,
+        "resolution": request.resolution,
+        "aspect_ratio": request.aspect_ratio,
+        "quality": request.quality,
+        "output_format": request.output_format,
+        "seed": request.seed,
+        "input_references": [{"type": "image_url", "image_url": {"url": url}} for url in references] or None,
+    }
+
+
+def _openai_compatible(
+    request: OpenAIRequest, references: Sequence[str], mask: str | None
+) -> dict[str, object]:
+    single = request.image_data_url is not None
+    return {
+        "model": request.model,
+        "prompt": request.prompt,
+        "n": request.n,
+        "size": request.size,
+        "response_format": request.response_format,
+        "user": request.user,
+        "imageDataUrl": references[0] if single and references else None,
+        "imageDataUrls": list(references) if references and not single else None,
+        "maskDataUrl": mask,
+        "strength": request.strength,
+        "guidance_scale": request.guidance_scale,
+        "num_inference_steps": request.num_inference_steps,
+        "seed": request.seed,
+        "kontext_max_mode": request.kontext_max_mode,
+    }

@@ -1,0 +1,1 @@
+"""Bulk jobs: many rows, one price, every image kept once."""

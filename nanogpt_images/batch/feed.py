@@ -1,0 +1,178 @@
+"""From rows to tasks: read lazily, plan, admit to the journal in chunks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeAlias, TypeVar
+
+import anyio.to_thread
+import attrs
+
+from .._money import to_nano
+from ..catalog import Catalog
+from ..checks import checked
+from ..errors import BudgetExceededError, ConnectError, ManifestError, NanoGPTError, NotFoundError
+from ..models import Model
+from ..parameters import ONE_IMAGE, CountRule
+from .events import Tally
+from .journal import Admission
+from .keeping import Keeping
+from .pricing import unit_price
+from .requests import problem_of, request_of
+from .rows import BatchRow
+from .states import State
+from .work import Task
+
+Row: TypeAlias = BatchRow | Mapping[str, object]
+Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
+T = TypeVar("T")
+
+# The first chunk is small so that the first request leaves at once; later ones share a commit.
+_FIRST_CHUNK: Final = 32
+_CHUNK: Final = 256
+
+
+@attrs.frozen(kw_only=True)
+class Feed:
+    """
+    Makes tasks.
+
+    Attributes:
+        model: ID for rows that name none.
+        defaults: Parameters for rows that lack them.
+        validate: Check rows against the catalogue.
+        assume_price_usd: USD per image where no price is known.
+        needs_price: A budget is set, so a request without a known price cannot be sent.
+    """
+
+    catalog: Catalog
+    keeping: Keeping
+    tally: Tally
+    model: str | None = None
+    defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    validate: bool = True
+    assume_price_usd: float | None = None
+    needs_price: bool = False
+
+    async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
+        """
+        Tasks of *rows*, in order; what is done already is left out.
+
+        Raises:
+            ManifestError: A row cannot be read.
+        """
+        number = itertools.count(1)
+        async for chunk in chunks(rows):
+            planned: list[tuple[BatchRow, Model | None, NanoGPTError | None]] = []
+            for item in chunk:
+                position = next(number)
+                row = BatchRow.of(item, model=self.model, defaults=self.defaults, line=_line(item, position))
+                model, problem = await self._model(row)
+                planned.append((row, model, problem))
+            rules = [(row, _rule(model)) for row, model, _ in planned]
+            self.tally.rows += len(chunk)
+            by_row = {id(row): (model, problem) for row, model, problem in planned}
+            for admission in await self.keeping.admit(rules):
+                model, problem = by_row.get(id(admission.unit.row), (None, None))
+                if admission.claimed:
+                    yield self.task(admission, model, problem)
+                else:
+                    self.tally.skipped += 1
+
+    async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
+        """Tasks of what the journal itself holds open."""
+        async for admission in admissions:
+            model, problem = await self._model(admission.unit.row)
+            yield self.task(admission, model, problem)
+
+    def task(self, admission: Admission, model: Model | None, problem: NanoGPTError | None) -> Task:
+        """What is to be done for one unit."""
+        unit = admission.unit
+        if admission.state is State.LINKED:
+            return Task(unit=unit, links=admission.links)
+        if problem is not None:
+            return Task(unit=unit, problem=problem)
+        request = request_of(unit.row, unit.n)
+        if self.validate and model is not None:
+            try:
+                request = checked(request, model)
+            except NanoGPTError as error:
+                return Task(unit=unit, problem=error)
+        price = None
+        if model is not None:
+            price = unit_price(model, unit.row, unit.images, self.assume_price_usd)
+        if price is None and self.assume_price_usd is not None:
+            assumed = to_nano(self.assume_price_usd) * unit.images
+            return Task(unit=unit, request=request, price_nano=assumed, expected_nano=assumed)
+        if price is None and self.needs_price:
+            return Task(unit=unit, problem=_unpriced(unit.row.model))
+        return Task(
+            unit=unit,
+            request=request,
+            price_nano=price.high_nano if price else 0,
+            expected_nano=price.expected_nano if price else 0,
+        )
+
+    async def _model(self, row: BatchRow) -> tuple[Model | None, NanoGPTError | None]:
+        model = self.catalog.cached(row.model)
+        if model is None:
+            try:
+                model = await self.catalog.get(row.model)
+            except NotFoundError as error:
+                return None, error if self.validate else None
+            except ConnectError:
+                # Nobody is there: better to say so once than for every row.
+                raise
+            except NanoGPTError:
+                return None, None
+        return model, problem_of(row, model) if self.validate else None
+
+
+async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
+    """
+    *rows* in chunks, read only as they are wanted.
+
+    A list or tuple is sliced in place; any other iterable may do I/O of its own and is read in a thread.
+    """
+    if isinstance(rows, AsyncIterable):
+        chunk: list[Row] = []
+        async for row in rows:
+            chunk.append(row)
+            if len(chunk) >= _FIRST_CHUNK:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+        return
+    in_memory = isinstance(rows, Sequence)
+    iterator = iter(rows)
+    size = _FIRST_CHUNK
+    while True:
+        if in_memory:
+            chunk = _take(iterator, size)
+        else:
+            chunk = await anyio.to_thread.run_sync(_take, iterator, size)
+        if not chunk:
+            return
+        yield chunk
+        size = _CHUNK
+
+
+def _take(iterator: Iterator[T], size: int) -> list[T]:
+    return list(itertools.islice(iterator, size))
+
+
+def _line(item: Row, position: int) -> int | None:
+    return item.line if isinstance(item, BatchRow) else position
+
+
+def _rule(model: Model | None) -> CountRule:
+    return ONE_IMAGE if model is None else model.count_rule
+
+
+def _unpriced(model_id: str) -> BudgetExceededError:
+    return BudgetExceededError(
+        f"no price is known for {model_id}, so a budget cannot be kept. Nothing was sent; "
+        "pass assume_price_usd (--assume-price) or leave the budget out."
+    )

@@ -1,0 +1,85 @@
+"""When a whole batch stops: on request, or because the next request would fare like the last."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    ConnectError,
+    DailyLimitError,
+    InsufficientBalanceError,
+    JournalError,
+    NanoGPTError,
+    OutputError,
+    PermissionDeniedError,
+    ServerError,
+)
+
+_AT_ONCE = (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    DailyLimitError,
+    InsufficientBalanceError,
+    JournalError,
+    OutputError,
+)
+_WHEN_REPEATED = (ConnectError, PermissionDeniedError, ServerError)
+
+
+class Halted(Exception):  # noqa: N818 - control flow, never seen outside the batch
+    """The batch stops: this request is not sent, and stays pending."""
+
+
+class Halt:
+    """
+    Whether a batch goes on.
+
+    Args:
+        patience: How many requests in a row may fail for a reason that is not their own.
+
+    Attributes:
+        reason: The error that stopped the batch; None while it runs, or when it was asked to stop.
+    """
+
+    def __init__(self, *, patience: int) -> None:
+        self.reason: NanoGPTError | None = None
+        self._patience = patience
+        self._in_a_row = 0
+        self._event = asyncio.Event()
+
+    @property
+    def requested(self) -> bool:
+        """Whether no further request may be sent."""
+        return self._event.is_set()
+
+    def stop(self, reason: NanoGPTError | None = None) -> None:
+        """Send nothing more; what is under way ends in its own time."""
+        if not self.requested:
+            self.reason = reason
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise Halted when stopped."""
+        if self.requested:
+            raise Halted
+
+    def succeeded(self) -> None:
+        """A request went through."""
+        self._in_a_row = 0
+
+    def failed(self, error: NanoGPTError) -> bool:
+        """Take note of a failure; True when its cause concerns all requests and stops the batch."""
+        if isinstance(error, _WHEN_REPEATED):
+            self._in_a_row += 1
+        if isinstance(error, _AT_ONCE) or self._in_a_row >= self._patience:
+            self.stop(error)
+            return True
+        return False
+
+    async def wait(self) -> None:
+        """Return when stopped."""
+        await self._event.wait()

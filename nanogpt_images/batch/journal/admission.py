@@ -1,0 +1,191 @@
+"""How units come into a journal, and who may work on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from ...errors import Charge
+from ...parameters import CountRule
+from ..rows import BatchRow
+from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
+from ..units import Unit, units_of
+from .records import Admission, Link
+from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
+from .store import Store
+
+_ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
+_FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"
+
+# A retry closes the accounts of the attempt: a known cost stays spent, and what may have been charged stays held.
+_REOPEN = (
+    "UPDATE unit SET earlier_cost_nano = earlier_cost_nano + cost_nano,"
+    " earlier_unknown_nano = earlier_unknown_nano + reserved_nano,"
+    " cost_nano = 0, reserved_nano = 0, links = NULL, linked_at = NULL, charge = '',"
+    " state = ?, owner = ?, updated_at = ?"
+)
+
+
+def admit(store: Store, rows: Iterable[tuple[BatchRow, CountRule]]) -> list[Admission]:
+    """
+    Make units of *rows*, add those that are new, and claim those that are to be worked on now.
+
+    Units that failed without a charge in an earlier run are open again. Identical rows are counted over
+    all calls of one process, which must therefore admit each row of its manifest once.
+    """
+    running = _running(store)
+    admissions: list[Admission] = []
+    added: list[Unit] = []
+    for row, rule in rows:
+        for unit in units_of(row, rule, occurrence=lambda content_id: _times_seen(store, content_id)):
+            admissions.append(_admit(store, unit, running) or _add(store, unit, added))
+    if added:
+        # One step for all, where a trigger would take a quarter of the time.
+        store.connection.execute(
+            "UPDATE tally SET units = units + ?, rows = rows + ?, images = images + ?"
+            " WHERE state = ? AND charge = ''",
+            (
+                *(len(added), sum(unit.part == 0 for unit in added), sum(unit.images for unit in added)),
+                State.PENDING.value,
+            ),
+        )
+    return admissions
+
+
+def _times_seen(store: Store, content_id: str) -> int:
+    digest, _, n = content_id.partition(":")
+    content = bytes.fromhex(digest) + n.encode()
+    added = store.connection.execute("INSERT OR IGNORE INTO seen VALUES (?, 1)", (content,))
+    if added.rowcount:
+        return 0
+    (times,) = store.connection.execute("SELECT times FROM seen WHERE content = ?", (content,)).fetchone()
+    store.connection.execute("UPDATE seen SET times = times + 1 WHERE content = ?", (content,))
+    return int(times)
+
+
+def _running(store: Store) -> frozenset[int]:
+    found = store.connection.execute("SELECT id FROM process WHERE ended_at IS NULL")
+    return frozenset(identity for (identity,) in found)
+
+
+def _admit(store: Store, unit: Unit, running: frozenset[int]) -> Admission | None:
+    """The admission of a unit that the journal knows."""
+    found = store.connection.execute(
+        "SELECT seq, state, charge, owner, part, parts, first_index, replica FROM unit WHERE id = ?",
+        (bytes.fromhex(unit.id),),
+    ).fetchone()
+    if found is None:
+        return None
+    seq, state_text, charge, owner, *place = found
+    state = State(state_text)
+    if place != [unit.part, unit.parts, unit.first_index, unit.replica]:
+        unit = _replace(unit, place)
+    if owner in running:
+        return Admission(unit=unit, state=state, claimed=False)
+    if charge and reopens_on_resume(state, Charge(charge)):
+        state = advance(state, Event.RETRIED)
+        store.connection.execute(f"{_REOPEN} WHERE seq = ?", (state.value, None, store.clock(), seq))
+    return (
+        _claim(store, seq, unit, state)
+        if is_open(state)
+        else Admission(unit=unit, state=state, claimed=False)
+    )
+
+
+def _add(store: Store, unit: Unit, added: list[Unit]) -> Admission:
+    store.connection.execute(
+        "INSERT INTO unit (id, row, n, part, parts, images, first_index, replica, state, owner, updated_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(
+                bytes.fromhex(unit.id),
+                unit.row.to_json(),
+                unit.n,
+                unit.part,
+                unit.parts,
+                unit.images,
+                unit.first_index,
+                unit.replica,
+            ),
+            *(State.PENDING.value, store.process_id, store.clock()),
+        ),
+    )
+    added.append(unit)
+    return Admission(unit=unit, state=State.PENDING, claimed=True)
+
+
+def _replace(unit: Unit, place: list[int]) -> Unit:
+    # Files are named by a unit's place in its row; once one is written, the place stays what it was.
+    part, parts, first_index, replica = place
+    return Unit(
+        id=unit.id,
+        row=unit.row,
+        n=unit.n,
+        images=unit.images,
+        part=part,
+        parts=parts,
+        first_index=first_index,
+        replica=replica,
+    )
+
+
+def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
+    store.connection.execute("UPDATE unit SET owner = ? WHERE seq = ?", (store.process_id, seq))
+    if state is not State.LINKED:
+        return Admission(unit=unit, state=state, claimed=True)
+    select = "SELECT links, linked_at FROM unit WHERE seq = ?"
+    text, linked_at = store.connection.execute(select, (seq,)).fetchone()
+    links = tuple(Link(index=index, url=url) for index, url in json.loads(text))
+    return Admission(unit=unit, state=state, claimed=True, links=links, linked_at=linked_at)
+
+
+def claim_next(
+    store: Store, state: State, after: int, limit: int, *, left_by_peers: bool
+) -> tuple[list[Admission], int]:
+    """
+    Claim units of the journal itself, in the order of admission.
+
+    Args:
+        store: The journal.
+        state: `PENDING` or `LINKED`.
+        after: 0, or what the previous call returned.
+        limit: How many at most.
+        left_by_peers: Only what other processes of this job had claimed and left behind.
+
+    Returns:
+        The units, and where to go on; none when there are no more.
+    """
+    store.bury_dead()
+    owner = f"owner IN ({_ENDED} AND {store.peers})" if left_by_peers else _FREE
+    found = store.connection.execute(
+        f"SELECT {UNIT_COLUMNS}, seq FROM unit"  # noqa: S608 - constants of this package
+        f" WHERE state = '{state.value}' AND seq > ? AND {owner} ORDER BY seq LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    claimed = [_claim(store, record[-1], read_unit(record[:UNIT_WIDTH]), state) for record in found]
+    return claimed, found[-1][-1] if found else after
+
+
+def reopen(store: Store, *, unknown: bool) -> int:
+    """
+    Open failed units again for `claim_next`, except those of other living processes.
+
+    Args:
+        store: The journal.
+        unknown: Also what was, or may have been, charged.
+
+    Returns:
+        How many were opened.
+    """
+    store.bury_dead()
+    opened = 0
+    charges: tuple[Charge | None, ...] = (None, *Charge)
+    for state, charge in ((state, charge) for state in State for charge in charges):
+        if reopens_on_retry(state, charge, unknown=unknown):
+            after = advance(state, Event.RETRIED).value
+            opened += store.connection.execute(
+                f"{_REOPEN} WHERE state = '{state.value}' AND charge = ?"  # noqa: S608
+                " AND (owner = ? OR owner NOT IN (SELECT id FROM process WHERE ended_at IS NULL))",
+                (after, None, store.clock(), charge.value if charge else "", store.process_id),
+            ).rowcount
+    return opened

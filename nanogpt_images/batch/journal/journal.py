@@ -1,0 +1,311 @@
+"""The journal as the rest of a batch sees it: every operation is awaited, and committed when it returns."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import TypeVar
+
+from ...errors import Charge
+from ...parameters import CountRule
+from ..rows import BatchRow
+from ..states import State
+from . import admission, reports, transitions
+from .records import Admission, Ending, Holder, Link, StoredImage, Totals
+from .store import Store
+from .writer import Writer
+
+ResultT = TypeVar("ResultT")
+_CHUNK = 500
+
+
+class Journal:
+    """
+    What a batch means to do, has done and has paid, in `DIR/journal.db`.
+
+    An operation returns when it is on the disk. Operations that wait at the same time share one commit.
+    A cancelled caller does not undo its operation. Bound to the event loop in which it was opened.
+
+    Attributes:
+        directory: The batch's directory.
+        read_only: Only the totals and the lists can be asked for.
+    """
+
+    directory: Path
+    read_only: bool
+    _writer: Writer
+
+    @classmethod
+    async def open(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        service: str | None,
+        join: bool = False,
+        read_only: bool = False,
+        fsync_images: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> Journal:
+        """
+        Open the journal of *directory*; both are made where they do not exist.
+
+        What dead processes left behind is sorted out: requests they had sent become unknown, the rest is free.
+
+        Args:
+            directory: The batch's directory.
+            service: What the batch talks to, such as its base URL; None accepts any.
+            join: Take part in the work of a process that has the journal open.
+            read_only: Change nothing and hold nothing; the journal must exist.
+            fsync_images: Put image files on the disk itself before their outcome is committed.
+            clock: Seconds since the epoch.
+
+        Raises:
+            JournalError: It is in use, damaged, of a newer version or of another service; the text has the way out.
+            OutputError: The directory cannot be made or written.
+        """
+        journal = cls()
+        journal.directory = Path(directory)
+        journal.read_only = read_only
+        make_store = partial(
+            Store, journal.directory, service=service, join=join, read_only=read_only, clock=clock
+        )
+        journal._writer = Writer(make_store, fsync_images=fsync_images)
+        await journal._writer.start()
+        return journal
+
+    async def aclose(self) -> None:
+        """
+        Commit what waits and leave the journal; what is still under way becomes unknown.
+
+        Raises:
+            JournalError: Leaving could not be recorded (a full disk); the next process to open it does that.
+        """
+        await self._writer.stop()
+
+    async def __aenter__(self) -> Journal:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def admit(self, rows: Sequence[tuple[BatchRow, CountRule]]) -> list[Admission]:
+        """
+        Make units of *rows*, in one commit, and claim those to be worked on now.
+
+        New units, and those that an earlier run left open or that failed without a charge, are claimed.
+        Identical rows are told apart by how many came before, so one `Journal` admits each row of its
+        manifest once; some hundred rows per call are a good number.
+
+        Returns:
+            One entry per unit, in order.
+
+        Raises:
+            JournalError: The journal cannot be written.
+        """
+        return await self._run(lambda store: admission.admit(store, rows))
+
+    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
+        """
+        Record that the POST of a claimed unit is about to leave.
+
+        Args:
+            unit_id: A claimed unit that is pending.
+            reserved_nano: The worst case of its price.
+            cap_nano: A budget for the whole job, over all its processes and earlier runs.
+
+        Raises:
+            BudgetExceededError: The budget could be passed; the unit stays pending.
+            JournalError: The unit is not this process's, or not pending: sending it could pay twice.
+        """
+        await self._run(lambda store: transitions.sent(store, unit_id, reserved_nano, cap_nano))
+
+    async def refused(self, unit_id: str) -> None:
+        """Record that a sent unit was neither carried out nor charged: it is pending again, and still claimed."""
+        await self._run(lambda store: transitions.refused(store, unit_id))
+
+    async def linked(
+        self,
+        unit_id: str,
+        links: Sequence[Link],
+        *,
+        images: Sequence[StoredImage] = (),
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """
+        Record the signed URLs of an answer, before they are downloaded.
+
+        Args:
+            unit_id: A unit that was sent.
+            links: What is to be downloaded.
+            images: Images of the same answer that are on disk already.
+            cost_nano: What the service says it cost; None counts what was reserved.
+            request_id: The service's ID of the request.
+        """
+        await self._store(
+            images,
+            lambda store: transitions.linked(
+                store, unit_id, links, images=images, cost_nano=cost_nano, request_id=request_id
+            ),
+        )
+
+    async def done(
+        self,
+        unit_id: str,
+        images: Sequence[StoredImage],
+        *,
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """
+        Record that the images of a unit are on disk, and add their lines to `results.jsonl`.
+
+        Args:
+            unit_id: A unit that was sent or linked, or that is unknown and turned out well.
+            images: Those not recorded before; their files are synced first.
+            cost_nano: What the service says it cost; None counts what was recorded with the links, else
+                what was reserved.
+            request_id: The service's ID of the request.
+
+        Raises:
+            OutputError: A file is not there; the unit stays as it was.
+        """
+        await self._store(
+            images,
+            lambda store: transitions.done(
+                store, unit_id, images, cost_nano=cost_nano, request_id=request_id
+            ),
+        )
+
+    async def failed(
+        self,
+        unit_id: str,
+        charge: Charge,
+        *,
+        error_type: str,
+        error_text: str,
+        images: Sequence[StoredImage] = (),
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """
+        Record that a unit ended without all of its images.
+
+        Args:
+            unit_id: A unit that was sent or linked, or one that is pending and will not be sent.
+            charge: `UNKNOWN` makes the unit unknown and keeps what was reserved for it counted.
+            error_type: Name of the error's class.
+            error_text: Its text.
+            images: What could be saved all the same.
+            cost_nano: For a charged one, what it cost; None counts what was reserved.
+            request_id: The service's ID of the request.
+        """
+        await self._store(
+            images,
+            lambda store: transitions.failed(
+                store,
+                unit_id,
+                charge=charge,
+                error_type=error_type,
+                error_text=error_text,
+                images=images,
+                cost_nano=cost_nano,
+                request_id=request_id,
+            ),
+        )
+
+    async def unknown(
+        self,
+        unit_id: str,
+        *,
+        error_type: str,
+        error_text: str,
+        images: Sequence[StoredImage] = (),
+        request_id: str | None = None,
+    ) -> None:
+        """Record that nothing tells what became of a sent unit: `failed` with `Charge.UNKNOWN`."""
+        await self.failed(
+            unit_id,
+            Charge.UNKNOWN,
+            error_type=error_type,
+            error_text=error_text,
+            images=images,
+            request_id=request_id,
+        )
+
+    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
+        """Record why the download of a linked unit did not succeed in this run; a later run goes on with it."""
+        await self._run(lambda store: transitions.postponed(store, unit_id, error_type, error_text))
+
+    async def reopen(self, *, unknown: bool = False) -> int:
+        """
+        Open failed units again, for `pending` to find.
+
+        Args:
+            unknown: Also those that were, or may have been, charged: they are paid for again.
+
+        Returns:
+            How many units were opened.
+        """
+        return await self._run(lambda store: admission.reopen(store, unknown=unknown))
+
+    async def pending(self, *, left_by_peers: bool = False, chunk: int = _CHUNK) -> AsyncIterator[Admission]:
+        """
+        Claim and yield what the journal itself holds open: downloads first, then what is to be sent.
+
+        Args:
+            left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
+            chunk: How many are claimed at once.
+        """
+        for state in (State.LINKED, State.PENDING):
+            after = 0
+            while True:
+                claim = partial(
+                    admission.claim_next, state=state, after=after, limit=chunk, left_by_peers=left_by_peers
+                )
+                claimed, after = await self._run(claim)
+                if not claimed:
+                    break
+                for found in claimed:
+                    yield found
+
+    def unknowns(self) -> AsyncIterator[Ending]:
+        """Units whose outcome nobody knows, in the order of admission."""
+        return self._endings(State.UNKNOWN)
+
+    def failures(self) -> AsyncIterator[Ending]:
+        """Units that failed, in the order of admission."""
+        return self._endings(State.FAILED)
+
+    async def totals(self) -> Totals:
+        """The sums of the whole journal, over all processes and earlier runs; quick whatever its size."""
+        return await self._run(reports.totals)
+
+    async def holders(self) -> list[Holder]:
+        """The living processes that work on the journal, this one included unless it only reads."""
+        return await self._run(lambda store: store.holders())
+
+    async def service(self) -> str | None:
+        """The service that the journal was made with."""
+        return await self._run(lambda store: store.meta("service"))
+
+    async def _endings(self, state: State) -> AsyncIterator[Ending]:
+        after = 0
+        while True:
+            found, after = await self._run(partial(reports.endings, state=state, after=after, limit=_CHUNK))
+            if not found:
+                return
+            for ending in found:
+                yield ending
+
+    async def _store(self, images: Sequence[StoredImage], work: Callable[[Store], None]) -> None:
+        await self._run(work, [self.directory / PurePosixPath(image.file) for image in images])
+
+    async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
+        return await self._writer.run(work, files)

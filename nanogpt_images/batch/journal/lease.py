@@ -1,0 +1,97 @@
+"""Who is alive: a lock on a small file, which the kernel gives back when its process dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+FOLDER_NAME = ".locks"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int, *, shared: bool) -> None:
+        del shared
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int, *, shared: bool) -> None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+class Lease:
+    """
+    The mark of a living process. There is no heartbeat: a stopped or busy process keeps it, a dead one cannot.
+
+    Attributes:
+        path: The locked file, `DIR/.locks/TOKEN`.
+    """
+
+    path: Path
+    _descriptor: int
+
+    def __init__(self, directory: Path, token: str) -> None:
+        """
+        Take the lock. Two processes do not do this at the same time: the journal's write lock is held.
+
+        Raises:
+            OSError: The file cannot be made, or the file system has no locks.
+        """
+        self.path = directory / FOLDER_NAME / token
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            _lock(self._descriptor, shared=False)
+        except OSError:
+            self._close()
+            raise
+
+    def release(self) -> None:
+        """Give the lock back and remove its file; the folder stays, for another may be about to use it."""
+        # A forked child shares the lock with its parent; only unlocking gives it back for both.
+        with contextlib.suppress(OSError):
+            _unlock(self._descriptor)
+        self._close()
+
+    def _close(self) -> None:
+        os.close(self._descriptor)
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def is_alive(directory: Path, token: str) -> bool:
+    """Whether the process with *token* still holds its lock."""
+    try:
+        descriptor = os.open(directory / FOLDER_NAME / token, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        # Another user's process: its lock cannot be tried. Taking it for alive never pays twice.
+        return True
+    try:
+        # A shared lock, so that two who look at the same time do not take each other for the owner.
+        _lock(descriptor, shared=True)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def forget(directory: Path, token: str) -> None:
+    """Remove the file of a process that is gone, and the folder with the last one, under the write lock."""
+    folder = directory / FOLDER_NAME
+    with contextlib.suppress(OSError):
+        (folder / token).unlink(missing_ok=True)
+        folder.rmdir()

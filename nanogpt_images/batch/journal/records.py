@@ -1,0 +1,150 @@
+"""What goes into a journal and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from ..._money import to_usd
+from ...errors import Charge
+from ..states import State
+from ..units import Unit
+
+
+@attrs.frozen(kw_only=True)
+class StoredImage:
+    """
+    An image on disk.
+
+    Attributes:
+        index: Its place in the request's answer, from 0.
+        file: Path relative to the batch's directory, with forward slashes.
+        media_type: Such as `image/png`, from the bytes.
+        width: Pixels, where the format tells.
+        height: Pixels, where the format tells.
+        bytes: Size of the file.
+        sha256: Hex digest of the file.
+    """
+
+    index: int
+    file: str
+    media_type: str
+    bytes: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Link:
+    """A signed URL whose image has been charged; `index` is its place in the request's answer."""
+
+    index: int
+    url: str
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """
+    A unit as the journal knows it.
+
+    Attributes:
+        unit: The paid request.
+        state: Where it stands now.
+        claimed: It is this process's to send (`PENDING`) or to download (`LINKED`). Where False, it is done,
+            over, or under way in another process.
+        links: What is still to be downloaded, for a `LINKED` one.
+        linked_at: When the links were journalled (seconds since the epoch).
+    """
+
+    unit: Unit
+    state: State
+    claimed: bool
+    links: tuple[Link, ...] = ()
+    linked_at: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Ending:
+    """
+    A unit that failed or whose outcome is unknown.
+
+    Attributes:
+        unit: The paid request.
+        state: `FAILED` or `UNKNOWN`.
+        charge: What is known about the money.
+        cost_nano: What the attempt cost; for an unknown one, what it may have cost at most.
+        attempts: How often it was sent.
+        updated_at: When it ended (seconds since the epoch).
+    """
+
+    unit: Unit
+    state: State
+    charge: Charge
+    error_type: str | None
+    error_text: str | None
+    request_id: str | None
+    cost_nano: int
+    attempts: int
+    updated_at: float
+
+    @property
+    def cost_usd(self) -> float:
+        """`cost_nano` in USD."""
+        return to_usd(self.cost_nano)
+
+
+@attrs.frozen(kw_only=True)
+class Totals:
+    """
+    The sums of a journal. Money is in nano-USD, with a `…_usd` twin.
+
+    Attributes:
+        rows: Rows admitted.
+        units: Paid requests by state.
+        charged_failures: Failed requests that were charged.
+        expected_images: What all units together are to make.
+        images: Images on disk.
+        spent_nano: What was charged for certain.
+        reserved_nano: The worst case of what is under way.
+        unknown_nano: The worst case of what may have been charged and cannot be told.
+    """
+
+    rows: int
+    units: Mapping[State, int]
+    charged_failures: int
+    expected_images: int
+    images: int
+    spent_nano: int
+    reserved_nano: int
+    unknown_nano: int
+
+    @property
+    def committed_nano(self) -> int:
+        """What a budget has to count: spent, reserved and unknown."""
+        return self.spent_nano + self.reserved_nano + self.unknown_nano
+
+    @property
+    def spent_usd(self) -> float:
+        """`spent_nano` in USD."""
+        return to_usd(self.spent_nano)
+
+    @property
+    def reserved_usd(self) -> float:
+        """`reserved_nano` in USD."""
+        return to_usd(self.reserved_nano)
+
+    @property
+    def unknown_usd(self) -> float:
+        """`unknown_nano` in USD."""
+        return to_usd(self.unknown_nano)
+
+
+@attrs.frozen(kw_only=True)
+class Holder:
+    """A process that works on the journal."""
+
+    pid: int
+    host: str
+    started_at: float

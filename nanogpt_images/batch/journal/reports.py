@@ -1,0 +1,126 @@
+"""What a journal tells: sums, and the units that ended badly."""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+from ...errors import Charge
+from ..rows import BatchRow
+from ..states import Event, State, advance
+from ..units import Unit
+from .records import Ending, Totals
+from .store import Store
+
+UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
+UNIT_WIDTH: Final = 8
+
+_UnitRecord: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
+_EndingRecord: TypeAlias = tuple[*_UnitRecord, int, str, str | None, str | None, str | None, int, int, float]
+
+
+def read_unit(record: _UnitRecord) -> Unit:
+    """The unit of a record of `UNIT_COLUMNS`."""
+    identity, row, n, images, part, parts, first_index, replica = record
+    return Unit(
+        id=identity.lower(),
+        row=BatchRow.from_json(row),
+        n=n,
+        images=images,
+        part=part,
+        parts=parts,
+        first_index=first_index,
+        replica=replica,
+    )
+
+
+def committed_nano(store: Store) -> int:
+    """What a budget has to count over all processes: spent, reserved and unknown."""
+    query = "SELECT sum(cost_nano + reserved_nano + unknown_nano) FROM tally"
+    return int(store.connection.execute(query).fetchone()[0])
+
+
+def totals(store: Store) -> Totals:
+    """The sums of the whole journal; as quick for a million rows as for ten."""
+    units = dict.fromkeys(State, 0)
+    reserved = dict.fromkeys(State, 0)
+    rows = images = cost = unknown = charged = 0
+    select = "SELECT state, charge, units, rows, images, cost_nano, reserved_nano, unknown_nano FROM tally"
+    for state, charge, *numbers in store.connection.execute(select):
+        kind = State(state)
+        units[kind] += numbers[0]
+        rows += numbers[1]
+        images += numbers[2]
+        cost += numbers[3]
+        reserved[kind] += numbers[4]
+        unknown += numbers[5]
+        if kind is State.FAILED and charge == Charge.CHARGED.value:
+            charged = numbers[0]
+    (stored,) = store.connection.execute("SELECT images FROM stored").fetchone()
+    for lost_units, lost_nano in _stranded(store):
+        units[State.SENT] -= lost_units
+        units[advance(State.SENT, Event.UNRESOLVED)] += lost_units
+        reserved[State.SENT] -= lost_nano
+        reserved[State.UNKNOWN] += lost_nano
+    return Totals(
+        rows=rows,
+        units=units,
+        charged_failures=charged,
+        expected_images=images,
+        images=stored,
+        spent_nano=cost,
+        reserved_nano=reserved[State.SENT],
+        unknown_nano=unknown + reserved[State.UNKNOWN],
+    )
+
+
+def _stranded(store: Store) -> list[tuple[int, int]]:
+    # A reader records nothing, so what a dead process had sent still stands as sent.
+    if not store.gone:
+        return []
+    return store.connection.execute(
+        "SELECT count(*), coalesce(sum(reserved_nano), 0) FROM unit"  # noqa: S608
+        f" WHERE state = '{State.SENT.value}' AND owner IN ({_list(store.gone)})"
+    ).fetchall()
+
+
+def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[Ending], int]:
+    """
+    Units that are `FAILED` or `UNKNOWN`, in the order of admission.
+
+    Args:
+        store: The journal.
+        state: Which of the two.
+        after: 0, or what the previous call returned.
+        limit: How many at most.
+
+    Returns:
+        The units, and where to go on; none when there are no more.
+    """
+    where = f"state = '{state.value}'"
+    if state is State.UNKNOWN and store.gone:
+        where = f"({where} OR (state = '{State.SENT.value}' AND owner IN ({_list(store.gone)})))"
+    select = (
+        f"SELECT {UNIT_COLUMNS}, seq, charge, error_type, error_text, request_id, cost_nano + reserved_nano,"  # noqa: S608
+        f" attempts, updated_at FROM unit WHERE {where} AND seq > ? ORDER BY seq LIMIT ?"
+    )
+    found = store.connection.execute(select, (after, limit)).fetchall()
+    return [_ending(record, state) for record in found], found[-1][UNIT_WIDTH] if found else after
+
+
+def _ending(record: _EndingRecord, state: State) -> Ending:
+    _, charge, error_type, error_text, request_id, nano, attempts, updated_at = record[UNIT_WIDTH:]
+    return Ending(
+        unit=read_unit(record[:UNIT_WIDTH]),
+        state=state,
+        charge=Charge(charge or Charge.UNKNOWN.value),
+        error_type=error_type,
+        error_text=error_text,
+        request_id=request_id,
+        cost_nano=nano,
+        attempts=attempts,
+        updated_at=updated_at,
+    )
+
+
+def _list(identities: frozenset[int]) -> str:
+    return ", ".join(str(int(identity)) for identity in identities)

@@ -1,0 +1,109 @@
+"""`results.jsonl`: a line per image, appended after each commit, rewritten from the journal where it lags behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..._money import to_usd
+from ...errors import OutputError
+from ..rows import BatchRow
+from .records import StoredImage
+
+FILE_NAME = "results.jsonl"
+_WRITE_BYTES = 1 << 20
+_LOG = logging.getLogger(__name__)
+
+_SELECT = """
+    SELECT unit.row, unit.first_index, unit.request_id,
+        image.idx, file, media_type, width, height, bytes, sha256, image.cost_nano
+    FROM image JOIN unit ON unit.seq = image.unit ORDER BY image.rowid
+"""
+
+
+def line(
+    row: BatchRow, first_index: int, request_id: str | None, image: StoredImage, cost_nano: int
+) -> bytes:
+    """The line of *image*; its index counts within the row, its file is relative to the line's directory."""
+    record = {
+        "key": row.key,
+        "index": first_index + image.index,
+        "prompt": row.prompt,
+        "model": row.model,
+        "parameters": dict(row.parameters),
+        "file": image.file,
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.bytes,
+        "sha256": image.sha256,
+        "cost_usd": to_usd(cost_nano),
+        "request_id": request_id,
+    }
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def append(directory: Path, lines: Iterable[bytes]) -> bool:
+    """
+    Add *lines* in one write, so that processes which share the file do not mix theirs.
+
+    Returns:
+        False where they could not be written: the journal holds them, and the file is mended from it later.
+    """
+    data = b"".join(lines)
+    try:
+        descriptor = os.open(directory / FILE_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            return os.write(descriptor, data) == len(data)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        _LOG.warning("%s could not be written (%s); it will be mended from the journal.", FILE_NAME, error)
+        return False
+
+
+def mend(connection: sqlite3.Connection, directory: Path) -> None:
+    """
+    Rewrite the file, whole or not at all, where its size is not what the journal recorded.
+
+    The caller is the only process at work, inside a write transaction.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    (expected,) = connection.execute("SELECT results_bytes FROM stored").fetchone()
+    path = directory / FILE_NAME
+    try:
+        if (path.stat().st_size if path.exists() else 0) == expected:
+            return
+        partial = path.with_name(f".{FILE_NAME}.partial")
+        with partial.open("wb", buffering=_WRITE_BYTES) as file:
+            file.writelines(_lines(connection))
+            size = file.tell()
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}). Nothing was sent."
+        ) from error
+    connection.execute("UPDATE stored SET results_bytes = ?", (size,))
+
+
+def _lines(connection: sqlite3.Connection) -> Iterator[bytes]:
+    for record in connection.execute(_SELECT):
+        row, first_index, request_id, index, file, media_type, width, height, size, sha256, cost = record
+        image = StoredImage(
+            index=index,
+            file=file,
+            media_type=media_type,
+            width=width,
+            height=height,
+            bytes=size,
+            sha256=sha256,
+        )
+        yield line(BatchRow.from_json(row), first_index, request_id, image, cost)

@@ -1,0 +1,200 @@
+"""The database file of a journal: its tables, its version, and how it is opened or refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from ...errors import Charge, JournalError, OutputError
+from ..states import State
+
+FILE_NAME = "journal.db"
+APPLICATION_ID = 0x4E474A4C
+"""Marks the file as a journal of this package (SQLite's `application_id`)."""
+VERSION = 1
+"""Version of the tables below (SQLite's `user_version`)."""
+
+_BUSY_TIMEOUT_S = 60
+_QUICK_CHECK_MAX_BYTES = 16 << 20
+_IN_FLIGHT = f"'{State.SENT.value}', '{State.LINKED.value}', '{State.FAILED.value}', '{State.UNKNOWN.value}'"
+
+# Money is integer nano-USD. `cost_nano` and `reserved_nano` are those of the current attempt, the `earlier_…`
+# columns sum up the attempts before a retry: known costs, and the worst case of those that stayed unknown.
+# `tally` is kept by admission for new units and by a trigger for their changes, so that the sums of a million rows
+# are read at once.
+_TABLES = f"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE process (
+    id INTEGER PRIMARY KEY, token TEXT NOT NULL, pid INTEGER NOT NULL, host TEXT NOT NULL,
+    started_at REAL NOT NULL, ended_at REAL
+);
+CREATE TABLE unit (
+    seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, row TEXT NOT NULL, n INTEGER,
+    part INTEGER NOT NULL, parts INTEGER NOT NULL, images INTEGER NOT NULL,
+    first_index INTEGER NOT NULL, replica INTEGER NOT NULL,
+    state TEXT NOT NULL, charge TEXT NOT NULL DEFAULT '', owner INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
+    reserved_nano INTEGER NOT NULL DEFAULT 0, cost_nano INTEGER NOT NULL DEFAULT 0,
+    earlier_cost_nano INTEGER NOT NULL DEFAULT 0, earlier_unknown_nano INTEGER NOT NULL DEFAULT 0,
+    request_id TEXT, error_type TEXT, error_text TEXT, links TEXT, linked_at REAL, updated_at REAL NOT NULL
+);
+CREATE INDEX unit_pending ON unit (seq) WHERE state = '{State.PENDING.value}';
+CREATE INDEX unit_unfinished ON unit (state, seq) WHERE state IN ({_IN_FLIGHT});
+CREATE TABLE image (
+    unit INTEGER NOT NULL, attempt INTEGER NOT NULL, idx INTEGER NOT NULL, file TEXT NOT NULL,
+    media_type TEXT NOT NULL, width INTEGER, height INTEGER, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    cost_nano INTEGER NOT NULL,
+    UNIQUE (unit, attempt, idx)
+);
+CREATE TABLE stored (images INTEGER NOT NULL, results_bytes INTEGER NOT NULL);
+INSERT INTO stored VALUES (0, 0);
+CREATE TABLE tally (
+    state TEXT NOT NULL, charge TEXT NOT NULL, units INTEGER NOT NULL DEFAULT 0, rows INTEGER NOT NULL DEFAULT 0,
+    images INTEGER NOT NULL DEFAULT 0, cost_nano INTEGER NOT NULL DEFAULT 0,
+    reserved_nano INTEGER NOT NULL DEFAULT 0, unknown_nano INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (state, charge)
+) WITHOUT ROWID;
+"""  # noqa: S608
+
+
+def _tally(sign: str, record: str) -> str:
+    return f"""
+        UPDATE tally SET units = units {sign} 1, rows = rows {sign} ({record}.part = 0),
+            images = images {sign} {record}.images,
+            cost_nano = cost_nano {sign} ({record}.cost_nano + {record}.earlier_cost_nano),
+            reserved_nano = reserved_nano {sign} {record}.reserved_nano,
+            unknown_nano = unknown_nano {sign} {record}.earlier_unknown_nano
+        WHERE state = {record}.state AND charge = {record}.charge;"""  # noqa: S608 - constants of this module
+
+
+_TRIGGER = f"""
+CREATE TRIGGER unit_changed AFTER UPDATE OF state, charge, cost_nano, reserved_nano ON unit
+BEGIN {_tally("-", "old")} {_tally("+", "new")} END
+"""
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """
+    Open the journal at *path*, made anew where there is none.
+
+    Args:
+        path: The database file.
+        read_only: Change nothing; the file must exist.
+
+    Returns:
+        A connection without implicit transactions, for the calling thread alone.
+
+    Raises:
+        JournalError: No journal, a damaged one, or one of a newer version.
+        OutputError: The file cannot be opened or written.
+    """
+    if read_only and not path.is_file():
+        raise JournalError(f"there is no journal in {path.parent}. Run a batch with this directory first.")
+    try:
+        connection = _open(path, read_only=read_only)
+    except sqlite3.DatabaseError as error:
+        raise translate(error, path) from error
+    try:
+        _prepare(connection, path, read_only=read_only)
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise translate(error, path) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    mode = "mode=ro" if read_only else "mode=rwc"
+    if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
+        # Without a write-ahead log and without the right to make one, SQLite reads the bare file only so.
+        mode = "immutable=1"
+    uri = f"{path.resolve().as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
+    _check_identity(connection, path)
+    if path.stat().st_size <= _QUICK_CHECK_MAX_BYTES:
+        _check_health(connection, path)
+    connection.execute("PRAGMA cache_size = -16384")
+    if read_only:
+        return
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    # A checkpoint writes each changed page once; with random keys, rare checkpoints save most of the writing.
+    connection.execute("PRAGMA wal_autocheckpoint = 8192")
+    connection.execute("BEGIN IMMEDIATE")
+    if _number(connection, "PRAGMA user_version") == 0:
+        _create(connection)
+    connection.execute("COMMIT")
+    # Counts identical rows of one pass; it need not outlive the process and never touches the journal's file.
+    connection.execute(
+        "CREATE TEMP TABLE seen (content BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID"
+    )
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    application_id = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    if application_id != APPLICATION_ID and (tables or version):
+        raise JournalError(
+            f"{path} is a database, but no journal of a batch. Nothing was sent. Choose another directory."
+        )
+    if version > VERSION:
+        raise JournalError(
+            f"{path} was written by a newer version of nanogpt_images (journal version {version}; this one"
+            f" reads up to {VERSION}). Nothing was sent. Upgrade the package, or choose another directory."
+        )
+
+
+def _check_health(connection: sqlite3.Connection, path: Path) -> None:
+    finding = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if finding != ("ok",):
+        raise _damaged(path, str(finding[0]))
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    for statement in (*_TABLES.split(";")[:-1], _TRIGGER):
+        connection.execute(statement)
+    kinds = [(state.value, "") for state in State]
+    kinds += [(state.value, charge.value) for state in (State.FAILED, State.UNKNOWN) for charge in Charge]
+    connection.executemany("INSERT INTO tally (state, charge) VALUES (?, ?)", kinds)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
+    """The error of this package for *error*, with the way out."""
+    text = str(error)
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return JournalError(
+            f"{path} could not be written ({text}). Free space on the disk, then run the same batch again:"
+            " it resumes, and requests under way are listed as unknown."
+        )
+    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return OutputError(
+            f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions."
+        )
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return JournalError(
+            f"{path} stayed locked by another process for {_BUSY_TIMEOUT_S} s ({text}). Close whatever has it open."
+        )
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return _damaged(path, text)
+    return JournalError(f"{path} could not be used: {text}.")
+
+
+def _damaged(path: Path, finding: str) -> JournalError:
+    return JournalError(
+        f"{path} is damaged ({finding}). Nothing was sent. Restore a copy, or save what is left with"
+        f" `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
+        " directory starts over and pays again for what is done."
+    )

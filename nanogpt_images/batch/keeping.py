@@ -1,0 +1,137 @@
+"""What a batch needs of its journal, and the journal of a batch that keeps everything in memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..errors import Charge
+from ..parameters import CountRule
+from .journal import Admission, Link, StoredImage
+from .rows import BatchRow
+from .states import State
+from .units import units_of
+
+
+class Keeping(Protocol):
+    """The operations of `Journal` that the way of a request takes; see there for what each records."""
+
+    async def admit(self, rows: Sequence[tuple[BatchRow, CountRule]]) -> list[Admission]:
+        """Make and claim units."""
+        ...
+
+    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
+        """The POST is about to leave."""
+        ...
+
+    async def refused(self, unit_id: str) -> None:
+        """It was neither carried out nor charged."""
+        ...
+
+    async def linked(
+        self,
+        unit_id: str,
+        links: Sequence[Link],
+        *,
+        images: Sequence[StoredImage] = (),
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """The answer holds signed URLs."""
+        ...
+
+    async def done(
+        self,
+        unit_id: str,
+        images: Sequence[StoredImage],
+        *,
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """The images are on disk."""
+        ...
+
+    async def failed(
+        self,
+        unit_id: str,
+        charge: Charge,
+        *,
+        error_type: str,
+        error_text: str,
+        images: Sequence[StoredImage] = (),
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """It ended without all of its images, or nobody knows how."""
+        ...
+
+    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
+        """Its download stays open."""
+        ...
+
+    async def aclose(self) -> None:
+        """Nothing follows."""
+        ...
+
+
+class NoJournal:
+    """For a batch without a directory: images stay in the events, nothing is written, nothing is resumed."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    async def admit(self, rows: Sequence[tuple[BatchRow, CountRule]]) -> list[Admission]:
+        """See `Keeping`."""
+        units = (
+            unit
+            for row, rule in rows
+            for unit in units_of(row, rule, occurrence=lambda _: next(self._numbers))
+        )
+        return [Admission(unit=unit, state=State.PENDING, claimed=True) for unit in units]
+
+    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
+        """See `Keeping`."""
+
+    async def refused(self, unit_id: str) -> None:
+        """See `Keeping`."""
+
+    async def linked(
+        self,
+        unit_id: str,
+        links: Sequence[Link],
+        *,
+        images: Sequence[StoredImage] = (),
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """See `Keeping`."""
+
+    async def done(
+        self,
+        unit_id: str,
+        images: Sequence[StoredImage],
+        *,
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """See `Keeping`."""
+
+    async def failed(
+        self,
+        unit_id: str,
+        charge: Charge,
+        *,
+        error_type: str,
+        error_text: str,
+        images: Sequence[StoredImage] = (),
+        cost_nano: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """See `Keeping`."""
+
+    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
+        """See `Keeping`."""
+
+    async def aclose(self) -> None:
+        """See `Keeping`."""

@@ -1,0 +1,254 @@
+"""A batch as its user holds it: an async context manager that yields an event for each paid request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from .._money import to_nano
+from ..catalog import Catalog
+from ..errors import ConfigurationError, JournalError, NanoGPTError, ParameterError
+from ..images import Images
+from ..outputs import PART_SUFFIX, make_directory
+from .budget import Budget
+from .events import BatchEvent, BatchReport, Tally
+from .feed import Feed, Rows
+from .funds import Funds
+from .gate import Gate
+from .halt import Halt
+from .journal import Journal
+from .keeping import Keeping, NoJournal
+from .work import Task, Work
+
+_MIN_PATIENCE: Final = 8
+
+
+class Batch:
+    """
+    Many generations at once. Make it with `client.batch()`.
+
+        async with client.batch(rows, out="out/") as run:
+            async for event in run:
+                print(event.key, event.state)
+        print(run.report)
+
+    Leaving the block early (`break`) lets what is under way end, because it is being paid for, and sends
+    nothing more; cancelling breaks it off, and what had been sent becomes `unknown`. A block that never
+    iterates runs to the end.
+    """
+
+    def __init__(
+        self,
+        rows: Rows | None,
+        *,
+        images: Images,
+        catalog: Catalog,
+        service: str,
+        out: str | os.PathLike[str] | None = None,
+        concurrency: int = 64,
+        budget_usd: float | None = None,
+        assume_price_usd: float | None = None,
+        model: str | None = None,
+        defaults: Mapping[str, object] | None = None,
+        validate: bool = True,
+        join: bool = False,
+        retry_unknown: bool = False,
+        pace: Callable[[Path], Callable[[], Awaitable[None]]] | None = None,
+        on_event: Callable[[BatchEvent], object] | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ParameterError(
+                f"concurrency must be at least 1, not {concurrency}.", parameter="concurrency"
+            )
+        if budget_usd is not None and not budget_usd >= 0:
+            raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
+        if rows is None and out is None:
+            raise ConfigurationError("a batch without rows needs the directory of a journal: pass out=.")
+        self._rows = rows
+        self._images = images
+        self._catalog = catalog
+        self._service = service
+        self._out = None if out is None else Path(out)
+        self._concurrency = concurrency
+        self._budget_usd = budget_usd
+        self._assume_price_usd = assume_price_usd
+        self._model = model
+        self._defaults = dict(defaults or {})
+        self._validate = validate
+        self._join = join
+        self._retry_unknown = retry_unknown
+        self._pace = pace
+        self._on_event = on_event
+        self._tally = Tally()
+        self._halt: Halt | None = None
+        self._journal: Journal | None = None
+        self._iterated = False
+        self._exit = contextlib.AsyncExitStack()
+
+    @property
+    def report(self) -> BatchReport:
+        """The numbers now; final once the block is left."""
+        return self._tally.report(self._halt.reason if self._halt is not None else None)
+
+    def drain(self) -> None:
+        """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
+        if self._halt is not None:
+            self._halt.stop()
+
+    async def wait(self) -> BatchReport:
+        """Run to the end without looking at events."""
+        async for _ in self:
+            pass
+        return self.report
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            keeping, spent = await self._open(stack)
+            self._halt = halt = Halt(patience=max(_MIN_PATIENCE, self._concurrency))
+            cap = None if self._budget_usd is None else to_nano(self._budget_usd)
+            work = Work(
+                images=self._images,
+                keeping=keeping,
+                funds=Funds(Budget(cap, spent)),
+                gate=Gate(self._concurrency),
+                halt=halt,
+                tally=self._tally,
+                out=self._out,
+                pace=self._pace(self._out) if self._pace is not None and self._out is not None else None,
+            )
+            send, receive = anyio.create_memory_object_stream[BatchEvent](self._concurrency)
+            self._events = stack.enter_context(receive)
+            group = await stack.enter_async_context(anyio.create_task_group())
+            self._scope = group.cancel_scope
+            self._start(group, work, self._feed(keeping, cap), send)
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None and not isinstance(error, Exception):
+                self._scope.cancel()
+            elif error is None and not self._iterated:
+                await self.wait()
+            else:
+                self.drain()
+                # Workers must not block on events that nobody takes any more.
+                with contextlib.suppress(anyio.ClosedResourceError):
+                    async for _ in self._events:
+                        pass
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        try:
+            await self._exit.aclose()
+        except BaseExceptionGroup as group:
+            # The task group wraps what its one failing task raised; users catch the error itself.
+            errors, rest = group.split(NanoGPTError)
+            if errors is None or rest is not None:
+                raise
+            raise _first(errors) from None
+
+    def __aiter__(self) -> AsyncIterator[BatchEvent]:
+        return self
+
+    async def __anext__(self) -> BatchEvent:
+        self._iterated = True
+        try:
+            return await self._events.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Keeping, int]:
+        if self._out is None:
+            return NoJournal(), 0
+        self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
+        stack.push_async_callback(journal.aclose)
+        make_directory(self._out / "images")
+        if not self._join:
+            _sweep(self._out / "images")
+        if self._rows is None:
+            await journal.reopen(unknown=self._retry_unknown)
+        totals = await journal.totals()
+        return journal, totals.committed_nano
+
+    def _feed(self, keeping: Keeping, cap: int | None) -> Feed:
+        return Feed(
+            catalog=self._catalog,
+            keeping=keeping,
+            tally=self._tally,
+            model=self._model,
+            defaults=self._defaults,
+            validate=self._validate,
+            assume_price_usd=self._assume_price_usd,
+            needs_price=cap is not None,
+        )
+
+    def _start(
+        self, group: TaskGroup, work: Work, feed: Feed, send: MemoryObjectSendStream[BatchEvent]
+    ) -> None:
+        tasks_in, tasks_out = anyio.create_memory_object_stream[Task](self._concurrency)
+        group.start_soon(self._read, feed, tasks_in, work.halt)
+        for _ in range(self._concurrency):
+            group.start_soon(self._serve, work, tasks_out.clone(), send.clone())
+        tasks_out.close()
+        send.close()
+
+    async def _read(self, feed: Feed, tasks: MemoryObjectSendStream[Task], halt: Halt) -> None:
+        async with tasks:
+            async for task in self._tasks(feed):
+                if halt.requested:
+                    return
+                await tasks.send(task)
+
+    async def _tasks(self, feed: Feed) -> AsyncIterator[Task]:
+        if self._rows is not None:
+            async for task in feed.tasks(self._rows):
+                yield task
+        if self._journal is not None and (self._rows is None or self._join):
+            left = self._journal.pending(left_by_peers=self._rows is not None)
+            async for task in feed.resumed(left):
+                yield task
+
+    async def _serve(
+        self,
+        work: Work,
+        tasks: MemoryObjectReceiveStream[Task],
+        events: MemoryObjectSendStream[BatchEvent],
+    ) -> None:
+        async with tasks, events:
+            async for task in tasks:
+                if work.halt.requested:
+                    # What is left in the stream stays pending; taking it lets the reader end.
+                    continue
+                try:
+                    event = await work.carry_out(task)
+                except JournalError as error:
+                    work.halt.stop(error)
+                    raise
+                if event is None:
+                    continue
+                if self._on_event is not None:
+                    self._on_event(event)
+                await events.send(event)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed runs left half written."""
+    for path in directory.glob(f".*{PART_SUFFIX}"):
+        path.unlink(missing_ok=True)
+
+
+def _first(group: BaseExceptionGroup[NanoGPTError]) -> NanoGPTError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

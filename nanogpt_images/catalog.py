@@ -1,0 +1,264 @@
+"""The model catalogue: both listings, their joined view and the endpoint metadata, cached."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+import attrs
+
+from ._cache import FlightCache
+from ._wire import paths
+from ._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
+from ._wire.join import join
+from .errors import Charge, NanoGPTError, NotFoundError
+from .models import ImageModel, ListedModel, Listing, Model, ModelEndpoints
+
+_log = logging.getLogger("nanogpt_images.catalog")
+
+_DETAILED, _BRIEF, _ALL = "detailed", "brief", "all"
+_MAX_ENDPOINTS = 512
+_NEAR_MATCHES = 3
+
+
+class FetchJson(Protocol):
+    """A GET of the API: retried, the body decoded from JSON; raises the errors of this package."""
+
+    async def __call__(self, path: str, *, params: Mapping[str, str] | None = None) -> object: ...
+
+
+@attrs.frozen(eq=False)
+class _View:
+    """The joined view and the listings that it was made of."""
+
+    legacy: Listing[ImageModel] | None
+    listed: Listing[ListedModel] | None
+    models: tuple[Model, ...]
+    by_id: Mapping[str, Model]
+
+
+class Catalog:
+    """
+    Models that the service offers.
+
+    Answers are cached for *ttl_s* seconds, and callers that ask at the same time share one request. When a
+    refresh fails, the last known answer is served with `stale=True` and a warning in the log
+    (`nanogpt_images.catalog`); the next call tries again.
+
+    Args:
+        fetch: Makes the GET requests.
+        ttl_s: Seconds for which an answer counts as fresh; 0 switches the cache off.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self, fetch: FetchJson, *, ttl_s: float = 300, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch = fetch
+        self._image_models: FlightCache[Listing[ImageModel]] = FlightCache(
+            "the listing image-models",
+            ttl_s=ttl_s,
+            max_items=2,
+            mark_stale=_stale_listing,
+            clock=clock,
+            log=_log,
+        )
+        self._models: FlightCache[Listing[ListedModel]] = FlightCache(
+            "the listing images/models",
+            ttl_s=ttl_s,
+            max_items=1,
+            mark_stale=_stale_listing,
+            clock=clock,
+            log=_log,
+        )
+        self._endpoints: FlightCache[ModelEndpoints] = FlightCache(
+            "endpoint metadata",
+            ttl_s=ttl_s,
+            max_items=_MAX_ENDPOINTS,
+            mark_stale=_stale_endpoints,
+            clock=clock,
+            log=_log,
+        )
+        self._view: _View | None = None
+
+    async def image_models(self, *, detailed: bool = True, refresh: bool = False) -> Listing[ImageModel]:
+        """
+        `GET /api/v1/image-models`: prices, resolutions, `max_images` and `fixed_image_count`.
+
+        Args:
+            detailed: False asks for records that may hold little more than the ID.
+            refresh: Ask again even if the cached answer is fresh.
+
+        Raises:
+            NanoGPTError: The listing could not be had, and none was had before.
+
+        Source: seeds/image-models.txt.
+        """
+
+        async def load() -> Listing[ImageModel]:
+            params = {"detailed": "true" if detailed else "false"}
+            return decode_image_models(await self._fetch(paths.IMAGE_MODELS, params=params))
+
+        return await self._image_models.get(_DETAILED if detailed else _BRIEF, load, refresh=refresh)
+
+    async def models(self, *, refresh: bool = False) -> Listing[ListedModel]:
+        """
+        `GET /api/v1/images/models`: descriptors, the range of `n`, and where the endpoint metadata is.
+
+        Args:
+            refresh: Ask again even if the cached answer is fresh.
+
+        Raises:
+            NanoGPTError: The listing could not be had, and none was had before.
+
+        Source: seeds/images-models.txt.
+        """
+
+        async def load() -> Listing[ListedModel]:
+            return decode_listed_models(await self._fetch(paths.LISTED_MODELS))
+
+        return await self._models.get(_ALL, load, refresh=refresh)
+
+    async def endpoints(self, model_id: str, *, refresh: bool = False) -> ModelEndpoints:
+        """
+        `GET /api/v1/images/models/{model_id}/endpoints`: public prices and limits of one model.
+
+        Args:
+            model_id: ID; one that holds slashes is looked up in `models()` for the path to follow.
+            refresh: Ask again even if the cached answer is fresh.
+
+        Raises:
+            NotFoundError: The service does not know the model.
+            ParameterError: *model_id* cannot be part of a path.
+            NanoGPTError: The metadata could not be had, and none was had before.
+
+        Source: seeds/images-model-endpoints.txt.
+        """
+
+        async def load() -> ModelEndpoints:
+            return decode_endpoints(await self._fetch(await self._endpoints_path(model_id)), model_id)
+
+        return await self._endpoints.get(model_id, load, refresh=refresh)
+
+    async def list(self, *, refresh: bool = False) -> tuple[Model, ...]:
+        """
+        All models, both listings joined by ID.
+
+        Where one listing cannot be had, the other alone is used, with a warning in the log.
+
+        Args:
+            refresh: Ask again even if the cached answers are fresh.
+
+        Raises:
+            NanoGPTError: Neither listing could be had.
+        """
+        return (await self._joined(refresh)).models
+
+    async def get(self, model_id: str, *, refresh: bool = False) -> Model:
+        """
+        One model of the joined view.
+
+        Raises:
+            NotFoundError: The catalogue does not list it; the text names near matches.
+            NanoGPTError: Neither listing could be had.
+        """
+        if not refresh and (model := self.cached(model_id)) is not None:
+            return model
+        view = await self._joined(refresh)
+        if (model := view.by_id.get(model_id)) is not None:
+            return model
+        raise _not_found(model_id, view.by_id)
+
+    def cached(self, model_id: str) -> Model | None:
+        """The model as `get` would return it without I/O; None where that would ask the service."""
+        view = self._fresh_view()
+        return None if view is None else view.by_id.get(model_id)
+
+    async def aclose(self) -> None:
+        """End the requests under way; cached answers stay."""
+        for cache in (self._image_models, self._models, self._endpoints):
+            await cache.aclose()
+
+    def _fresh_view(self) -> _View | None:
+        view = self._view
+        if view is None or view.legacy is None or view.listed is None:
+            return None
+        current = (
+            self._image_models.fresh(_DETAILED) is view.legacy and self._models.fresh(_ALL) is view.listed
+        )
+        return view if current else None
+
+    async def _joined(self, refresh: bool) -> _View:
+        if not refresh and (view := self._fresh_view()) is not None:
+            return view
+        outcomes = await asyncio.gather(
+            self.image_models(refresh=refresh), self.models(refresh=refresh), return_exceptions=True
+        )
+        legacy, legacy_error = _outcome(outcomes[0])
+        listed, listed_error = _outcome(outcomes[1])
+        error = legacy_error or listed_error
+        if error is not None:
+            if legacy is None and listed is None:
+                raise error
+            _log.warning("half of the catalogue is missing (%s); the other listing alone is used", error)
+        view = self._view
+        if view is None or view.legacy is not legacy or view.listed is not listed:
+            models = join(legacy, listed)
+            view = self._view = _View(legacy, listed, models, {model.id: model for model in models})
+        return view
+
+    async def _endpoints_path(self, model_id: str) -> str:
+        made_of_id = paths.endpoints_path(model_id, None)
+        listed = self._models.known(_ALL)
+        if listed is None and "/" in model_id:
+            try:
+                listed = await self.models()
+            except NanoGPTError as error:
+                _log.warning("no endpoints path of %s is known (%s); one is made of its ID", model_id, error)
+        record = listed.find(model_id) if listed is not None else None
+        return made_of_id if record is None else paths.endpoints_path(model_id, record.endpoints)
+
+
+ListingT = TypeVar("ListingT", Listing[ImageModel], Listing[ListedModel])
+
+
+def _outcome(outcome: ListingT | BaseException) -> tuple[ListingT | None, NanoGPTError | None]:
+    if isinstance(outcome, NanoGPTError):
+        return None, outcome
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome, None
+
+
+def _stale_listing(listing: ListingT) -> ListingT:
+    return attrs.evolve(listing, stale=True)
+
+
+def _stale_endpoints(endpoints: ModelEndpoints) -> ModelEndpoints:
+    return attrs.evolve(endpoints, stale=True)
+
+
+def _not_found(model_id: str, known: Mapping[str, Model]) -> NotFoundError:
+    near = near_matches(model_id, known)
+    hint = f"near matches: {', '.join(near)}" if near else "catalog.list() gives those it holds"
+    return NotFoundError(
+        f"model {model_id!r} is not in the catalogue; {hint}. Nothing was sent.",
+        status=404,
+        charge=Charge.NOT_SENT,
+        code="model_not_found",
+        parameter="model",
+    )
+
+
+def near_matches(model_id: str, known: Mapping[str, Model]) -> list[str]:
+    """Up to three known IDs that *model_id* may have meant: those that hold it, else those spelt alike."""
+    by_folded = {name.casefold(): name for name in known}
+    wanted = model_id.strip().casefold()
+    holding = [name for folded, name in by_folded.items() if wanted and wanted in folded]
+    if holding:
+        return sorted(holding, key=len)[:_NEAR_MATCHES]
+    return [by_folded[name] for name in difflib.get_close_matches(wanted, by_folded, _NEAR_MATCHES)]

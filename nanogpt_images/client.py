@@ -1,0 +1,287 @@
+"""The async client: its options, its lifetime, and the resources that share its connections."""
+
+from __future__ import annotations
+
+import os
+import ssl as ssl_module
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from ._options import ClientOptions
+from ._ratelimit import RateLimiter
+from ._retry import RetryPolicy
+from ._sender import Sender
+from .account import Account
+from .batch.events import BatchEvent, BatchReport
+from .batch.feed import Rows
+from .batch.runner import Batch
+from .catalog import Catalog
+from .download import Downloads
+from .errors import ConfigurationError
+from .images import Images
+from .references import ReferenceLoader
+from .transport import Transport
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+class AsyncClient:
+    """
+    A client of the NanoGPT image API.
+
+    It may be made anywhere; connections open on first use and close with the context manager. Use one
+    client for a whole application: it pools connections, caches the catalogue and paces all requests.
+
+        async with AsyncClient() as client:
+            result = await client.images.generate("a red fox", model="gpt-image-2")
+            await result.images[0].save("fox")
+
+    Args:
+        api_key: Key; by default `NANOGPT_API_KEY`. The catalogue works without one.
+        base_url: Origin, with a path prefix if a gateway needs one; by default `NANOGPT_BASE_URL`, then
+            `https://nano-gpt.com`. Other than https is accepted for loopback only.
+        timeout_s: Limit for each attempt of a generation, once it has a connection slot.
+        connect_timeout_s: Limit for making a connection.
+        retry: What is sent again. The default never repeats what may have been charged.
+        requests_per_second: At most so many starts in any one second; None switches pacing off.
+        catalog_ttl_s: How long a listing is served from memory.
+        max_connections: Requests in flight at once.
+        max_image_bytes: Greatest size of one decoded image.
+        session: An aiohttp session to use, which the caller closes.
+        transport: A transport instead of aiohttp's, which the caller closes.
+        auth: Header that carries the key: `bearer` (`Authorization`) or `x-api-key`.
+        headers: Further headers for every request to the API.
+        trust_env: Take proxies from the environment (`HTTPS_PROXY` and its like).
+        ssl_context: A TLS context instead of the default one.
+        allow_private_references: Let reference URLs point to private addresses (see docs/security.md).
+
+    Raises:
+        ConfigurationError: The key, the base URL or another option cannot be used.
+
+    Attributes:
+        images: Generation.
+        catalog: Models, and what each accepts.
+        account: Balance and usage.
+    """
+
+    images: Images
+    catalog: Catalog
+    account: Account
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        timeout_s: float = 300.0,
+        connect_timeout_s: float = 15.0,
+        retry: RetryPolicy | None = None,
+        requests_per_second: float | None = 25,
+        catalog_ttl_s: float = 300.0,
+        max_connections: int = 100,
+        max_image_bytes: int = 256 * 2**20,
+        session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
+        auth: Literal["bearer", "x-api-key"] = "bearer",
+        headers: Mapping[str, str] | None = None,
+        trust_env: bool = False,
+        ssl_context: ssl_module.SSLContext | None = None,
+        allow_private_references: bool = False,
+    ) -> None:
+        if session is not None and transport is not None:
+            raise ConfigurationError("pass session= or transport=, not both.")
+        self._options = ClientOptions.resolve(
+            api_key=api_key,
+            base_url=base_url,
+            timeout_s=timeout_s,
+            connect_timeout_s=connect_timeout_s,
+            requests_per_second=requests_per_second,
+            max_connections=max_connections,
+            auth=auth,
+            headers=headers or {},
+        )
+        self._owns_transport = transport is None
+        if transport is None:
+            from ._aiohttp import AiohttpTransport
+
+            transport = AiohttpTransport(
+                session, connect_timeout_s=connect_timeout_s, trust_env=trust_env, ssl_context=ssl_context
+            )
+        self._transport = transport
+        self._retry = retry or RetryPolicy()
+        self._sender = Sender(
+            base_url=self._options.base_url,
+            headers=self._options.request_headers(),
+            transport=transport,
+            retry=self._retry,
+            limiter=RateLimiter(requests_per_second),
+            max_connections=max_connections,
+        )
+        self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s)
+        self.account = Account(self._sender)
+        self._downloads = Downloads(
+            transport,
+            retry=self._retry,
+            slots=self._sender.slots,
+            timeout_s=timeout_s,
+            max_bytes=max_image_bytes,
+            user_agent=self._options.user_agent,
+        )
+        self.images = Images(
+            self._sender,
+            self.catalog,
+            ReferenceLoader(allow_private=allow_private_references),
+            self._downloads,
+            timeout_s=timeout_s,
+            max_image_bytes=max_image_bytes,
+            has_key=self._options.api_key is not None,
+        )
+
+    def batch(
+        self,
+        rows: Rows,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        concurrency: int = 64,
+        budget_usd: float | None = None,
+        assume_price_usd: float | None = None,
+        model: str | None = None,
+        defaults: Mapping[str, object] | None = None,
+        validate: bool = True,
+        join: bool = False,
+        on_event: Callable[[BatchEvent], object] | None = None,
+    ) -> Batch:
+        """
+        Make a batch of *rows*; it starts when its `async with` block is entered.
+
+        Args:
+            rows: `BatchRow`s or mappings, from any iterable; they are read as they are needed, so a
+                generator over a million of them is fine.
+            out: Directory for `images/`, `journal.db` and `results.jsonl`. The same directory again
+                resumes: what is done is not paid for twice. Without it images stay in the events.
+            concurrency: Requests at once; fewer while the service pushes back.
+            budget_usd: Never spend more, earlier runs on *out* included. The worst case of a request is
+                reserved before it is sent.
+            assume_price_usd: USD per image for models whose price the catalogue does not state.
+            model: ID for rows that name none.
+            defaults: Parameters for rows that lack them, such as `{"resolution": "1024x1024"}`.
+            validate: Check each row against the catalogue before it is sent.
+            join: Work on *out* together with processes that have it open.
+            on_event: Called with each event, on the event loop.
+
+        Raises:
+            ParameterError: A number is out of range.
+        """
+        self._sender.slots.at_least(concurrency)
+        return Batch(
+            rows,
+            images=self.images,
+            catalog=self.catalog,
+            service=self._options.service,
+            out=out,
+            concurrency=concurrency,
+            budget_usd=budget_usd,
+            assume_price_usd=assume_price_usd,
+            model=model,
+            defaults=defaults,
+            validate=validate,
+            join=join,
+            on_event=on_event,
+        )
+
+    async def run_batch(
+        self,
+        rows: Rows,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        concurrency: int = 64,
+        budget_usd: float | None = None,
+        assume_price_usd: float | None = None,
+        model: str | None = None,
+        defaults: Mapping[str, object] | None = None,
+        validate: bool = True,
+        join: bool = False,
+        on_event: Callable[[BatchEvent], object] | None = None,
+    ) -> BatchReport:
+        """Run a batch to its end and return its numbers; see `batch` for the arguments."""
+        run = self.batch(
+            rows,
+            out=out,
+            concurrency=concurrency,
+            budget_usd=budget_usd,
+            assume_price_usd=assume_price_usd,
+            model=model,
+            defaults=defaults,
+            validate=validate,
+            join=join,
+            on_event=on_event,
+        )
+        async with run:
+            await run.wait()
+        return run.report
+
+    def retry_batch(
+        self,
+        out: str | os.PathLike[str],
+        *,
+        unknown: bool = False,
+        concurrency: int = 64,
+        budget_usd: float | None = None,
+        assume_price_usd: float | None = None,
+        on_event: Callable[[BatchEvent], object] | None = None,
+    ) -> Batch:
+        """
+        Make a batch of what the journal in *out* holds open: failed and interrupted requests.
+
+        Args:
+            out: Directory of an earlier batch.
+            unknown: Also requests that were, or may have been, charged. They are paid for again.
+            concurrency: See `batch`, as for all that follow.
+            budget_usd: See `batch`.
+            assume_price_usd: See `batch`.
+            on_event: See `batch`.
+        """
+        self._sender.slots.at_least(concurrency)
+        return Batch(
+            None,
+            images=self.images,
+            catalog=self.catalog,
+            service=self._options.service,
+            out=out,
+            concurrency=concurrency,
+            budget_usd=budget_usd,
+            assume_price_usd=assume_price_usd,
+            retry_unknown=unknown,
+            on_event=on_event,
+        )
+
+    @property
+    def base_url(self) -> str:
+        """Origin and prefix that requests go to, without a trailing slash."""
+        return self._options.base_url
+
+    def __repr__(self) -> str:
+        return (
+            f"AsyncClient(base_url={self.base_url!r}, api_key={'set' if self._options.api_key else 'none'})"
+        )
+
+    def __reduce__(self) -> str:
+        raise ConfigurationError(
+            "a client holds connections and a key and cannot be pickled; make one per process."
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close what this client opened; a session or transport of the caller's stays open."""
+        await self.catalog.aclose()
+        if self._owns_transport:
+            await self._transport.aclose()

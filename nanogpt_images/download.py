@@ -1,0 +1,164 @@
+"""Signed URLs → bytes: free to repeat, resumed where it broke off, and never with the key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+import attrs
+
+from ._b64stream import Sink
+from ._retry import RetryPolicy
+from ._sender import Slots, read_failure
+from ._wire.failures import decode_failure
+from .errors import Charge, DownloadError, NanoGPTError, StatusError
+from .outputs import ImageStore, MemoryStore, StoredImage
+from .transport import HttpRequest, HttpResponse, Transport
+
+_MAX_REDIRECTS: Final = 3
+_GONE: Final = frozenset({403, 404, 410})
+
+
+@attrs.define
+class _Progress:
+    """How far one download has come, over all its attempts."""
+
+    url: str
+    sink: Sink
+    received: int = 0
+    validator: str | None = None
+    redirects: int = 0
+
+    def headers(self) -> dict[str, str]:
+        headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
+        if self.received and self.validator:
+            # Without a validator the file behind the URL could be another one by now.
+            headers |= {"Range": f"bytes={self.received}-", "If-Range": self.validator}
+        return headers
+
+
+class Downloads:
+    """
+    Downloads of one client.
+
+    Args:
+        transport: Sends the requests.
+        retry: How often, and after how long, a broken download goes on.
+        slots: Shared with the client's other requests.
+        timeout_s: Limit for each attempt.
+        max_bytes: Greatest size of one file.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        retry: RetryPolicy,
+        slots: Slots,
+        timeout_s: float,
+        max_bytes: int,
+        user_agent: str,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._transport = transport
+        self._retry = retry
+        self._slots = slots
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._user_agent = user_agent
+        self._sleep = sleep
+
+    async def read(self, url: str) -> bytes:
+        """The bytes behind *url*. Raises DownloadError."""
+        (stored,) = await self.fetch_all([(0, url)], MemoryStore())
+        return stored.data or b""
+
+    async def fetch_all(self, links: Sequence[tuple[int, str]], store: ImageStore) -> tuple[StoredImage, ...]:
+        """
+        Download *links* into *store*, one after the other.
+
+        Args:
+            links: (index of the image, signed URL).
+            store: Takes the bytes; on failure it is left as if nothing had been downloaded.
+
+        Raises:
+            DownloadError: A URL has expired, or cannot be downloaded. Nothing is paid by trying again.
+        """
+        try:
+            for index, url in links:
+                await self._fetch(index, url, store)
+            return store.finish([index for index, _ in links])
+        except BaseException:
+            store.discard()
+            raise
+
+    async def _fetch(self, index: int, url: str, store: ImageStore) -> None:
+        progress = _Progress(url, store.open(index))
+        attempt = 1
+        while True:
+            before = progress.received
+            try:
+                async with self._slots.one():
+                    if await self._attempt(progress, lambda: store.open(index)):
+                        return
+            except DownloadError:
+                raise
+            except NanoGPTError as error:
+                attempt = 1 if progress.received > before else attempt
+                delay_s = self._retry.delay_s(error, attempt, paid=False)
+                if delay_s is None:
+                    raise _failed(progress, str(error)) from error
+                attempt += 1
+                await self._sleep(delay_s)
+
+    async def _attempt(self, progress: _Progress, start_over: Callable[[], Sink]) -> bool:
+        """One request; False when it was redirected."""
+        headers = {**progress.headers(), "User-Agent": self._user_agent}
+        request = HttpRequest(method="GET", url=progress.url, headers=headers, timeout_s=self._timeout_s)
+        async with self._transport.send(request) as response:
+            if 300 <= response.status < 400:
+                self._redirect(progress, response)
+                return False
+            if response.status >= 400:
+                raise await self._refused(progress, response)
+            if response.status != 206 and progress.received:
+                progress.sink, progress.received = start_over(), 0
+            progress.validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            async for chunk in response.chunks():
+                if not progress.received and _is_page(chunk):
+                    raise _failed(progress, "it answers a page of HTML instead of an image")
+                progress.received += len(chunk)
+                if progress.received > self._max_bytes:
+                    raise _failed(progress, f"it is larger than {self._max_bytes:,} bytes")
+                progress.sink.write(chunk)
+        if not progress.received:
+            raise _failed(progress, "it is empty")
+        return True
+
+    def _redirect(self, progress: _Progress, response: HttpResponse) -> None:
+        progress.redirects += 1
+        target = urljoin(progress.url, response.headers.get("Location", ""))
+        if progress.redirects > _MAX_REDIRECTS or urlsplit(target).scheme not in ("https", "http"):
+            raise _failed(progress, "it redirects without end or to no web address")
+        progress.url = target
+
+    async def _refused(self, progress: _Progress, response: HttpResponse) -> StatusError | DownloadError:
+        body = await read_failure(response)
+        if response.status in _GONE:
+            return _failed(progress, f"it answers {response.status}: expired, or gone", expired=True)
+        return decode_failure(response.status, response.headers, body, target="the signed URL", paid=False)
+
+
+def _is_page(chunk: bytes) -> bool:
+    head = chunk[:64].lstrip().lower()
+    return head.startswith((b"<!doctype html", b"<html"))
+
+
+def _failed(progress: _Progress, reason: str, *, expired: bool = False) -> DownloadError:
+    place = progress.url.partition("?")[0]
+    advice = "The image is lost." if expired else "Downloading again is free while the URL lives."
+    return DownloadError(
+        f"cannot download {place}: {reason}. It was charged. {advice}", charge=Charge.CHARGED, expired=expired
+    )

@@ -1,0 +1,368 @@
+"""Generation: arguments → checked request → wire → stream → result."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ._names import image_stem, prompt_slug, safe_name
+from ._receive import Received, receive
+from ._sender import NO_HOOKS, AttemptHooks, Sender
+from ._wire.requests import PATHS, encode_body
+from .catalog import Catalog
+from .checks import checked
+from .download import Downloads
+from .errors import ConfigurationError, NanoGPTError, NotFoundError, OutputError
+from .models import Model
+from .outputs import DirectoryStore, ImageStore, MemoryStore, existing_images
+from .references import ReferenceInput, ReferenceLoader
+from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat
+from .results import Downloader, GenerationResult, Image
+
+_log = logging.getLogger("nanogpt_images")
+_NO_EXTRA: Final[Mapping[str, object]] = {}
+
+
+class Images:
+    """
+    The two generation routes. Reach it as `client.images`.
+
+    Every call makes one paid request; what is repeated, and when, is the client's `RetryPolicy`.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        catalog: Catalog,
+        references: ReferenceLoader,
+        downloads: Downloads,
+        *,
+        timeout_s: float,
+        max_image_bytes: int,
+        has_key: bool,
+    ) -> None:
+        self._sender = sender
+        self._catalog = catalog
+        self._references = references
+        self._downloads = downloads
+        self._downloader = Downloader(downloads.read)
+        self._timeout_s = timeout_s
+        self._max_image_bytes = max_image_bytes
+        self._has_key = has_key
+
+    async def generate(
+        self,
+        prompt: str,
+        *,
+        model: str,
+        n: int | None = None,
+        resolution: str | None = None,
+        aspect_ratio: str | None = None,
+        quality: str | None = None,
+        output_format: str | None = None,
+        seed: int | None = None,
+        input_references: ReferenceInput | Sequence[ReferenceInput] = (),
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """
+        Generate images on the normalized route and keep them in memory.
+
+        Args:
+            prompt: Text or edit instruction.
+            model: ID from the catalogue.
+            n: Images wanted from this one request; leave it out for fixed-count models.
+            resolution: A token that the model lists in `resolutions`.
+            aspect_ratio: A token that the model lists in `aspect_ratios`.
+            quality: A tier that the model lists in `qualities`.
+            output_format: Such as `png`, where the model supports it.
+            seed: For reproducible output, where the model supports it.
+            input_references: Images to work from: paths, bytes, URLs, data URLs, Pillow images.
+            extra: Further fields of the body, sent as they are.
+            validate: Check the request against the cached catalogue before anything is sent.
+            timeout_s: Limit for each attempt, instead of the client's.
+
+        Returns:
+            The images in the order of the answer, with what they cost.
+
+        Raises:
+            ParameterError: The model does not accept the request; nothing was sent.
+            NotFoundError: No such model; the text names near matches.
+            NanoGPTError: Any other of the tree in `nanogpt_images.errors`, with its `charge`.
+
+        Source: seeds/images-generate.txt.
+        """
+        request = GenerateRequest(
+            model=model,
+            prompt=prompt,
+            n=n,
+            resolution=resolution,
+            aspect_ratio=aspect_ratio,
+            quality=quality,
+            output_format=output_format,
+            seed=seed,
+            input_references=input_references,
+            extra=extra,
+        )
+        return await self.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+
+    async def generate_openai(
+        self,
+        prompt: str,
+        *,
+        model: str = "hidream",
+        n: int | None = None,
+        size: str | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        image_data_url: ReferenceInput | None = None,
+        image_data_urls: Sequence[ReferenceInput] = (),
+        mask_data_url: ReferenceInput | None = None,
+        strength: float | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        seed: int | None = None,
+        kontext_max_mode: bool | None = None,
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """
+        Generate images on the OpenAI-compatible route.
+
+        Args:
+            prompt: Text to generate an image from.
+            model: ID from the catalogue.
+            n: Images wanted from this one request; leave it out for fixed-count models.
+            size: A token that the model lists in `resolutions`.
+            response_format: `b64_json` (the default: bytes in `data`) or `url` (a signed URL that lives
+                about an hour in `url`; the service may send bytes all the same).
+            user: Identifier of your end user.
+            image_data_url: One input image, in any form; it is fetched and converted to a data URL here.
+            image_data_urls: Several input images, for models that support it.
+            mask_data_url: Mask for inpainting; white areas are edited.
+            strength: From 0 to 1; lower values stay closer to the input image.
+            guidance_scale: From 0 to 20; higher values follow the prompt more closely.
+            num_inference_steps: From 1 to 100.
+            seed: For reproducible output.
+            kontext_max_mode: Enhanced context mode of flux-kontext.
+            extra: Further fields of the body, sent as they are.
+            validate: Check the request against the cached catalogue before anything is sent.
+            timeout_s: Limit for each attempt, instead of the client's.
+
+        Returns:
+            The images in the order of the answer, with what they cost.
+
+        Raises:
+            ParameterError: The model does not accept the request; nothing was sent.
+            NanoGPTError: Any other of the tree in `nanogpt_images.errors`, with its `charge`.
+
+        Source: seeds/openai-compatible-generations.txt.
+        """
+        request = OpenAIRequest(
+            prompt=prompt,
+            model=model,
+            n=n,
+            size=size,
+            response_format=response_format,
+            user=user,
+            image_data_url=image_data_url,
+            image_data_urls=image_data_urls,
+            mask_data_url=mask_data_url,
+            strength=strength,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            seed=seed,
+            kontext_max_mode=kontext_max_mode,
+            extra=extra,
+        )
+        return await self.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+
+    async def generate_to(
+        self,
+        directory: str | os.PathLike[str],
+        prompt: str,
+        *,
+        model: str,
+        name: str | None = None,
+        overwrite: bool = False,
+        n: int | None = None,
+        resolution: str | None = None,
+        aspect_ratio: str | None = None,
+        quality: str | None = None,
+        output_format: str | None = None,
+        seed: int | None = None,
+        input_references: ReferenceInput | Sequence[ReferenceInput] = (),
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """
+        Generate images on the normalized route and stream them to files.
+
+        No image is held in memory. A file appears only when it is whole: one image becomes `fox.png`,
+        several become `fox-0.png`, `fox-1.png`; the suffix follows from the bytes.
+
+        Args:
+            directory: Where to write; it is made if missing.
+            prompt: Text or edit instruction.
+            model: ID from the catalogue.
+            name: File name without suffix; by default a few words of the prompt.
+            overwrite: Replace files of that name; otherwise they stop the call before anything is sent.
+            n: See `generate`, as for all that follow.
+            resolution: See `generate`.
+            aspect_ratio: See `generate`.
+            quality: See `generate`.
+            output_format: See `generate`.
+            seed: See `generate`.
+            input_references: See `generate`.
+            extra: See `generate`.
+            validate: See `generate`.
+            timeout_s: See `generate`.
+
+        Returns:
+            The result; each image has its `path` and no `data`.
+
+        Raises:
+            OutputError: The directory cannot be written, or files of that name exist.
+            NanoGPTError: As for `generate`.
+        """
+        request = GenerateRequest(
+            model=model,
+            prompt=prompt,
+            n=n,
+            resolution=resolution,
+            aspect_ratio=aspect_ratio,
+            quality=quality,
+            output_format=output_format,
+            seed=seed,
+            input_references=input_references,
+            extra=extra,
+        )
+        folder, stem = Path(directory), prompt_slug(prompt) if name is None else safe_name(name)
+        if not overwrite and (files := existing_images(folder, stem)):
+            raise OutputError(
+                f"{files[0]} exists; choose another name or pass overwrite=True. Nothing was sent."
+            )
+        store = DirectoryStore(folder, functools.partial(image_stem, stem), overwrite=overwrite)
+        result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
+        return await self.downloaded(result, store)
+
+    async def run(
+        self,
+        request: ImageRequest,
+        store: ImageStore,
+        *,
+        validate: bool = True,
+        timeout_s: float | None = None,
+        hooks: AttemptHooks = NO_HOOKS,
+    ) -> GenerationResult:
+        """
+        The whole way of one paid request: check, load references, encode, send, receive.
+
+        Args:
+            request: What to generate.
+            store: Takes the images.
+            validate: Check against the catalogue first.
+            timeout_s: Limit for each attempt, instead of the client's.
+            hooks: What to do around the attempts; the batch keeps its journal with them.
+        """
+        if not self._has_key:
+            raise ConfigurationError(
+                "no API key: pass api_key= or set NANOGPT_API_KEY. Nothing was sent. "
+                "To try without one, run the sandbox: nanogpt-images sandbox."
+            )
+        model = await self._model(request) if validate else self._catalog.cached(request.model)
+        if validate and model is not None:
+            request = checked(request, model)
+        loaded = await self._references.load(request, model)
+        body = encode_body(request, loaded.urls, loaded.mask)
+        read = functools.partial(
+            receive, store=store, model=request.model, max_image_bytes=self._max_image_bytes
+        )
+        asked = model.count_rule.images(request.n) if model is not None else request.n or 1
+        try:
+            received = await self._sender.post_paid(
+                PATHS[request.route],
+                body,
+                read,
+                target=request.model,
+                timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+                hooks=hooks,
+            )
+        except NanoGPTError as error:
+            partial = getattr(error, "partial", None)
+            if isinstance(partial, Received):
+                error.partial = self._result(request, partial, asked)  # type: ignore[attr-defined]
+            raise
+        return self._result(request, received, asked)
+
+    async def downloaded(self, result: GenerationResult, store: ImageStore) -> GenerationResult:
+        """*result* with the images behind its URLs in *store*; what was received already stays as it is."""
+        linked = [image for image in result.images if image.url is not None]
+        if not linked:
+            return result
+        try:
+            stored = await self._downloads.fetch_all(
+                [(image.index, image.url or "") for image in linked], store
+            )
+        except NanoGPTError as error:
+            error.partial = result  # type: ignore[attr-defined]
+            raise
+        by_index = {image.index: Image.stored(image) for image in stored}
+        return attrs.evolve(result, images=tuple(by_index.get(image.index, image) for image in result.images))
+
+    async def _model(self, request: ImageRequest) -> Model | None:
+        try:
+            return await self._catalog.get(request.model)
+        except NotFoundError:
+            raise
+        except NanoGPTError as error:
+            _log.warning("%s goes out unchecked, the catalogue cannot be had: %s", request.model, error)
+            return None
+
+    def _result(self, request: ImageRequest, received: Received, asked: int) -> GenerationResult:
+        answer = received.answer
+        extras = {entry.index: entry.extra for entry in answer.entries}
+        images = [
+            Image.stored(stored, extra=extras.get(stored.index, {}), downloader=self._downloader)
+            for stored in received.stored
+        ]
+        images += [
+            Image(index=entry.index, url=entry.url, extra=entry.extra, downloader=self._downloader)
+            for entry in answer.entries
+            if entry.url is not None
+        ]
+        images.sort(key=lambda image: image.index)
+        return GenerationResult(
+            images=tuple(images),
+            model=request.model,
+            prompt=request.prompt,
+            asked=asked,
+            cost_usd=answer.cost_usd,
+            remaining_balance=answer.remaining_balance,
+            payment_source=answer.payment_source,
+            request_id=answer.request_id,
+            created=answer.created,
+            problems=tuple(_problems(images, asked)),
+            extra=answer.extra,
+        )
+
+
+def _problems(images: Sequence[Image], asked: int) -> list[str]:
+    problems: list[str] = []
+    if len(images) != asked:
+        problems.append(f"{len(images)} images came where {asked} were asked for")
+    problems += [
+        f"image {image.index} is of no known format"
+        for image in images
+        if image.url is None and image.media_type is None
+    ]
+    return problems

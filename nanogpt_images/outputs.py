@@ -1,0 +1,289 @@
+"""Where the bytes of images go: into memory, or through a temporary file to a name that tells the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Final, Protocol
+
+import attrs
+
+from ._b64stream import Sink
+from ._sniff import HEAD_BYTES, ImageInfo, sniff
+from .errors import OutputError
+
+PART_SUFFIX: Final = ".part"
+_IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".svg", ".bin")
+_SAME_TYPE: Final = {".jpeg": ".jpg"}
+
+
+@attrs.frozen(kw_only=True)
+class StoredImage:
+    """An image that arrived whole. Either `data` or `path` is set."""
+
+    index: int
+    info: ImageInfo
+    size_bytes: int
+    data: bytes | None = attrs.field(default=None, repr=False)
+    path: Path | None = None
+    sha256: str | None = None
+
+
+class ImageStore(Protocol):
+    """Takes the images of one answer."""
+
+    def open(self, index: int) -> Sink:
+        """Begin image *index*, anew if it was begun before."""
+        ...
+
+    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+        """Keep the images *indices*, which are complete, in that order; discard all others."""
+        ...
+
+    def discard(self) -> None:
+        """Forget everything and leave no file behind. Harmless after `finish`."""
+        ...
+
+
+class MemoryStore:
+    """Keeps images as bytes. The buffer that grows is the one handed out: no image exists twice."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[int, BytesIO] = {}
+
+    def open(self, index: int) -> Sink:
+        """See `ImageStore`."""
+        self._buffers[index] = buffer = BytesIO()
+        return buffer
+
+    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+        """See `ImageStore`."""
+        stored: list[StoredImage] = []
+        for index in indices:
+            data = self._buffers.pop(index).getvalue()
+            info = sniff(data[:HEAD_BYTES])
+            stored.append(StoredImage(index=index, info=info, size_bytes=len(data), data=data))
+        self.discard()
+        return tuple(stored)
+
+    def discard(self) -> None:
+        """See `ImageStore`."""
+        self._buffers.clear()
+
+
+class DirectoryStore:
+    """
+    Writes images to files of one directory.
+
+    Bytes go to hidden temporary files there; a file appears under its name only when it is whole, and
+    an existing file is replaced only with *overwrite*. Writes go to the page cache and are short, so
+    they are done in place: handing each slice to a thread costs more than the write (benchmarks/README.md).
+
+    Args:
+        directory: Where to write; made on first use.
+        stem: (index of the image, number of images) → file name without suffix.
+        overwrite: Replace a file of the same name; otherwise a number is added to the new one's.
+        digest: Also compute SHA-256 while the bytes pass.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        stem: Callable[[int, int], str],
+        *,
+        overwrite: bool = False,
+        digest: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._stem = stem
+        self._overwrite = overwrite
+        self._digest = digest
+        self._parts: dict[int, _PartFile] = {}
+
+    def open(self, index: int) -> Sink:
+        """See `ImageStore`. Raises OutputError where the directory cannot be written."""
+        if (old := self._parts.pop(index, None)) is not None:
+            old.remove()
+        try:
+            part = _PartFile(self._directory, digest=self._digest)
+        except FileNotFoundError:
+            make_directory(self._directory)
+            part = _PartFile(self._directory, digest=self._digest)
+        self._parts[index] = part
+        return part
+
+    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+        """See `ImageStore`. What could not be given its name stays as a `.part` file, named in the error."""
+        stored: list[StoredImage] = []
+        for index in indices:
+            part = self._parts[index]
+            info = part.close()
+            target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
+            path = _publish(part.path, target, overwrite=self._overwrite)
+            del self._parts[index]
+            stored.append(
+                StoredImage(
+                    index=index, info=info, size_bytes=part.size_bytes, path=path, sha256=part.sha256()
+                )
+            )
+        self.discard()
+        return tuple(stored)
+
+    def discard(self) -> None:
+        """See `ImageStore`."""
+        while self._parts:
+            self._parts.popitem()[1].remove()
+
+
+class _PartFile:
+    """A temporary file that is being written, and the head of its bytes for sniffing."""
+
+    __slots__ = ("_fd", "_hash", "_head", "path", "size_bytes")
+
+    def __init__(self, directory: Path, *, digest: bool) -> None:
+        self.path = directory / f".{secrets.token_hex(8)}{PART_SUFFIX}"
+        self.size_bytes = 0
+        self._head = b""
+        self._hash = hashlib.sha256() if digest else None
+        self._fd = -1
+        try:
+            self._fd = os.open(
+                self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666
+            )
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _cannot_write(directory, error) from error
+
+    def write(self, data: bytes, /) -> None:
+        if len(self._head) < 4096:
+            self._head += data
+        view = memoryview(data)
+        try:
+            while view:
+                written = os.write(self._fd, view)
+                view = view[written:]
+        except OSError as error:
+            raise _cannot_write(self.path.parent, error) from error
+        self.size_bytes += len(data)
+        if self._hash is not None:
+            self._hash.update(data)
+
+    def close(self) -> ImageInfo:
+        info = sniff(self._head)
+        if info.width is None and len(self._head) < min(self.size_bytes, HEAD_BYTES):
+            # The size can stand behind a large profile or thumbnail.
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            info = sniff(os.read(self._fd, HEAD_BYTES))
+        self._release()
+        return info
+
+    def sha256(self) -> str | None:
+        return None if self._hash is None else self._hash.hexdigest()
+
+    def remove(self) -> None:
+        self._release()
+        self.path.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def write_image(data: bytes, target: Path, *, overwrite: bool = True) -> Path:
+    """
+    Write *data* to *target*, atomically, with the suffix that its bytes call for.
+
+    A suffix of *target* that is an image's and agrees is kept; one that disagrees is replaced. Blocking.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    suffix = sniff(data[:HEAD_BYTES]).suffix
+    given = target.suffix.lower()
+    if given not in _IMAGE_SUFFIXES:
+        target = target.with_name(target.name + suffix)
+    elif _SAME_TYPE.get(given, given) != suffix:
+        target = target.with_suffix(suffix)
+    make_directory(target.parent)
+    try:
+        part = _PartFile(target.parent, digest=False)
+    except FileNotFoundError as error:
+        raise _cannot_write(target.parent, error) from error
+    try:
+        part.write(data)
+        part.close()
+        return _publish(part.path, target, overwrite=overwrite)
+    finally:
+        part.remove()
+
+
+def existing_images(directory: Path, name: str) -> list[Path]:
+    """Files that a generation under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
+    try:
+        entries = sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for path in entries if path.suffix.lower() in _IMAGE_SUFFIXES and _belongs(path.stem, name)]
+
+
+def _belongs(stem: str, name: str) -> bool:
+    head, dash, number = stem.rpartition("-")
+    return stem == name or (dash == "-" and head == name and number.isdecimal())
+
+
+def make_directory(directory: Path) -> None:
+    """
+    Make *directory* and its parents.
+
+    Raises:
+        OutputError: It cannot be made, or is something else.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(directory, error) from error
+
+
+def _publish(part: Path, target: Path, *, overwrite: bool) -> Path:
+    """Give a whole file its name; never over another one unless asked."""
+    try:
+        if overwrite:
+            os.replace(part, target)
+            return target
+        for number in itertools.count(1):
+            free = target if number == 1 else target.with_stem(f"{target.stem}_{number}")
+            if _claim(part, free):
+                return free
+    except OSError as error:
+        raise OutputError(
+            f"cannot name {target}: {error.strerror or error}. The image is whole in {part.name} beside it."
+        ) from error
+    raise AssertionError("unreachable: itertools.count does not end")
+
+
+def _claim(part: Path, target: Path) -> bool:
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        # No hard links on this file system: take the name first, then put the file there.
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        os.replace(part, target)
+        return True
+    os.unlink(part)
+    return True
+
+
+def _cannot_write(directory: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write to {directory}: {error.strerror or error}.")

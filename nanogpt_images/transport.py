@@ -1,0 +1,79 @@
+"""The seam between the client and HTTP: what a transport gets, gives and promises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import attrs
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class HttpRequest:
+    """
+    One request on its way.
+
+    Attributes:
+        url: Absolute URL. Redirects are never followed by a transport.
+        headers: All headers to send but those that follow from the body's length and the host. They may
+            hold the key, so they are left out of the repr.
+        paid: Whether success costs money; it decides the `charge` of a lost answer.
+        timeout_s: Seconds for the whole attempt, from here to the last byte of the answer.
+        on_body: Told when the first byte of the body is about to leave.
+        body_begun: Whether it was.
+    """
+
+    method: str
+    url: str = attrs.field(repr=lambda url: repr(url.partition("?")[0]))
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    paid: bool = False
+    timeout_s: float = 60.0
+    on_body: Callable[[], None] = attrs.field(default=_nothing, repr=False)
+    body_begun: bool = False
+
+    def begin_body(self) -> None:
+        """To be called by a transport just before the first byte of the body is written."""
+        self.body_begun = True
+        self.on_body()
+
+
+class HttpResponse(Protocol):
+    """The head of an answer, and its body as it arrives."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Headers; look-up ignores case."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body in pieces of any size, at most about 256 KiB, without joining them."""
+        ...
+
+
+class Transport(Protocol):
+    """
+    Sends one request once: it neither retries, nor follows redirects, nor paces.
+
+    Within `send` and while the body is read it raises `ConnectError` (nothing of the body was written),
+    `RequestTimeoutError` or `OutcomeUnknownError`, with the charge that `HttpRequest.paid` and
+    `HttpRequest.body_begun` imply, and no other error of its own.
+    """
+
+    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
+        """Send *request*; leaving the context gives the connection back, or closes it when unread."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what this transport owns."""
+        ...

@@ -1,0 +1,184 @@
+"""A generation from the arrival of the POST to its answer: checked, limited, drawn, billed, and only then written."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from .alterations import altered
+from .answers import Answer, JsonObject
+from .checks import Order, checked_json, checked_order
+from .draw import Sketch
+from .fault_answers import answer_instead
+from .fault_kinds import Stage
+from .faults import Fault, Target
+from .ledger import Entry
+from .limits import key_of, label_of
+from .mishaps import send_badly
+from .payload import Payload, Pieces, b64_entry, url_entry
+from .refusals import Refusal, Route
+from .service import Service
+from .sizes import pixel_size
+from .wire import Wire
+
+_LATE = frozenset({Stage.INSTEAD, Stage.PAYLOAD, Stage.WIRE})
+_DEAD_URLS = frozenset({"url_404", "url_html"})
+
+
+async def generate(service: Service, wire: Wire, route: Route) -> web.StreamResponse:
+    """Serve one generation POST."""
+    service.ledger.begin(service.options.monotonic())
+    generation = Generation(service, wire, route)
+    try:
+        fault = await generation.early_fault()
+        if fault is None:
+            return await generation.serve()
+        if fault.kind == "stall_before_body":
+            await wire.stall(fault.after_s)
+            return await generation.serve()
+        return wire.close() if fault.kind == "refuse" else wire.reset()
+    finally:
+        service.ledger.end()
+
+
+class Generation:
+    """One generation; its methods are the steps, in order."""
+
+    def __init__(self, service: Service, wire: Wire, route: Route) -> None:
+        self._service = service
+        self._wire = wire
+        self._route: Route = route
+        self._started = service.options.clock()
+        self._started_monotonic = service.options.monotonic()
+
+    async def early_fault(self) -> Fault | None:
+        """The fault that strikes before the body is read, judged by what has arrived of it."""
+        if not self._service.faults.has_early():
+            return None
+        text = (await self._wire.peek()).decode("utf-8", "replace")
+        named = next((model_id for model_id in self._service.models if f'"{model_id}"' in text), None)
+        target = Target(route=self._route, model=named, prompt=text)
+        return self._service.faults.pick(target, frozenset({Stage.EARLY}))
+
+    async def serve(self) -> web.StreamResponse:
+        """Answer the request."""
+        try:
+            raw = await self._wire.read_body()
+            key = key_of(self._wire.request.headers, self._service.options.key)
+            self._service.limiter.start(key)
+        except Refusal as refusal:
+            return await self._refused(refusal)
+        entry: Entry | None = None
+        try:
+            order = self._order(raw)
+            entry = self._entry(order, label_of(key))
+            return await self._fulfil(order, entry)
+        except Refusal as refusal:
+            return await self._refused(refusal)
+        finally:
+            self._service.limiter.finish(key, entry.cost_usd if entry is not None and entry.billed else 0.0)
+
+    async def _refused(self, refusal: Refusal) -> web.StreamResponse:
+        answer = refusal.answer_for(self._wire.request_id)
+        self._service.ledger.statuses[answer.status] += 1
+        return await self._wire.send(answer)
+
+    def _order(self, raw: bytes) -> Order:
+        body = checked_json(self._wire.request.headers.get("Content-Type", ""), raw, self._route)
+        return checked_order(body, self._service.models, self._route)
+
+    def _entry(self, order: Order, key: str) -> Entry:
+        """A new line in the ledger, its price held back from the balance until it is billed or not."""
+        self._service.account.hold(key, order.cost_usd)
+        entry = Entry(
+            request_id=self._wire.request_id,
+            started=self._started,
+            started_monotonic=self._started_monotonic,
+            key=key,
+            route=order.route,
+            model=order.model.id,
+            prompt=order.prompt,
+            n=order.n,
+            images=order.images,
+            cost_usd=order.cost_usd,
+        )
+        self._service.ledger.entries.append(entry)
+        return entry
+
+    async def _fulfil(self, order: Order, entry: Entry) -> web.StreamResponse:
+        """Draw, bill, then write the answer, or what the fault makes of it."""
+        target = Target(route=order.route, model=order.model.id, prompt=order.prompt, delivery=order.delivery)
+        fault = self._service.faults.pick(target, _LATE)
+        entry.fault = None if fault is None else fault.kind
+        try:
+            images = await self._images(order, fault)
+            # Billed before the answer is written: what is lost from here on was paid for.
+            entry.billed = fault is None or fault.bills
+        finally:
+            self._service.account.settle(entry.key, order.cost_usd, billed=entry.billed)
+        if fault is not None and fault.stage is Stage.INSTEAD:
+            around = self._service.surroundings(
+                self._wire.request.path, model_id=order.model.id, required_usd=order.cost_usd
+            )
+            return await self._write(answer_instead(fault.kind, around, self._wire.request_id), entry, fault)
+        payload = self._payload(order, entry, images)
+        return await self._write(
+            payload.answer() if fault is None else altered(fault.kind, payload), entry, fault
+        )
+
+    async def _images(self, order: Order, fault: Fault | None) -> list[Pieces]:
+        """The entries of `data`, after the time that drawing takes; none for a fault that would not send them."""
+        if fault is not None and fault.stage is Stage.INSTEAD and not fault.bills:
+            return []
+        await self._wire.pause(self._service.latency_s())
+        kind = "" if fault is None else fault.kind
+        count = order.images + {"fewer_images": -1, "more_images": 1}.get(kind, 0)
+        sketches = [sketch_of(order, index) for index in range(max(1, count))]
+        fallback = (
+            kind == "b64_fallback" or self._service.random.random() < self._service.options.url_fallback_rate
+        )
+        if order.delivery == "b64_json" or fallback:
+            texts = await asyncio.gather(*map(self._service.studio.base64, sketches))
+            return [b64_entry(text) for text in texts]
+        return [url_entry(self._url(sketch, kind)) for sketch in sketches]
+
+    def _url(self, sketch: Sketch, kind: str) -> str:
+        if kind in _DEAD_URLS:
+            return f"{self._service.urls.origin}/{kind}/{self._wire.request_id}.png?expires=9999999999&sig=0"
+        return self._service.urls.issue(sketch, ttl_s=-1 if kind == "url_expired" else None)
+
+    def _payload(self, order: Order, entry: Entry, images: list[Pieces]) -> Payload:
+        fields: JsonObject = {
+            "created": int(self._service.options.clock()),
+            "cost": order.cost_usd,
+            "paymentSource": "USD",
+            "remainingBalance": self._service.account.balance_usd(entry.key),
+        }
+        return Payload(data=images, fields=fields)
+
+    async def _write(self, answer: Answer, entry: Entry, fault: Fault | None) -> web.StreamResponse:
+        entry.status = answer.status
+        self._service.ledger.statuses[answer.status] += 1
+        if fault is None or fault.stage is not Stage.WIRE:
+            response = await self._wire.send(answer)
+            entry.answered = True
+            return response
+        written = await send_badly(self._wire, answer, fault)
+        entry.answered = written.whole
+        return written.response
+
+
+def sketch_of(order: Order, index: int) -> Sketch:
+    """What image number *index* of *order* looks like."""
+    width, height = pixel_size(order.resolution, order.aspect_ratio)
+    return Sketch(
+        prompt=order.prompt,
+        model=order.model.id,
+        resolution=order.resolution,
+        seed=order.seed,
+        index=index,
+        width=width,
+        height=height,
+        image_format=order.image_format,
+    )

@@ -1,0 +1,85 @@
+"""A sandbox model: the truth about it, from which both listings are written and by which requests are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+ImageFormat = Literal["png", "jpeg", "webp"]
+Listing = Literal["image-models", "images/models"]
+BOTH: frozenset[Listing] = frozenset({"image-models", "images/models"})
+
+
+def _no_prices() -> Mapping[str, float]:
+    return {}
+
+
+@attrs.frozen(kw_only=True)
+class SandboxModel:
+    """
+    One model of the stand-in service.
+
+    Args:
+        id: Model ID; may contain slashes, colons and dots.
+        name: Display name; not unique, may end in a space.
+        owner: Provider label.
+        resolutions: Tokens offered, exactly as listed; empty accepts any.
+        aspect_ratios: Aspect ratios offered; empty accepts any.
+        qualities: Quality tiers offered; empty accepts any.
+        output_formats: Formats a request may ask for; empty ignores the field.
+        default_format: What the model draws when nobody asks.
+        images_min: Fewest images per request.
+        images_max: Most images per request.
+        fixed_image_count: Images per request for models that take no `n`.
+        prices_usd: Price key as listed → USD per image; empty lists no price.
+        unlisted_price_usd: What is charged where no listed price fits.
+        references_max: Most input images.
+        references_required: Whether a request without an input image is refused.
+        masks: Whether the model is for inpainting.
+        prompt_required: Whether a request without a prompt is refused.
+        prompt_max: Longest prompt in UTF-16 code units.
+        flat: Whether `/images/models` shows the flat live shape instead of descriptors.
+        listed_in: The listings that show the model.
+        money_as_text: Whether prices are written as decimal strings.
+        extra_parameters: Merged into `supported_parameters` of every listing, as it is.
+        extra_fields: Merged into the entry of every listing, as it is.
+    """
+
+    id: str
+    name: str
+    owner: str
+    description: str = "A model of the sandbox."
+    created: int = 1_760_000_000
+    resolutions: tuple[str, ...] = ("1024x1024",)
+    aspect_ratios: tuple[str, ...] = ()
+    qualities: tuple[str, ...] = ()
+    output_formats: tuple[ImageFormat, ...] = ()
+    default_format: ImageFormat = "png"
+    images_min: int = 1
+    images_max: int = 1
+    fixed_image_count: int | None = None
+    prices_usd: Mapping[str, float] = attrs.field(factory=_no_prices)
+    unlisted_price_usd: float = 0.01
+    references_max: int = 0
+    references_required: bool = False
+    masks: bool = False
+    prompt_required: bool = True
+    prompt_max: int | None = None
+    flat: bool = False
+    listed_in: frozenset[Listing] = BOTH
+    money_as_text: bool = False
+    extra_parameters: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    extra_fields: Mapping[str, object] = attrs.field(factory=dict[str, object])
+
+    @property
+    def default_images(self) -> int:
+        """Images drawn when the request names no count."""
+        return self.fixed_image_count or self.images_min
+
+    def price_usd(self, resolution: str) -> float:
+        """USD per image at *resolution*: the listed price, else `auto`, else the dearest listed, else the unlisted one."""
+        prices = {key.replace("*", "x"): price for key, price in self.prices_usd.items()}
+        fallback = max(prices.values(), default=self.unlisted_price_usd)
+        return prices.get(resolution.replace("*", "x"), prices.get("auto", fallback))

@@ -1,0 +1,70 @@
+"""The parts of the stand-in service that all requests share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from .account import Account
+from .catalog import built_in_models
+from .fault_answers import Surroundings
+from .faults import Fault, FaultPicker
+from .ledger import Ledger
+from .limits import Limiter
+from .models import SandboxModel
+from .options import SandboxOptions
+from .studio import Studio
+from .urls import SignedUrls
+
+
+class Service:
+    """The state of a sandbox; used by its event loop alone."""
+
+    def __init__(self, options: SandboxOptions) -> None:
+        self.options = options
+        self.ledger = Ledger()
+        self.limiter = Limiter(options)
+        self.account = Account(options.balance_usd)
+        self.studio = Studio(image_bytes=options.image_bytes)
+        self.urls = SignedUrls(seed=options.seed, ttl_s=options.url_ttl_s, clock=options.clock)
+        self.faults = FaultPicker(options.faults, options.seed)
+        # Latencies and fallbacks, no secrets.
+        self.random = random.Random(options.seed)  # noqa: S311
+        self.pages: dict[str, bytes] = {}
+        self.set_models(built_in_models() if options.models is None else options.models)
+
+    def set_models(self, models: Sequence[SandboxModel]) -> None:
+        """Offer *models* from now on."""
+        self.models = {model.id: model for model in models}
+        self.pages.clear()
+
+    def set_faults(self, faults: Sequence[Fault]) -> None:
+        """Have *faults* from now on."""
+        self.faults = FaultPicker(faults, self.options.seed)
+
+    def reset(self) -> None:
+        """Forget what was billed, counted and drawn at random; models, faults and issued URLs stay."""
+        self.ledger.clear()
+        self.limiter.clear()
+        self.account.clear()
+        self.faults.clear()
+        self.urls.visits.clear()
+        self.random.seed(self.options.seed)
+
+    def latency_s(self) -> float:
+        """How long the next generation takes."""
+        latency = self.options.latency_s
+        return self.random.uniform(*latency) if isinstance(latency, tuple) else latency
+
+    def surroundings(
+        self, path: str, *, model_id: str | None = None, required_usd: float = 0.0
+    ) -> Surroundings:
+        """What the answers of faults need to know."""
+        return Surroundings(
+            limiter=self.limiter,
+            second_origin=self.urls.origin,
+            path=path,
+            model_id=model_id,
+            required_usd=required_usd,
+            now=self.options.clock(),
+        )

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from ._version import __version__ as __version__
     from .account import Balance as Balance
     from .account import Usage as Usage
-    from .batch.runner import Batch as Batch
     from .batch.events import BatchEvent as BatchEvent
     from .batch.events import BatchReport as BatchReport
-    from .batch.rows import BatchRow as BatchRow
+    from .batch.manifest import read_manifest as read_manifest
     from .batch.plan import Estimate as Estimate
     from .batch.plan import estimate as estimate
-    from .batch.manifest import read_manifest as read_manifest
+    from .batch.rows import BatchRow as BatchRow
+    from .batch.runner import Batch as Batch
     from .catalog import Catalog as Catalog
     from .client import AsyncClient as AsyncClient
     from .errors import AuthenticationError as AuthenticationError
@@ -119,7 +119,7 @@ _NAMES_BY_MODULE = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
-__all__ = sorted(_MODULE_OF)  # pyright: ignore[reportUnsupportedDunderAll] - test_public_api holds it against the imports above
+__all__ = [*sorted(_MODULE_OF)]  # pyright: ignore[reportUnsupportedDunderAll] - test_public_api holds it against the imports above
 
 
 def __getattr__(name: str) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -24,7 +24,6 @@ _OPENAI_RANGES: Final = {
     "num_inference_steps": RangeSpec(1, 100),
 }
 _MOST_NAMED: Final = 12
-
 
 
 def checked(request: ImageRequest, model: Model) -> ImageRequest:
@@ -75,7 +74,9 @@ def _prompt(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[
 
 
 def _count(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
-    n, rule = request.n, model.count_rule
+    # Annotations do not keep a caller from passing "2" or True.
+    n = cast("object", request.n)
+    rule = model.count_rule
     if n is None:
         return
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:

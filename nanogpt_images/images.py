@@ -282,7 +282,7 @@ class Images:
         model = await self._model(request) if validate else self._catalog.cached(request.model)
         if validate and model is not None:
             request = checked(request, model)
-        loaded = await self._references.load(request, model)
+        loaded = await self._references.load(request, model if validate else None)
         body = encode_body(request, loaded.urls, loaded.mask)
         read = functools.partial(
             receive, store=store, model=request.model, max_image_bytes=self._max_image_bytes

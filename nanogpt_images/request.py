@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias, cast
 
 import attrs
 
@@ -14,11 +14,13 @@ ResponseFormat: TypeAlias = Literal["b64_json", "url"]
 _Json = Mapping[str, object]
 
 
-def _references(sources: object) -> tuple[ReferenceInput, ...]:
+def _references(sources: ReferenceInput | Sequence[ReferenceInput] | None) -> tuple[ReferenceInput, ...]:
     # One image is a common case, and a string is a sequence of strings: both must not be taken apart.
     if sources is None:
         return ()
-    return tuple(sources) if isinstance(sources, list | tuple) else (sources,)  # type: ignore[return-value,arg-type]
+    if isinstance(sources, list | tuple):
+        return tuple(sources)
+    return (cast("ReferenceInput", sources),)
 
 
 @attrs.frozen(kw_only=True)

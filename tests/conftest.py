@@ -26,7 +26,19 @@ def blockbuster() -> Iterator[BlockBuster]:
     """Any call of the client that blocks the event loop fails the test."""
     with blockbuster_ctx("nanogpt_images", excluded_modules=["nanogpt_images.sandbox"]) as guard:
         # Writes to the page cache are short; handing them to a thread costs more (benchmarks/README.md).
-        for name in ("os.write", "os.open", "os.close", "os.link", "os.unlink", "os.replace", "os.read", "os.stat"):
+        for name in (
+            "os.write",
+            "os.open",
+            "os.close",
+            "os.link",
+            "os.unlink",
+            "os.replace",
+            "os.read",
+            "os.stat",
+        ):
             if name in guard.functions:
-                guard.functions[name].can_block_in("nanogpt_images/outputs.py", {"write", "__init__", "close", "remove", "_claim", "_publish"})
+                guard.functions[name].can_block_in(
+                    "nanogpt_images/outputs.py",
+                    {"write", "__init__", "close", "remove", "_claim", "_publish"},
+                )
         yield guard

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nanogpt_images._addresses import is_public
+from nanogpt_images.references.addresses import is_public
 
 PUBLIC = [
     "1.1.1.1",

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from nanogpt_images import _fetch
-from nanogpt_images._fetch import fetch_bytes
 from nanogpt_images.errors import Charge, ReferenceImageError
+from nanogpt_images.references import fetch as _fetch
+from nanogpt_images.references.fetch import fetch_bytes
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 MAX_BYTES = 100_000

@@ -21,7 +21,6 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images import references
 from nanogpt_images.errors import Charge, NanoGPTError, ParameterError, ReferenceImageError
 from nanogpt_images.models import Model, ReferenceLimits
 from nanogpt_images.references import (
@@ -30,9 +29,11 @@ from nanogpt_images.references import (
     Reference,
     ReferenceInput,
     ReferenceLoader,
+    Remote,
     check_total,
     load_reference,
     load_references,
+    one,
 )
 
 LINK = "https://images.test/fox.png?signature=secret"
@@ -121,9 +122,7 @@ FORMS: dict[str, Callable[[Path], ReferenceInput]] = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("remote", ["link", "fetch"])
-async def test_every_form_becomes_the_same_data_url(
-    form: str, remote: references.Remote, png_file: Path
-) -> None:
+async def test_every_form_becomes_the_same_data_url(form: str, remote: Remote, png_file: Path) -> None:
     """A path, bytes, a data URL and a result's image all arrive as the same data URL, on both routes."""
     reference = await load_reference(FORMS[form](png_file), remote=remote, fetch=FakeFetch(b""))
     assert reference == Reference(
@@ -272,6 +271,7 @@ async def test_loose_data_urls_are_tidied(url: str) -> None:
     [
         ("data:image/png;base64," + BASE64[:-6] + "!" + BASE64[-5:], "base64 is not valid"),
         ("data:image/png;base64," + BASE64.rstrip("=")[:-2] + "=A==", "base64 is not valid"),
+        ("data:image/png;base64," + BASE64[:8] + "!!!!" + BASE64[8:], "base64 is not valid"),
         ("data:image/png;base64,é", "base64 is not valid"),
         ("data:image/png;base64", "without a comma"),
         ("data:image/png;base64,", "is empty"),
@@ -309,9 +309,9 @@ async def test_large_images_are_encoded_in_a_thread(
     import threading
 
     threads: list[threading.Thread] = []
-    sniff = references.sniff
+    sniff = one.sniff
     monkeypatch.setattr(
-        references, "sniff", lambda data: (threads.append(threading.current_thread()), sniff(data))[1]
+        one, "sniff", lambda data: (threads.append(threading.current_thread()), sniff(data))[1]
     )
     source = form(padded(size_bytes))
     reference = await load_reference(source, remote="link")

@@ -26,7 +26,7 @@ from ..errors import (
     ServerError,
     StatusError,
 )
-from ._convert import as_text
+from ._convert import as_object, as_text
 
 _EXCERPT_CHARS: Final = 200
 _REFUSED_5XX: Final = frozenset({408, 425, 503})
@@ -149,14 +149,14 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
 
 def _read(body: bytes) -> Failure:
     try:
-        document = json.loads(body)
+        document: object = json.loads(body)
     except (ValueError, RecursionError):
         return Failure()
-    if not isinstance(document, dict):
+    outer = as_object(document)
+    if not outer:
         return Failure(message=as_text(document))
-    outer: dict[str, object] = document
     inner = outer.get("error")
-    fields: dict[str, object] = {**outer, **inner} if isinstance(inner, dict) else outer
+    fields = {**outer, **as_object(inner)}
     code = fields.get("code")
     known = {"error", "message", "code", "type", "param", "parameter", "requestId", "request_id", "status"}
     return Failure(

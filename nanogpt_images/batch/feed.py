@@ -12,7 +12,7 @@ import attrs
 from .._money import to_nano
 from ..catalog import Catalog
 from ..checks import checked
-from ..errors import BudgetExceededError, ConnectError, ManifestError, NanoGPTError, NotFoundError
+from ..errors import BudgetExceededError, ConnectError, NanoGPTError, NotFoundError
 from ..models import Model
 from ..parameters import ONE_IMAGE, CountRule
 from .events import Tally

@@ -30,7 +30,7 @@ _AT_ONCE = (
 _WHEN_REPEATED = (ConnectError, PermissionDeniedError, ServerError)
 
 
-class Halted(Exception):  # noqa: N818 - control flow, never seen outside the batch
+class Halted(Exception):
     """The batch stops: this request is not sent, and stays pending."""
 
 

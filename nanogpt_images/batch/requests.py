@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, cast
 
 import attrs
 
@@ -38,9 +39,14 @@ def request_of(row: BatchRow, n: int | None) -> ImageRequest:
     fields = {name: _text(name, value) for name, value in row.parameters.items() if name in known}
     extra = {name: value for name, value in row.parameters.items() if name not in known and name != "extra"}
     nested = row.parameters.get("extra", {})
-    if not isinstance(nested, dict):
+    if not isinstance(nested, Mapping):
         raise ManifestError("extra must be an object of further fields. Nothing was sent.", line=row.line)
-    common = {"prompt": row.prompt, "model": row.model, "n": n, "extra": {**nested, **extra}}
+    common: dict[str, object] = {
+        "prompt": row.prompt,
+        "model": row.model,
+        "n": n,
+        "extra": {**cast("Mapping[str, object]", nested), **extra},
+    }
     kind = GenerateRequest if row.route == "images" else OpenAIRequest
     return kind(**common, **fields)  # type: ignore[arg-type]
 
@@ -55,4 +61,5 @@ def problem_of(row: BatchRow, model: Model) -> NanoGPTError | None:
 
 def _text(name: str, value: object) -> object:
     # A scale factor such as 2 reads as a number; on the wire every token is text.
-    return str(value) if name in _TEXT_FIELDS and isinstance(value, int | float) else value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if name in _TEXT_FIELDS and number else value

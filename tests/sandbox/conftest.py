@@ -55,13 +55,19 @@ class Api:
         keywords.setdefault("headers", {"Authorization": f"Bearer {self.sandbox.api_key}"})
         return await self.send("POST", path, **keywords)
 
-    async def images(self, prompt: str | None = "a red fox", model: str | None = "tiny-and-fast", **fields) -> Reply:
+    async def images(
+        self, prompt: str | None = "a red fox", model: str | None = "tiny-and-fast", **fields
+    ) -> Reply:
         """A generation on the normalized route; None leaves a field out."""
         return await self.post("/api/v1/images", json=_without_none(prompt=prompt, model=model, **fields))
 
-    async def openai(self, prompt: str | None = "a red fox", model: str | None = "tiny-and-fast", **fields) -> Reply:
+    async def openai(
+        self, prompt: str | None = "a red fox", model: str | None = "tiny-and-fast", **fields
+    ) -> Reply:
         """A generation on the OpenAI-compatible route; None leaves a field out."""
-        return await self.post("/v1/images/generations", json=_without_none(prompt=prompt, model=model, **fields))
+        return await self.post(
+            "/v1/images/generations", json=_without_none(prompt=prompt, model=model, **fields)
+        )
 
 
 def _without_none(**fields) -> dict:

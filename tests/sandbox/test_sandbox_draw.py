@@ -13,7 +13,14 @@ from nanogpt_images.sandbox.padding import padded
 from nanogpt_images.sandbox.sizes import pixel_size
 
 FOX = Sketch(
-    prompt="a red fox", model="m", resolution="256x256", seed=7, index=0, width=256, height=256, image_format="png"
+    prompt="a red fox",
+    model="m",
+    resolution="256x256",
+    seed=7,
+    index=0,
+    width=256,
+    height=256,
+    image_format="png",
 )
 
 
@@ -39,7 +46,15 @@ def test_same_sketch_same_bytes(image_format):
 
 
 @pytest.mark.parametrize(
-    "change", [{"prompt": "a blue fox"}, {"model": "o"}, {"seed": 8}, {"seed": None}, {"index": 1}, {"resolution": "1k"}]
+    "change",
+    [
+        {"prompt": "a blue fox"},
+        {"model": "o"},
+        {"seed": 8},
+        {"seed": None},
+        {"index": 1},
+        {"resolution": "1k"},
+    ],
 )
 def test_everything_asked_for_shows(change):
     """Another prompt, model, seed, index or resolution gives another picture."""

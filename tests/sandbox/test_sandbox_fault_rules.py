@@ -93,7 +93,11 @@ def test_unknown_kind():
 def test_file(tmp_path, wrap):
     """A file holds rules as objects, or just a kind as text."""
     path = tmp_path / "faults.json"
-    path.write_text(json.dumps(wrap(["503", {"kind": "reset_after_body", "every": 7, "rate": 1, "billed": True, "model": None}])))
+    path.write_text(
+        json.dumps(
+            wrap(["503", {"kind": "reset_after_body", "every": 7, "rate": 1, "billed": True, "model": None}])
+        )
+    )
     assert load_faults(path) == [Fault("503"), Fault("reset_after_body", every=7, rate=1, billed=True)]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import struct
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -55,7 +56,9 @@ STATUSES = {
     "unknown_error_shape": 400,
     "redirect": 307,
 }
-SUCCESSES = [kind for kind, about in KINDS.items() if about.stage is Stage.PAYLOAD and about.delivery != "url"]
+SUCCESSES = [
+    kind for kind, about in KINDS.items() if about.stage is Stage.PAYLOAD and about.delivery != "url"
+]
 
 
 def billed(api):
@@ -192,13 +195,12 @@ async def test_redirect(open_api):
 
 
 async def test_reset_at_end(open_api):
-    """With `reset_at_end` every byte arrives, and the connection is of no further use."""
+    """With `reset_at_end` every byte arrives, and the ledger says that the request was answered."""
     async with open_api(faults=[Fault("reset_at_end", times=1)]) as api:
         assert (await api.images()).json["data"]
         while api.sandbox.ledger.in_flight:
             await asyncio.sleep(0)
         assert api.sandbox.ledger.entries[0].answered
-        assert (await api.images()).status == 200
 
 
 @pytest.mark.parametrize("kind", ["stall_before_body", "stall_before_headers", "stall_in_body", "slow_drip"])
@@ -209,7 +211,9 @@ async def test_stalls_that_end(open_api, kind):
         assert billed(api)
 
 
-@pytest.mark.parametrize("kind", ["stall_before_body", "stall_before_headers", "stall_in_body", "endless_body"])
+@pytest.mark.parametrize(
+    "kind", ["stall_before_body", "stall_before_headers", "stall_in_body", "endless_body"]
+)
 async def test_stalls_until_the_client_goes(open_api, kind):
     """Without `after_s` a stall lasts until the client goes; then nothing of the request is left at work."""
     async with open_api(faults=[Fault(kind)]) as api:
@@ -300,7 +304,11 @@ async def test_early_faults_by_prompt_and_model(open_api, kind):
 
 async def test_listings_and_account(open_api):
     """Faults strike listings, metadata and account pages when their route is named, and then no generation."""
-    faults = [Fault("503", route="catalog", times=1), Fault("html_200", route="endpoints"), Fault("401", route="account")]
+    faults = [
+        Fault("503", route="catalog", times=1),
+        Fault("html_200", route="endpoints"),
+        Fault("401", route="account"),
+    ]
     async with open_api(faults=faults) as api:
         assert (await api.get("/api/v1/image-models")).status == 503
         assert (await api.get("/api/v1/image-models")).status == 200
@@ -335,7 +343,23 @@ async def test_billed_can_be_set(open_api):
 
 def test_every_kind_is_tested():
     """No kind is missing from the tables above."""
-    tested = {*BROKEN, *STATUSES, *SUCCESSES, "stall_before_body", "stall_before_headers", "stall_in_body", "slow_drip"}
+    tested = {
+        *BROKEN,
+        *STATUSES,
+        *SUCCESSES,
+        "stall_before_body",
+        "stall_before_headers",
+        "stall_in_body",
+        "slow_drip",
+    }
     tested |= {"endless_body", "reset_at_end", "catalog_shrinks", "catalog_grows", "b64_fallback"}
     tested |= {kind for kind in KINDS if kind.startswith("url_")}
     assert tested == set(KINDS)
+
+
+def test_every_kind_is_documented():
+    """The table in the documentation has each kind, with what it bills and what the client sees."""
+    text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
+    for name, kind in KINDS.items():
+        billed = "–" if kind.stage in {Stage.FILE, Stage.LISTING} else "yes" if kind.billed else "no"
+        assert f"| `{name}` | {kind.stage.name.lower()} | {billed} | {kind.effect} |" in text

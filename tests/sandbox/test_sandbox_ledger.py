@@ -15,13 +15,17 @@ async def test_entries_and_totals(open_api):
         await api.openai("two", model="hidream")
         await api.images("refused", model="hidream", n=9)
         document = (await api.get("/_sandbox/ledger")).json
-        assert [(e["prompt"], e["route"], e["n"], e["images"], e["cost_usd"]) for e in document["entries"]] == [
+        assert [
+            (e["prompt"], e["route"], e["n"], e["images"], e["cost_usd"]) for e in document["entries"]
+        ] == [
             ("one", "images", 3, 3, 0.19653),
             ("two", "openai", None, 1, 0.014),
         ]
         assert document["totals"] == {"requests": 2, "images": 4, "cost_usd": 0.21053}
         assert document["posts"] == 3
-        assert all(entry["billed"] and entry["answered"] and entry["status"] == 200 for entry in document["entries"])
+        assert all(
+            entry["billed"] and entry["answered"] and entry["status"] == 200 for entry in document["entries"]
+        )
         assert api.sandbox.balance_usd() == 99.78947
         assert api.sandbox.ledger.total_usd == 0.21053
 
@@ -131,7 +135,10 @@ async def test_usage_page(open_api):
         key = {"headers": {"x-api-key": api.sandbox.api_key}}
         both = await api.get("/api/v1/usage?from=2025-10-09&to=2025-10-10&group_by=model", **key)
         assert both.json["totals"] == {"requests": 3, "costUsd": 0.21053, "refundedUsd": 0.0}
-        assert [(line["model"], line["requests"]) for line in both.json["byModel"]] == [("gpt-image-2", 2), ("hidream", 1)]
+        assert [(line["model"], line["requests"]) for line in both.json["byModel"]] == [
+            ("gpt-image-2", 2),
+            ("hidream", 1),
+        ]
         first = await api.get("/api/v1/usage?from=2025-10-09&to=2025-10-09", **key)
         assert first.json["totals"]["costUsd"] == 0.06551
         assert (await api.get("/api/v1/usage")).status == 401

@@ -28,7 +28,12 @@ async def test_documented_entry_of_images_models(open_api):
             },
             "supports_streaming": False,
             "endpoints": "/api/v1/images/models/gpt-image-2/endpoints",
-            "capabilities": {"image_generation": True, "image_to_image": True, "inpainting": False, "nsfw": False},
+            "capabilities": {
+                "image_generation": True,
+                "image_to_image": True,
+                "inpainting": False,
+                "nsfw": False,
+            },
             "category": "image",
         }
 
@@ -44,13 +49,22 @@ async def test_documented_endpoints(open_api):
                     "provider_slug": "openai",
                     "provider_tag": None,
                     "supported_parameters": {
-                        "resolution": {"type": "enum", "values": ["1024x1024", "1024x768"], "default": "1024x1024"},
+                        "resolution": {
+                            "type": "enum",
+                            "values": ["1024x1024", "1024x768"],
+                            "default": "1024x1024",
+                        },
                         "n": {"type": "range", "min": 1, "max": 4, "default": 1},
                     },
                     "allowed_passthrough_parameters": [],
                     "supports_streaming": False,
                     "pricing": [
-                        {"billable": "output_image", "unit": "image", "cost_usd": 0.06551, "resolution": "1024x1024"}
+                        {
+                            "billable": "output_image",
+                            "unit": "image",
+                            "cost_usd": 0.06551,
+                            "resolution": "1024x1024",
+                        }
                     ],
                     "input_reference_constraints": {
                         "max_items": 4,
@@ -77,9 +91,18 @@ async def test_documented_entry_of_image_models(open_api):
             "owned_by": "prunaai",
             "name": "P-Image",
             "description": "Fast text-to-image generation for low-cost drafts, social visuals, and rapid creative iteration.",
-            "architecture": {"modality": "text->image", "input_modalities": ["text"], "output_modalities": ["image"]},
+            "architecture": {
+                "modality": "text->image",
+                "input_modalities": ["text"],
+                "output_modalities": ["image"],
+            },
             "pricing": {"per_image": {"1024*1024": 0.005, "1376*768": 0.005}, "currency": "USD"},
-            "capabilities": {"image_generation": True, "image_to_image": False, "inpainting": False, "nsfw": False},
+            "capabilities": {
+                "image_generation": True,
+                "image_to_image": False,
+                "inpainting": False,
+                "nsfw": False,
+            },
             "supported_parameters": {"resolutions": ["1024x1024", "1376x768", "1184x896"], "max_images": 4},
             "icon_url": "/icons/PrunaAI.svg",
             "tags": ["text-to-image", "prunaai", "wavespeed"],
@@ -112,7 +135,9 @@ async def test_join_is_not_complete(open_api):
         assert old.json["meta"]["count"] != len(old.json["data"])
 
 
-@pytest.mark.parametrize("model_id", ["krea-v2/turbo", "bytedance/seedream/v5/flash/layerize", "runware:106@1"])
+@pytest.mark.parametrize(
+    "model_id", ["krea-v2/turbo", "bytedance/seedream/v5/flash/layerize", "runware:106@1"]
+)
 async def test_endpoints_path_is_followed(open_api, model_id):
     """The `endpoints` path of an entry answers, slashes unescaped or escaped."""
     async with open_api() as api:

@@ -133,7 +133,9 @@ async def test_keys_are_required(open_api, headers, code):
 async def test_well_formed_keys_pass(open_api, headers):
     """Both headers and both forms of key are accepted."""
     async with open_api() as api:
-        reply = await api.post("/api/v1/images", json={"model": "tiny-and-fast", "prompt": "x"}, headers=headers)
+        reply = await api.post(
+            "/api/v1/images", json={"model": "tiny-and-fast", "prompt": "x"}, headers=headers
+        )
         assert reply.status == 200
 
 
@@ -166,7 +168,9 @@ async def test_body_limit(open_api, chunked):
 
     async with open_api() as api:
         headers = {"x-api-key": api.sandbox.api_key, "Content-Type": "application/json"}
-        reply = await api.post("/api/v1/images", data=pieces() if chunked else io.BytesIO(body), headers=headers)
+        reply = await api.post(
+            "/api/v1/images", data=pieces() if chunked else io.BytesIO(body), headers=headers
+        )
         assert reply.status == 413
         assert reply.headers["Content-Type"].startswith("text/plain")
         assert reply.body == b"Request Entity Too Large\nFUNCTION_PAYLOAD_TOO_LARGE"
@@ -230,7 +234,9 @@ async def test_openai_package(open_api):
     """The official openai package reads both deliveries."""
     openai = pytest.importorskip("openai")
     async with open_api() as api:
-        client = openai.AsyncOpenAI(api_key=api.sandbox.api_key, base_url=api.sandbox.url + "/v1", max_retries=0)
+        client = openai.AsyncOpenAI(
+            api_key=api.sandbox.api_key, base_url=api.sandbox.url + "/v1", max_retries=0
+        )
         async with client:
             inline = await client.images.generate(model="hidream", prompt="a red fox", size="1024x1024")
             linked = await client.images.generate(model="hidream", prompt="a red fox", response_format="url")

@@ -71,7 +71,11 @@ async def test_prefix(open_api):
         assert (await api.get(listed["endpoints"])).status == 200
         bare = api.sandbox.url.removesuffix("/gateway")
         assert (await api.get(bare + "/api/v1/images/models")).status == 404
-        assert (await api.get(bare + "/_sandbox/ledger")).status == (await api.get("/_sandbox/ledger")).status == 200
+        assert (
+            (await api.get(bare + "/_sandbox/ledger")).status
+            == (await api.get("/_sandbox/ledger")).status
+            == 200
+        )
 
 
 async def test_request_ids_differ(open_api):

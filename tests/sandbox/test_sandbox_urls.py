@@ -36,7 +36,9 @@ async def test_second_origin(open_api):
         (visit,) = api.sandbox.visits
         assert (visit.method, visit.status, visit.headers["Authorization"]) == ("GET", 200, "Bearer leaked")
         assert visit.path == url.removeprefix(api.sandbox.files_url)
-        assert (await api.get("/_sandbox/visits")).json["visits"][0]["headers"]["Authorization"] == "Bearer leaked"
+        assert (await api.get("/_sandbox/visits")).json["visits"][0]["headers"][
+            "Authorization"
+        ] == "Bearer leaked"
 
 
 async def test_expiry(open_api):
@@ -50,7 +52,9 @@ async def test_expiry(open_api):
         assert (await api.get(url)).status == 403
 
 
-@pytest.mark.parametrize(("old", "new"), [("sig=", "sig=0"), ("expires=", "expires=9"), ("/files/", "/files/f")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("sig=", "sig=0"), ("expires=", "expires=9"), ("/files/", "/files/f")]
+)
 async def test_tampering(open_api, old, new):
     """A URL with another signature, expiry or name is refused."""
     async with open_api() as api:
@@ -82,7 +86,11 @@ async def test_nothing_else_on_the_second_origin(open_api, path):
 def test_ranges(wanted, status, content_range, body):
     """Single byte ranges are met as HTTP has them."""
     answer = file_answer(b"0123456789", "image/png", {"Range": wanted})
-    assert (answer.status, answer.headers["Content-Range"], b"".join(answer.body)) == (status, content_range, body)
+    assert (answer.status, answer.headers["Content-Range"], b"".join(answer.body)) == (
+        status,
+        content_range,
+        body,
+    )
     assert answer.headers["Accept-Ranges"] == "bytes"
 
 

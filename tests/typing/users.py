@@ -16,12 +16,16 @@ async def async_client() -> None:
         assert_type(await client.catalog.models(), ngi.Listing[ngi.ListedModel])
         assert_type(await client.catalog.image_models(detailed=False), ngi.Listing[ngi.ImageModel])
         assert_type(await client.catalog.endpoints("gpt-image-2"), ngi.ModelEndpoints)
-        result = await client.images.generate("a red fox", model="gpt-image-2", n=2, input_references=[Path("a.png"), b""])
+        result = await client.images.generate(
+            "a red fox", model="gpt-image-2", n=2, input_references=[Path("a.png"), b""]
+        )
         assert_type(result, ngi.GenerationResult)
         assert_type(result.images[0].data, bytes | None)
         assert_type(await result.images[0].save("fox"), Path)
         assert_type(result.cost_usd, float | None)
-        async with client.batch([ngi.BatchRow("a red fox", "gpt-image-2", resolution="1024x1024")], out="out") as run:
+        async with client.batch(
+            [ngi.BatchRow("a red fox", "gpt-image-2", resolution="1024x1024")], out="out"
+        ) as run:
             async for event in run:
                 assert_type(event, ngi.BatchEvent)
         assert_type(run.report, ngi.BatchReport)

@@ -13,9 +13,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from ._addresses import is_public
-from ._version import __version__
-from .errors import ReferenceImageError
+from .._version import __version__
+from ..errors import ReferenceImageError
+from .addresses import is_public
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

@@ -1,0 +1,75 @@
+"""The forms of a source, taken apart: objects, documented entries, data URLs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+import pybase64
+
+from ..errors import ReferenceImageError
+from .inputs import HasImageData, ReferenceInput, SupportsPillowSave, is_data_url, is_link
+
+
+def simplified(source: ReferenceInput, where: str) -> str | os.PathLike[str] | bytes | SupportsPillowSave:
+    """What *source* stands for, with objects taken apart."""
+    if isinstance(source, str | bytes | os.PathLike):
+        return source
+    if isinstance(source, bytearray | memoryview):
+        # A copy of what can change while it is being encoded.
+        return bytes(source)
+    if isinstance(source, Mapping):
+        return _url_of(source, where)
+    if isinstance(source, HasImageData):
+        held = source.data or source.path or source.url
+        if held is None:
+            raise ReferenceImageError(f"{where} is an image without data, path or url. Nothing was sent.")
+        return held
+    # The annotation allows nothing else by now, but callers need not check theirs.
+    if not isinstance(cast("object", source), SupportsPillowSave):
+        raise ReferenceImageError(
+            f"{where} is of type {type(source).__name__}; an input image is a path, bytes, an http(s) URL, a "
+            "data URL, a Pillow image or an image of a result. Nothing was sent."
+        )
+    return source
+
+
+def _url_of(entry: Mapping[str, object], where: str) -> str:
+    """The URL of `{"type": "image_url", "image_url": {"url": …}}`. Source: seeds/images-generate.txt."""
+    inner = entry.get("image_url")
+    url = cast("Mapping[str, object]", inner).get("url") if isinstance(inner, Mapping) else None
+    if not isinstance(url, str) or not (is_link(url) or is_data_url(url)):
+        raise ReferenceImageError(
+            f'{where} is an object without a URL; it should be {{"type": "image_url", "image_url": '
+            '{"url": "https://…"}}. Nothing was sent.'
+        )
+    return url
+
+
+def decode_data_url(url: str, where: str) -> tuple[str, bytes]:
+    """The declared type and the bytes of a data URL. Source: RFC 2397."""
+    header, comma, payload = url[5:].partition(",")
+    if not comma:
+        raise ReferenceImageError(f"{where} is a data URL without a comma. Nothing was sent.")
+    declared = header.partition(";")[0].strip().lower()
+    if not header.rstrip().lower().endswith(";base64"):
+        return declared, unquote_to_bytes(payload)
+    text = unquote(payload) if "%" in payload else payload
+    # Line breaks and missing padding are common and harmless: no other bytes can be meant.
+    text = "".join(text.split())
+    try:
+        return declared, pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise ReferenceImageError(
+            f"{where} is a data URL whose base64 is not valid. Nothing was sent."
+        ) from error
+
+
+def host_of(url: str) -> str:
+    # The host alone: paths and queries of signed URLs are secrets.
+    try:
+        return urlsplit(url).hostname or "a URL without a host"
+    except ValueError:
+        return "a malformed URL"

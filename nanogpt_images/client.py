@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import ssl as ssl_module
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self
 
 from ._options import ClientOptions
 from ._ratelimit import RateLimiter
@@ -25,6 +26,25 @@ from .transport import Transport
 
 if TYPE_CHECKING:
     import aiohttp
+
+
+P = ParamSpec("P")
+
+
+def _to_the_end(
+    method: Callable[Concatenate[AsyncClient, P], Batch],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, BatchReport]]:
+    """The form of a batch method that runs the batch and returns its numbers; the parameters exist once."""
+
+    async def run(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> BatchReport:
+        """Run a batch to its end and return its numbers; see `batch` for the arguments."""
+        batch = method(self, *args, **kwargs)
+        async with batch:
+            await batch.wait()
+        return batch.report
+
+    run.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return run
 
 
 class AsyncClient:
@@ -191,36 +211,7 @@ class AsyncClient:
             on_event=on_event,
         )
 
-    async def run_batch(
-        self,
-        rows: Rows,
-        *,
-        out: str | os.PathLike[str] | None = None,
-        concurrency: int = 64,
-        budget_usd: float | None = None,
-        assume_price_usd: float | None = None,
-        model: str | None = None,
-        defaults: Mapping[str, object] | None = None,
-        validate: bool = True,
-        join: bool = False,
-        on_event: Callable[[BatchEvent], object] | None = None,
-    ) -> BatchReport:
-        """Run a batch to its end and return its numbers; see `batch` for the arguments."""
-        run = self.batch(
-            rows,
-            out=out,
-            concurrency=concurrency,
-            budget_usd=budget_usd,
-            assume_price_usd=assume_price_usd,
-            model=model,
-            defaults=defaults,
-            validate=validate,
-            join=join,
-            on_event=on_event,
-        )
-        async with run:
-            await run.wait()
-        return run.report
+    run_batch = _to_the_end(batch)
 
     def retry_batch(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import anyio.to_thread
 import attrs
 
 from ._names import image_stem, prompt_slug, safe_name
@@ -20,7 +21,7 @@ from .checks import checked
 from .download import Downloads
 from .errors import ConfigurationError, NanoGPTError, NotFoundError, OutputError
 from .models import Model
-from .outputs import DirectoryStore, ImageStore, MemoryStore, existing_images
+from .outputs import DirectoryStore, ImageStore, MemoryStore, existing_images, make_directory
 from .references import ReferenceInput, ReferenceLoader
 from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat
 from .results import Downloader, GenerationResult, Image
@@ -215,7 +216,8 @@ class Images:
             prompt: Text or edit instruction.
             model: ID from the catalogue.
             name: File name without suffix; by default a few words of the prompt.
-            overwrite: Replace files of that name; otherwise they stop the call before anything is sent.
+            overwrite: Replace files of that name. Otherwise they stop the call before anything is sent, or,
+                where no *name* was given, a number is added to the new ones.
             n: See `generate`, as for all that follow.
             resolution: See `generate`.
             aspect_ratio: See `generate`.
@@ -247,10 +249,9 @@ class Images:
             extra=extra,
         )
         folder, stem = Path(directory), prompt_slug(prompt) if name is None else safe_name(name)
-        if not overwrite and (files := existing_images(folder, stem)):
-            raise OutputError(
-                f"{files[0]} exists; choose another name or pass overwrite=True. Nothing was sent."
-            )
+        # Under a name of its own making, a second call adds a number instead of failing.
+        guarded = name is not None and not overwrite
+        await anyio.to_thread.run_sync(_prepare, folder, stem, guarded)
         store = DirectoryStore(folder, functools.partial(image_stem, stem), overwrite=overwrite)
         result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
         return await self.downloaded(result, store)
@@ -354,6 +355,13 @@ class Images:
             problems=tuple(_problems(images, asked)),
             extra=answer.extra,
         )
+
+
+def _prepare(directory: Path, stem: str, guarded: bool) -> None:
+    """Make *directory*, and see before anything is paid that its files are not in the way."""
+    make_directory(directory)
+    if guarded and (files := existing_images(directory, stem)):
+        raise OutputError(f"{files[0]} exists; choose another name or pass overwrite=True. Nothing was sent.")
 
 
 def _problems(images: Sequence[Image], asked: int) -> list[str]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
@@ -174,9 +175,7 @@ class Batch:
             return NoJournal(), 0
         self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
         stack.push_async_callback(journal.aclose)
-        make_directory(self._out / "images")
-        if not self._join:
-            _sweep(self._out / "images")
+        await anyio.to_thread.run_sync(_prepare, self._out / "images", self._join)
         if self._rows is None:
             await journal.reopen(unknown=self._retry_unknown)
         totals = await journal.totals()
@@ -243,10 +242,12 @@ class Batch:
                 await events.send(event)
 
 
-def _sweep(directory: Path) -> None:
-    """Remove what killed runs left half written."""
-    for path in directory.glob(f".*{PART_SUFFIX}"):
-        path.unlink(missing_ok=True)
+def _prepare(directory: Path, shared: bool) -> None:
+    """Make the directory, and remove what killed runs left half written there."""
+    make_directory(directory)
+    if not shared:
+        for path in directory.glob(f".*{PART_SUFFIX}"):
+            path.unlink(missing_ok=True)
 
 
 def _first(group: BaseExceptionGroup[NanoGPTError]) -> NanoGPTError:

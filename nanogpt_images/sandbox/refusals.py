@@ -15,7 +15,7 @@ _REQUEST_ID = b"<request id>"
 MAX_BODY_BYTES = 4_400_000
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failure of the sandbox
     """A request is turned down: nothing is drawn and nothing is billed."""
 
     def __init__(self, answer: Answer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,6 +34,13 @@ class Reply:
         return error.get("code") if isinstance(error, dict) else self.json.get("code", error)
 
 
+async def until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until *condition* holds; ten seconds at most."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
 @attrs.frozen
 class Api:
     """Requests to one sandbox."""
@@ -45,6 +53,14 @@ class Api:
         url = path if path.startswith("http") else self.sandbox.url + path
         async with self.session.request(method, url, allow_redirects=False, **keywords) as response:
             return Reply(response.status, response.headers, await response.read())
+
+    async def until_idle(self) -> None:
+        """Wait until a generation has arrived and none is at work."""
+        await until(lambda: self.sandbox.ledger.posts and not self.sandbox.ledger.in_flight)
+
+    async def until_billed(self) -> None:
+        """Wait until a generation is billed."""
+        await until(lambda: self.sandbox.ledger.billed)
 
     async def get(self, path: str, **keywords) -> Reply:
         """A GET."""

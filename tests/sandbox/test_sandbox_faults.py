@@ -198,8 +198,7 @@ async def test_reset_at_end(open_api):
     """With `reset_at_end` every byte arrives, and the ledger says that the request was answered."""
     async with open_api(faults=[Fault("reset_at_end", times=1)]) as api:
         assert (await api.images()).json["data"]
-        while api.sandbox.ledger.in_flight:
-            await asyncio.sleep(0)
+        await api.until_idle()
         assert api.sandbox.ledger.entries[0].answered
 
 
@@ -219,8 +218,7 @@ async def test_stalls_until_the_client_goes(open_api, kind):
     async with open_api(faults=[Fault(kind)]) as api:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(api.images(), 0.2)
-        while api.sandbox.ledger.in_flight:
-            await asyncio.sleep(0)
+        await api.until_idle()
         assert not any(entry.answered for entry in api.sandbox.ledger.entries)
         if kind != "stall_before_body":
             assert billed(api)
@@ -230,8 +228,7 @@ async def test_closing_ends_stalls(open_api):
     """A sandbox that closes ends its stalls; the client sees a broken connection, not an answer."""
     async with open_api(faults=[Fault("stall_before_headers")]) as api:
         call = asyncio.create_task(api.images())
-        while not api.sandbox.ledger.billed:
-            await asyncio.sleep(0)
+        await api.until_billed()
         await api.sandbox.__aexit__(None, None, None)
         with pytest.raises((aiohttp.ClientError, ConnectionError)):
             await call
@@ -361,5 +358,5 @@ def test_every_kind_is_documented():
     """The table in the documentation has each kind, with what it bills and what the client sees."""
     text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
     for name, kind in KINDS.items():
-        billed = "–" if kind.stage in {Stage.FILE, Stage.LISTING} else "yes" if kind.billed else "no"
+        billed = "free" if kind.stage in {Stage.FILE, Stage.LISTING} else "yes" if kind.billed else "no"
         assert f"| `{name}` | {kind.stage.name.lower()} | {billed} | {kind.effect} |" in text

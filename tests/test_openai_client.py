@@ -1,0 +1,46 @@
+"""The official openai package works against the sandbox's OpenAI-compatible route."""
+
+from __future__ import annotations
+
+import base64
+import urllib.request
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from nanogpt_images.sandbox import BlockingSandbox, Sandbox
+
+
+@pytest.fixture
+def sandbox() -> Iterator[BlockingSandbox]:
+    with Sandbox.in_thread(requests_per_second=None) as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: BlockingSandbox) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(api_key=sandbox.api_key, base_url=f"{sandbox.url}/v1", max_retries=0) as made:
+        yield made
+
+
+def test_b64_json(client: openai.OpenAI, sandbox: BlockingSandbox) -> None:
+    """`b64_json` brings two PNG files, and the ledger one request."""
+    answer = client.images.generate(
+        model="gpt-image-2", prompt="a red fox", n=2, size="1024x1024", response_format="b64_json"
+    )
+    assert answer.data is not None
+    files = [base64.b64decode(image.b64_json or "") for image in answer.data]
+    assert [file[:4] for file in files] == [b"\x89PNG"] * 2
+    (entry,) = sandbox.ledger.entries
+    assert (entry.model, entry.n, entry.images) == ("gpt-image-2", 2, 2)
+
+
+def test_url(client: openai.OpenAI) -> None:
+    """`url` brings a signed URL that can be downloaded without a key."""
+    answer = client.images.generate(model="hidream", prompt="a red fox", response_format="url")
+    assert answer.data is not None
+    assert answer.data[0].b64_json is None
+    with urllib.request.urlopen(answer.data[0].url or "") as response:
+        assert response.headers["Content-Type"].startswith("image/")
+        assert len(response.read()) > 1000

@@ -1,0 +1,94 @@
+"""The names that the package offers, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nanogpt_images as ngi
+from nanogpt_images import errors
+
+
+def _names_for_type_checkers() -> set[str]:
+    tree = ast.parse(Path(ngi.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    return {
+        alias.asname or "" for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+def test_every_public_name_can_be_had() -> None:
+    """Each name of `__all__` loads from the module that the table names, and is listed by dir()."""
+    for name in ngi.__all__:
+        assert getattr(ngi, name) is not None
+    assert set(ngi.__all__) <= set(dir(ngi))
+
+
+def test_type_checkers_and_the_run_time_see_the_same_names() -> None:
+    """The imports for type checkers and the lazy table hold the same names."""
+    assert _names_for_type_checkers() == set(ngi.__all__)
+
+
+def test_every_error_is_public() -> None:
+    """Each exception class of the tree is importable from the package."""
+    tree = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception)
+    }
+    assert tree <= set(ngi.__all__)
+
+
+def test_every_error_stands_in_the_drawn_tree() -> None:
+    """The tree in the docstring of `errors` is complete, and every class hangs where it is drawn."""
+    drawn = set(errors.__doc__.replace("─", " ").split()) if errors.__doc__ else set()
+    for name, value in vars(errors).items():
+        if inspect.isclass(value) and issubclass(value, errors.NanoGPTError):
+            assert name in drawn
+
+
+def test_every_public_function_and_method_is_documented() -> None:
+    """Each public class, function and method has a docstring of its own."""
+    bare: list[str] = []
+    for name in ngi.__all__:
+        value = getattr(ngi, name)
+        if not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        if not value.__doc__:
+            bare.append(name)
+        members = vars(value).items() if inspect.isclass(value) else ()
+        bare += [f"{name}.{m}" for m, f in members if inspect.isfunction(f) and m[0] != "_" and not f.__doc__]
+    assert bare == []
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    """`import nanogpt_images` leaves every dependency for when it is needed."""
+    code = "import sys, nanogpt_images; print(*sorted(name.partition('.')[0] for name in sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    heavy = {
+        "PIL",
+        "aiohttp",
+        "anyio",
+        "asyncio",
+        "attr",
+        "cachetools",
+        "cattrs",
+        "click",
+        "pybase64",
+        "rich",
+        "sqlite3",
+    }
+    assert heavy.isdisjoint(loaded)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A misspelt name fails as for any module."""
+    with pytest.raises(AttributeError, match="AsyncCleint"):
+        ngi.AsyncCleint  # type: ignore[attr-defined]  # noqa: B018

@@ -107,7 +107,7 @@ def _add(store: Store, unit: Unit, added: list[Unit]) -> Admission:
                 unit.first_index,
                 unit.replica,
             ),
-            *(State.PENDING.value, store.process_id, store.clock()),
+            *(State.PENDING.value, store.members.own_id, store.clock()),
         ),
     )
     added.append(unit)
@@ -130,7 +130,7 @@ def _replace(unit: Unit, place: list[int]) -> Unit:
 
 
 def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
-    store.connection.execute("UPDATE unit SET owner = ? WHERE seq = ?", (store.process_id, seq))
+    store.connection.execute("UPDATE unit SET owner = ? WHERE seq = ?", (store.members.own_id, seq))
     if state is not State.LINKED:
         return Admission(unit=unit, state=state, claimed=True)
     select = "SELECT links, linked_at FROM unit WHERE seq = ?"
@@ -155,8 +155,8 @@ def claim_next(
     Returns:
         The units, and where to go on; none when there are no more.
     """
-    store.bury_dead()
-    owner = f"owner IN ({_ENDED} AND {store.peers})" if left_by_peers else _FREE
+    store.members.bury_dead()
+    owner = f"owner IN ({_ENDED} AND {store.members.peers})" if left_by_peers else _FREE
     found = store.connection.execute(
         f"SELECT {UNIT_COLUMNS}, seq FROM unit"  # noqa: S608 - constants of this package
         f" WHERE state = '{state.value}' AND seq > ? AND {owner} ORDER BY seq LIMIT ?",
@@ -177,7 +177,7 @@ def reopen(store: Store, *, unknown: bool) -> int:
     Returns:
         How many were opened.
     """
-    store.bury_dead()
+    store.members.bury_dead()
     opened = 0
     charges: tuple[Charge | None, ...] = (None, *Charge)
     for state, charge in ((state, charge) for state in State for charge in charges):
@@ -186,6 +186,6 @@ def reopen(store: Store, *, unknown: bool) -> int:
             opened += store.connection.execute(
                 f"{_REOPEN} WHERE state = '{state.value}' AND charge = ?"  # noqa: S608
                 " AND (owner = ? OR owner NOT IN (SELECT id FROM process WHERE ended_at IS NULL))",
-                (after, None, store.clock(), charge.value if charge else "", store.process_id),
+                (after, None, store.clock(), charge.value if charge else "", store.members.own_id),
             ).rowcount
     return opened

@@ -283,13 +283,17 @@ class Journal:
         """Units that failed, in the order of admission."""
         return self._endings(State.FAILED)
 
+    async def recorded(self, files: Sequence[str]) -> frozenset[str]:
+        """Which of *files*, relative to the directory, are images that the journal knows."""
+        return await self._run(lambda store: reports.recorded(store, files))
+
     async def totals(self) -> Totals:
         """The sums of the whole journal, over all processes and earlier runs; quick whatever its size."""
         return await self._run(reports.totals)
 
     async def holders(self) -> list[Holder]:
         """The living processes that work on the journal, this one included unless it only reads."""
-        return await self._run(lambda store: store.holders())
+        return await self._run(lambda store: store.members.holders())
 
     async def service(self) -> str | None:
         """The service that the journal was made with."""

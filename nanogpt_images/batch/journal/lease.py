@@ -16,23 +16,17 @@ if sys.platform == "win32":
         del shared
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-
 else:
     import fcntl
 
     def _lock(descriptor: int, *, shared: bool) -> None:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
 
 class Lease:
     """
     The mark of a living process. There is no heartbeat: a stopped or busy process keeps it, a dead one cannot.
+    A forked child shares it, and one that outlives a killed parent keeps the journal in use.
 
     Attributes:
         path: The locked file, `DIR/.locks/TOKEN`.
@@ -59,9 +53,6 @@ class Lease:
 
     def release(self) -> None:
         """Give the lock back and remove its file; the folder stays, for another may be about to use it."""
-        # A forked child shares the lock with its parent; only unlocking gives it back for both.
-        with contextlib.suppress(OSError):
-            _unlock(self._descriptor)
         self._close()
 
     def _close(self) -> None:

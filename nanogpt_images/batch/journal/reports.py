@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from ...errors import Charge
@@ -13,6 +14,7 @@ from .store import Store
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
+_MANY: Final = 500
 
 _UnitRecord: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
 _EndingRecord: TypeAlias = tuple[*_UnitRecord, int, str, str | None, str | None, str | None, int, int, float]
@@ -75,11 +77,11 @@ def totals(store: Store) -> Totals:
 
 def _stranded(store: Store) -> list[tuple[int, int]]:
     # A reader records nothing, so what a dead process had sent still stands as sent.
-    if not store.gone:
+    if not store.members.gone:
         return []
     return store.connection.execute(
         "SELECT count(*), coalesce(sum(reserved_nano), 0) FROM unit"  # noqa: S608
-        f" WHERE state = '{State.SENT.value}' AND owner IN ({_list(store.gone)})"
+        f" WHERE state = '{State.SENT.value}' AND owner IN ({_list(store.members.gone)})"
     ).fetchall()
 
 
@@ -97,14 +99,24 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
         The units, and where to go on; none when there are no more.
     """
     where = f"state = '{state.value}'"
-    if state is State.UNKNOWN and store.gone:
-        where = f"({where} OR (state = '{State.SENT.value}' AND owner IN ({_list(store.gone)})))"
+    if state is State.UNKNOWN and store.members.gone:
+        where = f"({where} OR (state = '{State.SENT.value}' AND owner IN ({_list(store.members.gone)})))"
     select = (
         f"SELECT {UNIT_COLUMNS}, seq, charge, error_type, error_text, request_id, cost_nano + reserved_nano,"  # noqa: S608
         f" attempts, updated_at FROM unit WHERE {where} AND seq > ? ORDER BY seq LIMIT ?"
     )
     found = store.connection.execute(select, (after, limit)).fetchall()
     return [_ending(record, state) for record in found], found[-1][UNIT_WIDTH] if found else after
+
+
+def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:
+    """Which of *files* are images that the journal knows."""
+    found: set[str] = set()
+    for some in (files[start : start + _MANY] for start in range(0, len(files), _MANY)):
+        marks = ", ".join("?" * len(some))
+        select = f"SELECT file FROM image WHERE file IN ({marks})"  # noqa: S608 - question marks only
+        found.update(file for (file,) in store.connection.execute(select, some))
+    return frozenset(found)
 
 
 def _ending(record: _EndingRecord, state: State) -> Ending:

@@ -89,7 +89,8 @@ def mend(connection: sqlite3.Connection, directory: Path) -> None:
         partial.replace(path)
     except OSError as error:
         raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}). Nothing was sent."
+            f"{path} cannot be written ({error.strerror or error}). Free space or check its permissions;"
+            " the journal holds what belongs in it, and the next run completes it."
         ) from error
     connection.execute("UPDATE stored SET results_bytes = ?", (size,))
 

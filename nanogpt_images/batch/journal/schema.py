@@ -6,8 +6,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from ...errors import Charge, JournalError, OutputError
+from ...errors import Charge, JournalError
 from ..states import State
+from .faults import BUSY_TIMEOUT_S, damaged, translate
 
 FILE_NAME = "journal.db"
 APPLICATION_ID = 0x4E474A4C
@@ -15,7 +16,6 @@ APPLICATION_ID = 0x4E474A4C
 VERSION = 1
 """Version of the tables below (SQLite's `user_version`)."""
 
-_BUSY_TIMEOUT_S = 60
 _QUICK_CHECK_MAX_BYTES = 16 << 20
 _IN_FLIGHT = f"'{State.SENT.value}', '{State.LINKED.value}', '{State.FAILED.value}', '{State.UNKNOWN.value}'"
 
@@ -111,7 +111,7 @@ def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
         # Without a write-ahead log and without the right to make one, SQLite reads the bare file only so.
         mode = "immutable=1"
     uri = f"{path.resolve().as_uri()}?{mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
@@ -153,7 +153,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
 def _check_health(connection: sqlite3.Connection, path: Path) -> None:
     finding = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != ("ok",):
-        raise _damaged(path, str(finding[0]))
+        raise damaged(path, str(finding[0]))
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -168,33 +168,3 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
-
-
-def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
-    """The error of this package for *error*, with the way out."""
-    text = str(error)
-    code = getattr(error, "sqlite_errorname", "") or ""
-    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return JournalError(
-            f"{path} could not be written ({text}). Free space on the disk, then run the same batch again:"
-            " it resumes, and requests under way are listed as unknown."
-        )
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return OutputError(
-            f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions."
-        )
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return JournalError(
-            f"{path} stayed locked by another process for {_BUSY_TIMEOUT_S} s ({text}). Close whatever has it open."
-        )
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return _damaged(path, text)
-    return JournalError(f"{path} could not be used: {text}.")
-
-
-def _damaged(path: Path, finding: str) -> JournalError:
-    return JournalError(
-        f"{path} is damaged ({finding}). Nothing was sent. Restore a copy, or save what is left with"
-        f" `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
-        " directory starts over and pays again for what is done."
-    )

@@ -1,24 +1,20 @@
-"""The journal's database in the hands of one thread: transactions, and who takes part."""
+"""The journal's database in the hands of one thread: opened, changed in transactions, left."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
-from ...errors import Charge, JournalError, OutputError
-from ..states import Event, State, advance
+from ...errors import JournalError, OutputError
 from . import results, schema
-from .lease import Lease, forget, is_alive
-from .records import Holder
+from .faults import translate
+from .members import Members
 
-_DEAD_TEXT = "The process that had sent it ended before an answer arrived."
+_LOG = logging.getLogger(__name__)
 
 
 class Store:
@@ -27,21 +23,17 @@ class Store:
 
     Attributes:
         directory: The batch's directory.
+        path: The database file.
         connection: For the modules of this package, inside `transaction()`.
-        process_id: This process in the table `process`; 0 where the journal is open for reading only.
-        gone: Processes that died without a trace in the journal (reading only; otherwise they are recorded).
+        members: The processes that take part.
         commits: How many transactions were committed.
-        started_at: When this process opened the journal (seconds since the epoch).
-        peers: SQL condition on `process`: those that took part at the same time as this one.
     """
 
     directory: Path
+    path: Path
     connection: sqlite3.Connection
-    process_id: int
-    gone: frozenset[int]
+    members: Members
     commits: int
-    started_at: float
-    peers: str
 
     def __init__(
         self,
@@ -63,22 +55,18 @@ class Store:
         self.path = directory / schema.FILE_NAME
         self.read_only = read_only
         self.clock = clock
-        self.process_id = 0
-        self.gone = frozenset()
-        self.peers = "false"
         self.commits = 0
-        self.started_at = clock()
-        self._lease: Lease | None = None
         self._lines: list[bytes] = []
         self._results_lag = False
         if not read_only:
             _make_directory(directory)
         self.connection = schema.connect(self.path, read_only=read_only)
+        self.members = Members(self.connection, directory, clock)
         try:
             self._take_part(service, join=join)
         except sqlite3.Error as error:
             self._drop()
-            raise schema.translate(error, self.path) from error
+            raise translate(error, self.path) from error
         except BaseException:
             self._drop()
             raise
@@ -86,19 +74,13 @@ class Store:
     def _take_part(self, service: str | None, *, join: bool) -> None:
         if self.read_only:
             self._check_service(service)
-            self.gone = frozenset(
-                identity for identity, token in self._open_processes() if not self._lives(token)
-            )
+            self.members.look()
             return
         # Everything under the write lock: of two processes that start at once, one sees the other.
         with self.transaction():
             self._check_service(service)
-            self.bury_dead()
-            holders = self.holders()
-            if holders and not join:
-                raise JournalError(_in_use(self.directory, holders[0]))
-            self._register()
-            if not holders:
+            alone = self.members.enter(join=join)
+            if alone:
                 results.mend(self.connection, self.directory)
 
     def _check_service(self, service: str | None) -> None:
@@ -110,23 +92,6 @@ class Store:
                 f"the journal in {self.directory} was made with {found}, and this client talks to {service}."
                 " Nothing was sent. Use the same service, or choose another directory."
             )
-
-    def _register(self) -> None:
-        token = f"{os.getpid()}-{secrets.token_hex(8)}"
-        try:
-            self._lease = Lease(self.directory, token)
-        except OSError as error:
-            raise OutputError(
-                f"{self.directory} gives no lock for a file ({error.strerror or error}), and without one two"
-                " processes could pay for the same request. Nothing was sent. Choose a local disk."
-            ) from error
-        added = self.connection.execute(
-            "INSERT INTO process (token, pid, host, started_at) VALUES (?, ?, ?, ?)",
-            (token, os.getpid(), socket.gethostname(), self.started_at),
-        )
-        self.process_id = added.lastrowid or 0
-        known = [str(identity) for identity, _ in self._open_processes()]
-        self.peers = f"(id > {self.process_id} OR id IN ({', '.join(known)}))"
 
     @contextmanager
     def transaction(self) -> Generator[None]:
@@ -182,63 +147,36 @@ class Store:
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
-    def bury_dead(self) -> None:
-        """Record processes that died; what they had sent is unknown from now on, the rest of theirs is free."""
-        now = self.clock()
-        for identity, token in self._open_processes():
-            if identity != self.process_id and not self._lives(token):
-                self._bury(identity, token, now)
-
-    def _bury(self, identity: int, token: str, now: float) -> None:
-        self.connection.execute("UPDATE process SET ended_at = ? WHERE id = ?", (now, identity))
-        self.connection.execute(
-            "UPDATE unit SET state = ?, charge = ?, error_type = 'Interrupted', error_text = ?, updated_at = ?"  # noqa: S608
-            f" WHERE state = '{State.SENT.value}' AND owner = ?",
-            (advance(State.SENT, Event.UNRESOLVED).value, Charge.UNKNOWN.value, _DEAD_TEXT, now, identity),
-        )
-        forget(self.directory, token)
-
-    def holders(self) -> list[Holder]:
-        """The living processes that work on the journal, this one included."""
-        living = [identity for identity, token in self._open_processes() if self._lives(token)]
-        found = self.connection.execute(
-            "SELECT id, pid, host, started_at FROM process ORDER BY id"
-        ).fetchall()
-        return [
-            Holder(pid=pid, host=host, started_at=at)
-            for identity, pid, host, at in found
-            if identity in living
-        ]
-
-    def _open_processes(self) -> list[tuple[int, str]]:
-        return self.connection.execute("SELECT id, token FROM process WHERE ended_at IS NULL").fetchall()
-
-    def _lives(self, token: str) -> bool:
-        return is_alive(self.directory, token)
-
     def close(self) -> None:
-        """Leave: what is still under way is unknown, what was only claimed is free."""
+        """
+        Leave: what is still under way is unknown, what was only claimed is free.
+
+        Raises:
+            JournalError: That could not be recorded. The next process finds out: the lock is gone all the same.
+        """
         try:
-            if self._lease is not None:
+            if not self.read_only:
                 self._leave()
         except sqlite3.Error as error:
-            # Whatever could not be recorded is found out by the next process: the lock is gone all the same.
-            raise schema.translate(error, self.path) from error
+            raise translate(error, self.path) from error
         finally:
             self._drop()
 
     def _leave(self) -> None:
-        assert self._lease is not None
         with self.transaction():
-            self._bury(self.process_id, self._lease.path.name, self.clock())
-            self.bury_dead()
-            if self._results_lag and not self._open_processes():
-                results.mend(self.connection, self.directory)
+            alone = self.members.leave()
+            if self._results_lag and alone:
+                self._mend_at_last()
+
+    def _mend_at_last(self) -> None:
+        try:
+            results.mend(self.connection, self.directory)
+        except OutputError as error:
+            # The images and their records are safe; the next run mends the list.
+            _LOG.warning("%s", error)
 
     def _drop(self) -> None:
-        if self._lease is not None:
-            self._lease.release()
-            self._lease = None
+        self.members.drop()
         self.connection.close()
 
 
@@ -249,11 +187,3 @@ def _make_directory(directory: Path) -> None:
         raise OutputError(
             f"{directory} cannot be made ({error.strerror or error}). Nothing was sent. Choose another directory."
         ) from error
-
-
-def _in_use(directory: Path, holder: Holder) -> str:
-    since = datetime.fromtimestamp(holder.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return (
-        f"{directory} is in use by process {holder.pid} on {holder.host} since {since}. Nothing was sent."
-        " Wait until it ends, or take part in its work with --join (join=True)."
-    )

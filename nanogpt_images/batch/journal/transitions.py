@@ -162,7 +162,7 @@ def _claimed(store: Store, unit_id: str, *, also: State | None = None) -> _Curre
     seq, state, attempts, owner = found
     current = _Current(seq, State(state), attempts)
     # What another process works on is not touched: that is what keeps two of them from paying for it.
-    if owner != store.process_id and current.state is not also:
+    if owner != store.members.own_id and current.state is not also:
         raise JournalError(f"request {unit_id} is not this process's to work on; admit its row first")
     return current
 

@@ -15,7 +15,8 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 import anyio
 
 from ...errors import JournalError, NanoGPTError, OutputError
-from . import durable, schema
+from . import durable
+from .faults import translate
 from .store import Store
 
 ResultT = TypeVar("ResultT")
@@ -168,7 +169,7 @@ class Writer:
                 for job in ready:
                     _step(store, job)
         except sqlite3.Error as error:
-            failure = schema.translate(error, store.path)
+            failure = translate(error, store.path)
             for job in ready:
                 job.error = job.error or failure
         except Exception as error:
@@ -195,7 +196,7 @@ def _step(store: Store, job: _Waiting) -> None:
     except sqlite3.Error as error:
         if not store.connection.in_transaction:
             raise  # the whole group is lost with the transaction
-        job.error = schema.translate(error, store.path)
+        job.error = translate(error, store.path)
     except Exception as error:
         job.error = error
 

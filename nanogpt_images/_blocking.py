@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -29,6 +30,8 @@ class Portal:
         self._context: AbstractContextManager[BlockingPortal] | None = None
         self._portal: BlockingPortal | None = None
         self._closed = False
+        # The first calls of several threads must not start a loop each.
+        self._starting = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Portal], tuple[()]]:
         # A loop stays in its process; what is unpickled may open one of its own.
@@ -50,8 +53,9 @@ class Portal:
 
     def close(self) -> None:
         """Stop the loop and its thread."""
-        self._closed = True
-        context, self._context, self._portal = self._context, None, None
+        with self._starting:
+            self._closed = True
+            context, self._context, self._portal = self._context, None, None
         if context is not None:
             context.__exit__(None, None, None)
 
@@ -61,12 +65,13 @@ class Portal:
         return self._portal is not None
 
     def _started(self) -> BlockingPortal:
-        if self._closed:
-            raise ConfigurationError("this client is closed; make a new one.")
-        if self._portal is None:
-            self._context = start_blocking_portal("asyncio")
-            self._portal = self._context.__enter__()
-        return self._portal
+        with self._starting:
+            if self._closed:
+                raise ConfigurationError("this client is closed; make a new one.")
+            if self._portal is None:
+                self._context = start_blocking_portal("asyncio")
+                self._portal = self._context.__enter__()
+            return self._portal
 
 
 class Reach(Generic[AsyncT]):

@@ -96,7 +96,7 @@ class OneLoader:
         return reference
 
     def _from_file(self, path: str, where: str) -> Reference:
-        where = f"{where} ({path if len(path) <= _SHOWN_CHARACTERS else path[:_SHOWN_CHARACTERS] + '…'})"
+        where = f"{where} ({path if len(path) <= _SHOWN_CHARACTERS else '…' + path[-_SHOWN_CHARACTERS:]})"
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):

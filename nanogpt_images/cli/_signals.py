@@ -1,0 +1,67 @@
+"""Interrupts of a batch: the first lets what is under way end, the second stops at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """
+    Counts interrupts and acts on them.
+
+    Args:
+        drain: Called at the first.
+        cancel: Called at the second.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    def __init__(self, drain: Callable[[], None], cancel: Callable[[], object]) -> None:
+        self.count = 0
+        self._drain = drain
+        self._cancel = cancel
+
+    def __call__(self) -> None:
+        """Take note of one."""
+        self.count += 1
+        if self.count == 1:
+            self._drain()
+        elif self.count == 2:
+            self._cancel()
+
+
+@contextmanager
+def interrupting(interrupts: Interrupts) -> Generator[None]:
+    """Send SIGINT and SIGTERM to *interrupts*, on the running event loop."""
+    loop = asyncio.get_running_loop()
+
+    def forward(number: int, frame: object) -> None:
+        del number, frame
+        loop.call_soon_threadsafe(interrupts)
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, interrupts)
+    except NotImplementedError:
+        # Windows: no loop has signal handlers there.
+        for number in _SIGNALS:
+            signal.signal(number, forward)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            try:
+                loop.remove_signal_handler(number)
+            except NotImplementedError:
+                signal.signal(number, handler)
+            # An interrupt while the summary is written must not end in a traceback.
+            if number == signal.SIGINT and handler is not None:
+                signal.signal(number, handler)

@@ -1,0 +1,202 @@
+"""The end of a batch: planned beside actual, where things are, what to do next, and the exit code."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ..batch.estimates import Estimate
+from ..batch.journal import Totals
+from ..batch.states import State
+from ..errors import BudgetExceededError
+from ._errors import FAILED, INTERRUPTED, document, exit_code, sentence
+from ._job import Outcome
+from ._output import count, duration, money, note, one_line, say, say_fields, say_json, say_table
+
+_SHOWN_REASONS: Final = 5
+
+
+@attrs.frozen(kw_only=True)
+class Closing:
+    """
+    All that the end of a run tells.
+
+    Attributes:
+        outcome: The run.
+        plan: What it was to do; None for a retry, and for a large manifest.
+        directory: Where the images are.
+        again: The arguments that resume it.
+        service: Options that name the service, for the next command (`--sandbox`, `--base-url …`).
+        elapsed_s: How long it took.
+    """
+
+    outcome: Outcome
+    plan: Estimate | None
+    directory: Path
+    again: Sequence[str]
+    service: Sequence[str]
+    elapsed_s: float
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        if self.outcome.interrupted:
+            return INTERRUPTED
+        if self.outcome.stopped is not None:
+            # A usage error has its own code only before anything was sent.
+            code = exit_code(self.outcome.stopped) or FAILED
+            return FAILED if code == 2 else code
+        return 0 if self.outcome.report.ok and not _unfinished(self.outcome.totals) else FAILED
+
+
+def _unfinished(totals: Totals | None) -> int:
+    """
+    Requests of earlier runs that a rerun leaves alone, because they may have been charged.
+
+    Failures without a charge do not count: those of this manifest were sent again, others are of rows that are gone.
+    """
+    if totals is None:
+        return 0
+    return totals.units[State.UNKNOWN] + totals.units[State.LINKED] + totals.charged_failures
+
+
+def close(closing: Closing, *, as_json: bool) -> int:
+    """Print the end of a run and return its exit code."""
+    if as_json:
+        say_json(_document(closing))
+    else:
+        _print(closing)
+    return closing.code
+
+
+def _print(closing: Closing) -> None:
+    outcome, report = closing.outcome, closing.outcome.report
+    done = report.requests - report.failed - report.unknown - report.open_downloads
+    parts = [
+        count(done, "request") + " done",
+        count(report.images, "image"),
+        f"{report.skipped:,} done before" if report.skipped else "",
+        f"{report.failed:,} failed" if report.failed else "",
+        f"{report.unknown:,} unknown" if report.unknown else "",
+        count(report.open_downloads, "open download") if report.open_downloads else "",
+        duration(closing.elapsed_s),
+    ]
+    say(" · ".join(part for part in parts if part))
+    _print_reasons(outcome)
+    if closing.plan is not None and report.requests:
+        say()
+        _print_comparison(closing, closing.plan)
+    say()
+    say_fields(
+        {
+            "images": str(closing.directory / "images"),
+            "results": str(closing.directory / "results.jsonl"),
+            "unknown": f"up to {money(outcome.totals.unknown_usd)} may have been charged for {count(outcome.totals.units[State.UNKNOWN], 'request')}"
+            if outcome.totals is not None and outcome.totals.units[State.UNKNOWN]
+            else "",
+            "next": [next_command(closing), *([f"({remark})"] if (remark := _remark(closing)) else [])],
+        }
+    )
+    if outcome.stopped is not None:
+        note(f"stopped: {sentence(outcome.stopped)}")
+    elif outcome.interrupted:
+        note("interrupted; nothing that is done will be paid for twice")
+
+
+def _print_reasons(outcome: Outcome) -> None:
+    common = outcome.reasons.most_common(_SHOWN_REASONS)
+    for reason, times in common:
+        say(f"  {times:,} x {one_line(reason)}")
+    if len(outcome.reasons) > len(common):
+        say(f"  and {count(len(outcome.reasons) - len(common), 'other reason')}; 'status' lists them")
+
+
+def _print_comparison(closing: Closing, plan: Estimate) -> None:
+    report, totals = closing.outcome.report, closing.outcome.totals
+    header = ["", "planned", "this run"]
+    rows = [
+        ["requests", f"{plan.requests:,}", f"{report.requests:,}"],
+        ["images", f"{plan.images:,}", f"{report.images:,}"],
+        ["cost", money(plan.cost_usd), money(report.cost_usd)],
+    ]
+    if report.skipped and totals is not None:
+        header.append("in all")
+        in_all = [f"{totals.units[State.DONE]:,} done", f"{totals.images:,}", money(totals.spent_usd)]
+        rows = [[*row, cell] for row, cell in zip(rows, in_all, strict=True)]
+    say_table(header, rows, right=set(range(1, len(header))))
+
+
+def next_command(closing: Closing) -> str:
+    """What to type next."""
+    outcome, totals = closing.outcome, closing.outcome.totals
+    again = shlex.join(["nanogpt-images", *closing.again])
+    retry = ["nanogpt-images", "retry", str(closing.directory)]
+    if outcome.interrupted or outcome.stopped is not None or outcome.report.open_downloads:
+        return again
+    if outcome.report.failed > outcome.hopeless:
+        return shlex.join([*retry, *closing.service])
+    if _unfinished(totals):
+        return shlex.join([*retry, "--unknown", *closing.service])
+    if outcome.report.failed:
+        return again
+    return shlex.join(["nanogpt-images", "status", str(closing.directory)])
+
+
+def _remark(closing: Closing) -> str:
+    """What to know before the next command."""
+    if isinstance(closing.outcome.stopped, BudgetExceededError):
+        return "with a higher --budget"
+    if closing.outcome.interrupted or closing.outcome.stopped is not None:
+        return "goes on where this run stopped"
+    if "--unknown" in next_command(closing).split():
+        return "pays again for what may have been charged"
+    if closing.outcome.report.failed and closing.outcome.hopeless >= closing.outcome.report.failed:
+        return (
+            "after the rows that failed are mended"
+            if closing.plan is not None
+            else "fares the same; mend the rows in the manifest"
+        )
+    return ""
+
+
+def _document(closing: Closing) -> dict[str, object]:
+    outcome, plan = closing.outcome, closing.plan
+    stopped = outcome.stopped
+    return {
+        **outcome.report.to_json(),
+        "stopped": None if stopped is None else str(stopped),
+        "planned": None if plan is None else _numbers(plan),
+        "totals": None if outcome.totals is None else totals_document(outcome.totals),
+        "elapsed_s": round(closing.elapsed_s, 3),
+        "out": str(closing.directory),
+        "images_dir": str(closing.directory / "images"),
+        "results": str(closing.directory / "results.jsonl"),
+        "interrupted": bool(outcome.interrupted),
+        "reasons": dict(outcome.reasons.most_common()),
+        "next": next_command(closing),
+        "error": None if stopped is None else document(stopped),
+        "exit_code": closing.code,
+    }
+
+
+def _numbers(plan: Estimate) -> Mapping[str, object]:
+    left_out = ("per_model", "problems")
+    return {name: value for name, value in plan.to_json().items() if name not in left_out}
+
+
+def totals_document(totals: Totals) -> dict[str, object]:
+    """The sums of a journal as JSON values."""
+    return {
+        "rows": totals.rows,
+        "requests": {state.value: totals.units[state] for state in State},
+        "charged_failures": totals.charged_failures,
+        "images": totals.images,
+        "expected_images": totals.expected_images,
+        "spent_usd": totals.spent_usd,
+        "reserved_usd": totals.reserved_usd,
+        "unknown_usd": totals.unknown_usd,
+    }

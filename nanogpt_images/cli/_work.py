@@ -1,0 +1,152 @@
+"""A manifest as a batch: plan it, announce it, run it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import anyio.to_thread
+import attrs
+
+from ..batch.estimates import Estimate
+from ..batch.plan import check_row
+from ..client import AsyncClient
+from ..errors import ManifestError, ParameterError
+from ._client import open_client
+from ._job import carry_out, totals_of
+from ._manifest import Manifest, planned
+from ._output import count, money, note, one_line
+from ._progress import Goal
+from ._summary import Closing
+from .plan import cost_text, outline
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """A batch as the options describe it; see `AsyncClient.batch`."""
+
+    manifest: Manifest
+    directory: Path
+    again: tuple[str, ...]
+    base_url: str | None = None
+    sandbox: bool = False
+    requests_per_second: float | None = 25
+    concurrency: int = 64
+    budget_usd: float | None = None
+    assume_price_usd: float | None = None
+    join: bool = False
+    validate: bool = True
+    quiet: bool = False
+    silent: bool = False
+
+    @property
+    def service(self) -> list[str]:
+        """The options that name the service."""
+        return service_options(self.base_url, sandbox=self.sandbox)
+
+
+def service_options(base_url: str | None, *, sandbox: bool) -> list[str]:
+    """The options that send the next command to the same service."""
+    address = ["--base-url", base_url] if base_url is not None else []
+    return [*address, *(["--sandbox"] if sandbox else [])]
+
+
+async def work(job: Job) -> Closing:
+    """
+    Plan, announce and run *job*.
+
+    Raises:
+        NanoGPTError: It could not start.
+    """
+    async with open_client(
+        base_url=job.base_url,
+        sandbox=job.sandbox,
+        requests_per_second=job.requests_per_second,
+        quiet=job.silent,
+    ) as client:
+        plan = await _plan(job, client)
+        earlier = await totals_of(job.directory)
+        if not job.silent:
+            _announce(job, plan)
+        large = job.manifest.is_large
+        goal = Goal(
+            requests=None if plan is None or large else plan.requests,
+            budget_usd=job.budget_usd,
+            spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
+        )
+        run = client.batch(
+            job.manifest.rows(),
+            out=job.directory,
+            concurrency=job.concurrency,
+            budget_usd=job.budget_usd,
+            assume_price_usd=job.assume_price_usd,
+            validate=job.validate,
+            join=job.join,
+        )
+        started = time.monotonic()
+        outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        return Closing(
+            outcome=outcome,
+            plan=None if large else plan,
+            directory=job.directory,
+            again=job.again,
+            service=job.service,
+            elapsed_s=time.monotonic() - started,
+        )
+
+
+async def _plan(job: Job, client: AsyncClient) -> Estimate | None:
+    """The numbers of the manifest; None where nothing is checked against the catalogue."""
+    if not job.validate:
+        return None
+    models = {model.id: model for model in await client.catalog.list()}
+    if job.manifest.model is not None:
+        await client.catalog.get(job.manifest.model)  # names near matches of an unknown one
+    plan = await anyio.to_thread.run_sync(
+        lambda: planned(
+            job.manifest,
+            models,
+            requests_per_second=job.requests_per_second,
+            assume_price_usd=job.assume_price_usd,
+            beginning=True,
+            check=check_row,
+        )
+    )
+    if plan.rows == plan.problem_count:
+        problem = plan.problems[0]
+        where = f"line {problem.line}: " if problem.line is not None else ""
+        raise ManifestError(
+            f"no row of {job.manifest.path} can be sent; {where}{problem.message}", line=problem.line
+        )
+    if plan.unpriced_requests and job.budget_usd is not None and job.assume_price_usd is None:
+        raise ParameterError(
+            f"no price is known for {count(plan.unpriced_requests, 'request')}, so --budget cannot be kept; "
+            "say what an image may cost with --assume-price, or leave --budget out. Nothing was sent.",
+            parameter="budget_usd",
+        )
+    return plan
+
+
+def _announce(job: Job, plan: Estimate | None) -> None:
+    budget = f" · budget {money(job.budget_usd)}" if job.budget_usd is not None else ""
+    if plan is None:
+        note(f"plan: not made, rows are sent unchecked{budget}")
+        return
+    if job.manifest.is_large:
+        note(
+            f"plan: {one_line(str(job.manifest.path))} is large; its first {plan.rows:,} rows make {outline(plan)}"
+        )
+        note(f"cost: {cost_text(plan)} for these{budget}")
+    else:
+        note(f"plan: {outline(plan)} · cost {cost_text(plan)}{budget}")
+    if plan.unpriced_requests:
+        note(
+            f"note: no price is known for {count(plan.unpriced_requests, 'request')}; --assume-price counts them"
+        )
+    if plan.problem_count:
+        first = plan.problems[0]
+        line = "" if first.message.startswith("line ") else f"line {first.line}: "
+        note(
+            f"note: {count(plan.problem_count, 'row')} will fail, {line}"
+            f"{one_line(first.message)} 'nanogpt-images plan' lists all"
+        )

@@ -1,0 +1,127 @@
+"""The group of verbs, and what every run of it ends with: an exit code, and one line where it went wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+import click
+
+from .._version import __version__
+
+PROGRAM: Final = "nanogpt-images"
+
+# The overview of the verbs loads none of their modules.
+_VERBS: Final = {
+    "models": "List the models, or search them.",
+    "model": "Show everything known of one model.",
+    "generate": "Make images of one prompt.",
+    "plan": "Say what a manifest will do and cost; nothing is sent.",
+    "batch": "Make the images of a manifest; a rerun resumes.",
+    "status": "Say where a batch stands.",
+    "retry": "Send again what failed in a batch.",
+    "sandbox": "Run a stand-in for the service on this machine.",
+    "demo": "Run a bulk job against the sandbox; no key, no network.",
+}
+
+
+class Verbs(click.Group):
+    """Finds a verb's module when it is called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of the overview."""
+        del ctx
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, from its module."""
+        del ctx
+        if cmd_name not in _VERBS:
+            return None
+        command = getattr(import_module(f".{cmd_name}", __package__), "command", None)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The overview of the verbs."""
+        del ctx
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(_VERBS.items()))
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="VERB [ARGS]...",
+    epilog=f"'{PROGRAM} VERB --help' explains a verb, with an example. "
+    "The key comes from NANOGPT_API_KEY; '--sandbox' needs none.",
+)
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Turn prompts into image files with the NanoGPT image API."""
+
+
+def run(args: Sequence[str]) -> int:
+    """
+    Run the command line.
+
+    Args:
+        args: Arguments without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a character of a prompt gets a question mark, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        # Verbs return their exit code; click returns that of its own --help and --version.
+        code = cli.main(args=list(args), prog_name=PROGRAM, standalone_mode=False, obj=tuple(args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _hush()
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return _interrupted(args)
+    except Exception as error:
+        return _failed(error, args)
+    return code if isinstance(code, int) else 0
+
+
+def _interrupted(args: Sequence[str]) -> int:
+    # Verbs that pay tell of their interrupts themselves; on a terminal a person needs no more than the ^C.
+    from ._errors import INTERRUPTED, InterruptedRunError, report
+
+    if _wants_json(args):
+        report(InterruptedRunError("interrupted."), as_json=True)
+    return INTERRUPTED
+
+
+def _failed(error: Exception, args: Sequence[str]) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return 2
+    from ._errors import report
+
+    code = report(error, as_json=_wants_json(args))
+    if code is None:
+        _unexpected(error)
+    return code
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    return "--json" in (args[: args.index("--")] if "--" in args else args)
+
+
+def _unexpected(error: Exception) -> NoReturn:
+    # A defect of this package: its traceback is what a report needs.
+    raise error
+
+
+def _hush() -> None:
+    """The reader of our output went away (`| head`): write the rest, and the flush at exit, to nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

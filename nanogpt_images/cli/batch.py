@@ -1,0 +1,94 @@
+"""`batch`: the images of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from . import _common
+from ._client import run_async
+from ._manifest import manifest_of
+from ._summary import close
+from ._work import Job, work
+
+
+@_common.verb("batch", example="batch prompts.jsonl -m gpt-image-2 -o out --budget 5")
+@_common.manifest
+@click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="For images/, results.jsonl and the journal; the same DIR resumes.",
+)
+@_common.budget
+@_common.assume_price
+@_common.row_count
+@_common.params
+@_common.route
+@_common.delivery
+@_common.concurrency
+@_common.pacing
+@click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
+@_common.no_validate
+@_common.sandbox
+@_common.quiet
+@click.pass_obj
+def command(
+    args: tuple[str, ...],
+    file: str,
+    model: str | None,
+    out: str,
+    budget: float | None,
+    assume_price: float | None,
+    count: int | None,
+    params: Mapping[str, object],
+    route: str | None,
+    delivery: str | None,
+    concurrency: int,
+    requests_per_second: float,
+    no_pacing: bool,
+    join: bool,
+    no_validate: bool,
+    sandbox: bool,
+    quiet: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Make the images of FILE (.jsonl, .csv, .tsv or .txt) and write them to DIR/images.
+
+    What is done in DIR is never paid for twice: the same command again goes on where the last one stopped.
+
+    \b
+    Exit codes: 0 all done, 1 some rows failed or are unknown, 2 bad usage or manifest,
+    3 stopped at the budget, 4 key or balance, 130 interrupted (resumable).
+    """
+    manifest = manifest_of(
+        file,
+        model=model,
+        params=params,
+        row_count=count,
+        route=route,
+        response_format=_common.delivery_for(route, delivery),
+    )
+    manifest.check()
+    job = Job(
+        manifest=manifest,
+        directory=Path(out),
+        again=args,
+        base_url=base_url,
+        sandbox=sandbox,
+        requests_per_second=None if no_pacing else requests_per_second,
+        concurrency=concurrency,
+        budget_usd=budget,
+        assume_price_usd=assume_price,
+        join=join,
+        validate=not no_validate,
+        quiet=quiet,
+        silent=quiet or as_json,
+    )
+    return close(run_async(lambda: work(job)), as_json=as_json)

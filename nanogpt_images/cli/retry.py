@@ -1,0 +1,115 @@
+"""`retry`: what failed in a batch, once more."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ..batch.journal import Totals
+from ..batch.states import State
+from . import _common
+from ._client import open_client, run_async
+from ._job import Outcome, carry_out, require_journal, totals_of
+from ._output import count, money, note
+from ._progress import Goal
+from ._summary import Closing, close
+from ._work import service_options
+
+
+@_common.verb("retry", example="retry out --unknown")
+@_common.directory
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Also requests that were, or may have been, charged: they are paid for again.",
+)
+@_common.budget
+@_common.assume_price
+@_common.concurrency
+@_common.pacing
+@_common.sandbox
+@_common.quiet
+@click.pass_obj
+def command(
+    args: tuple[str, ...],
+    directory: str,
+    unknown: bool,
+    budget: float | None,
+    assume_price: float | None,
+    concurrency: int,
+    requests_per_second: float,
+    no_pacing: bool,
+    sandbox: bool,
+    quiet: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Send again what failed in the batch in DIR without a charge, and finish what was left.
+
+    The exit codes are those of 'batch'.
+    """
+    folder = Path(directory)
+    require_journal(folder)
+    silent = quiet or as_json
+
+    async def work() -> Closing:
+        async with open_client(
+            base_url=base_url,
+            sandbox=sandbox,
+            requests_per_second=None if no_pacing else requests_per_second,
+            quiet=silent,
+        ) as client:
+            totals = await totals_of(folder)
+            goal = _goal(totals, budget, unknown=unknown)
+            if not silent:
+                _announce(totals, goal, unknown=unknown)
+            started = time.monotonic()
+            outcome = Outcome(totals=totals)
+            # A journal that cannot be read is opened all the same, for the error that says why.
+            if totals is None or goal.requests:
+                run = client.retry_batch(
+                    folder,
+                    unknown=unknown,
+                    concurrency=concurrency,
+                    budget_usd=budget,
+                    assume_price_usd=assume_price,
+                )
+                outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
+            return Closing(
+                outcome=outcome,
+                plan=None,
+                directory=folder,
+                again=args,
+                service=service_options(base_url, sandbox=sandbox),
+                elapsed_s=time.monotonic() - started,
+            )
+
+    return close(run_async(work), as_json=as_json)
+
+
+def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> Goal:
+    if totals is None:
+        return Goal(requests=None, budget_usd=budget_usd)
+    units = totals.units
+    open_units = units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
+    paid_again = units[State.UNKNOWN] + totals.charged_failures if unknown else 0
+    return Goal(
+        requests=open_units + paid_again,
+        budget_usd=budget_usd,
+        spent_usd=totals.spent_usd + (0.0 if unknown else totals.unknown_usd),
+    )
+
+
+def _announce(totals: Totals | None, goal: Goal, *, unknown: bool) -> None:
+    if totals is None or goal.requests is None:
+        return
+    if not goal.requests:
+        note("nothing to send again")
+        return
+    again = totals.units[State.UNKNOWN] + totals.charged_failures
+    paid = f", {again:,} of which are paid for again" if unknown and again else ""
+    budget = f" · budget {money(goal.budget_usd)}" if goal.budget_usd is not None else ""
+    note(f"plan: {count(goal.requests, 'request')}{paid}{budget}")

@@ -1,0 +1,181 @@
+"""`status`: where a batch stands, from its journal alone."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ..batch.journal import Ending, Holder, Journal, Totals
+from ..batch.states import State
+from . import _common
+from ._client import run_async
+from ._job import require_journal
+from ._output import count, money, one_line, say, say_fields, say_json
+from ._summary import totals_document
+
+_SHOWN: Final = 20
+_IN_JSON: Final = 1_000
+_PLAIN_WIDTH: Final = 200
+_LOOPBACK: Final = "loopback"
+
+_WORDS: Final = {
+    State.DONE: "done",
+    State.FAILED: "failed",
+    State.UNKNOWN: "unknown",
+    State.PENDING: "to do",
+    State.SENT: "under way",
+    State.LINKED: "to download",
+}
+
+
+@attrs.frozen(kw_only=True)
+class _Standing:
+    service: str | None
+    totals: Totals
+    holders: Sequence[Holder]
+    unknowns: Sequence[Ending]
+    failures: Sequence[Ending]
+
+
+@_common.verb("status", example="status out")
+@_common.directory
+def command(directory: str, base_url: str | None, as_json: bool) -> int:
+    """Say where the batch in DIR stands: requests, images, money, and what failed. Nothing is sent."""
+    del base_url
+    folder = Path(directory)
+    require_journal(folder)
+    standing = run_async(lambda: _read(folder, _IN_JSON if as_json else _SHOWN))
+    if as_json:
+        say_json(_document(folder, standing))
+    else:
+        _print(folder, standing)
+    return 0
+
+
+async def _read(directory: Path, limit: int) -> _Standing:
+    async with await Journal.open(directory, service=None, read_only=True) as journal:
+        return _Standing(
+            service=await journal.service(),
+            totals=await journal.totals(),
+            holders=await journal.holders(),
+            unknowns=await _first(journal.unknowns(), limit),
+            failures=await _first(journal.failures(), limit),
+        )
+
+
+async def _first(endings: AsyncIterator[Ending], limit: int) -> list[Ending]:
+    found: list[Ending] = []
+    async for ending in endings:
+        found.append(ending)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _print(directory: Path, standing: _Standing) -> None:
+    totals = standing.totals
+    say_fields(
+        {
+            "batch": f"{one_line(str(directory))}, {_service(standing.service)}",
+            "running": [
+                f"process {holder.pid} on {one_line(holder.host)} since {_time(holder.started_at)}"
+                for holder in standing.holders
+            ],
+            "rows": f"{totals.rows:,}",
+            "requests": ", ".join(
+                f"{totals.units[state]:,} {word}" for state, word in _WORDS.items() if totals.units[state]
+            )
+            or "none",
+            "images": f"{totals.images:,} of {totals.expected_images:,}",
+            "spent": money(totals.spent_usd),
+            "reserved": f"{money(totals.reserved_usd)} for what is under way" if totals.reserved_nano else "",
+            "unknown": f"up to {money(totals.unknown_usd)} may have been charged"
+            if totals.unknown_nano
+            else "",
+        }
+    )
+    _print_endings("unknown: may have been charged", standing.unknowns, totals.units[State.UNKNOWN])
+    _print_endings("failed", standing.failures, totals.units[State.FAILED])
+    if (command_line := _next(directory, standing)) and not standing.holders:
+        say()
+        say(f"next  {command_line}")
+
+
+def _print_endings(title: str, endings: Sequence[Ending], total: int) -> None:
+    if not endings:
+        return
+    say()
+    say(f"{title} ({total:,})")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
+    for ending in endings:
+        charged = ending.state is State.FAILED and ending.cost_nano
+        cost = f" [charged {money(ending.cost_usd)}]" if charged else ""
+        say(f"  {one_line(f'{_name(ending)}{cost}  {ending.error_type}: {ending.error_text}', width - 2)}")
+    if total > len(endings):
+        say(f"  and {count(total - len(endings), 'more', 'more')}; --json lists up to {_IN_JSON:,}")
+
+
+def _name(ending: Ending) -> str:
+    unit = ending.unit
+    return one_line(unit.name if unit.parts == 1 else f"{unit.name} part {unit.part + 1} of {unit.parts}")
+
+
+def _next(directory: Path, standing: _Standing) -> str:
+    units, charged = standing.totals.units, standing.totals.charged_failures
+    options = " --sandbox" if standing.service == _LOOPBACK else ""
+    retry = shlex.join(["nanogpt-images", "retry", str(directory)])
+    if units[State.PENDING] or units[State.LINKED]:
+        # The journal holds only the rows that were read so far, so a retry would stop short of the manifest's end.
+        return "the same 'nanogpt-images batch' command again; it goes on where the last one stopped"
+    if units[State.FAILED] > charged:
+        return retry + options
+    if units[State.UNKNOWN] or charged:
+        return f"{retry} --unknown{options}   (pays for these again)"
+    return ""
+
+
+def _service(service: str | None) -> str:
+    return "made with a sandbox" if service == _LOOPBACK else f"made with {service or 'an unknown service'}"
+
+
+def _time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _document(directory: Path, standing: _Standing) -> dict[str, object]:
+    return {
+        "out": str(directory),
+        "service": standing.service,
+        **totals_document(standing.totals),
+        "holders": [
+            {"pid": holder.pid, "host": holder.host, "since": _time(holder.started_at)}
+            for holder in standing.holders
+        ],
+        "unknowns": [_ending(ending) for ending in standing.unknowns],
+        "failures": [_ending(ending) for ending in standing.failures],
+    }
+
+
+def _ending(ending: Ending) -> dict[str, object]:
+    row = ending.unit.row
+    return {
+        "key": row.key,
+        "name": ending.unit.name,
+        "part": ending.unit.part,
+        "prompt": row.prompt,
+        "model": row.model,
+        "charge": ending.charge.value,
+        "cost_usd": ending.cost_usd,
+        "error": ending.error_type,
+        "message": ending.error_text,
+        "request_id": ending.request_id,
+        "attempts": ending.attempts,
+        "at": _time(ending.updated_at),
+    }

@@ -1,0 +1,124 @@
+"""The group of verbs: help, version, usage errors, missing extras, closed pipes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from nanogpt_images._version import __version__
+from nanogpt_images.cli.app import cli
+
+from .conftest import Run, command, environment
+
+VERBS = ("models", "model", "generate", "plan", "batch", "status", "retry", "sandbox", "demo")
+
+
+def test_version(spawn: Run) -> None:
+    """`--version` prints name and version."""
+    done = spawn("--version")
+    assert (done.code, done.out) == (0, f"nanogpt-images {__version__}\n")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_overview_names_every_verb(flag: str) -> None:
+    """The help lists each verb, under either spelling of the option."""
+    shown = CliRunner().invoke(cli, [flag])
+    assert shown.exit_code == 0
+    for verb in VERBS:
+        assert f"  {verb} " in shown.output
+
+
+def test_overview_loads_no_verb() -> None:
+    """`--help` loads nothing of the package beside the group itself, and nothing heavy."""
+    script = (
+        "import sys; from nanogpt_images.cli.app import run; run(['--help']);"
+        "print([n for n in sys.modules if n.startswith('nanogpt_images')], file=sys.stderr);"
+        "print([n for n in ('aiohttp', 'attrs', 'anyio', 'rich', 'asyncio') if n in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=False
+    )
+    package, heavy = done.stderr.splitlines()
+    assert sorted(eval(package)) == [
+        "nanogpt_images",
+        "nanogpt_images._version",
+        "nanogpt_images.cli",
+        "nanogpt_images.cli.app",
+    ]
+    assert heavy == "[]"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_has_an_example(verb: str) -> None:
+    """Each verb's help ends in an example of that verb, and each takes --base-url and --json."""
+    shown = CliRunner().invoke(cli, [verb, "--help"], prog_name="nanogpt-images")
+    assert shown.exit_code == 0
+    assert f"Example:\n    nanogpt-images {verb}" in shown.output
+    assert "--base-url" in shown.output
+    assert "--json" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["bogus"], "No such command 'bogus'"),
+        (["models", "--bogus"], "No such option"),
+        (["generate", "a fox"], "Missing option '-m'"),
+        (["batch", "x.jsonl", "-o", "out", "--delivery", "url"], "--delivery goes with --route openai"),
+        (["batch", "x.jsonl", "-o", "out", "--param", "seed"], "is not NAME=VALUE"),
+        (["sandbox", "--latency", "5-1"], "neither SECONDS nor LOW-HIGH"),
+    ],
+)
+def test_bad_usage_is_one_line(run: Run, args: list[str], text: str) -> None:
+    """Bad usage gives one line on stderr and exit code 2."""
+    done = run(*args)
+    assert done.code == 2
+    assert done.out == ""
+    assert text in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_bad_usage_as_json(run: Run) -> None:
+    """With --json a usage error is the one document on stdout."""
+    done = run("generate", "a fox", "--json")
+    assert done.code == 2
+    assert done.err == ""
+    error = done.document["error"]
+    assert set(error) == {"type", "message", "charge", "status", "code", "request_id", "hint"}
+    assert error["type"] == "UsageError"
+    assert error["charge"] == "not_sent"
+
+
+def test_without_click() -> None:
+    """Without click there is one line that names the extra, and exit code 2."""
+    script = (
+        "import importlib.util as u, sys; find = u.find_spec;"
+        "u.find_spec = lambda name, *a: None if name == 'click' else find(name, *a);"
+        "from nanogpt_images.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'nanogpt_images[cli]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_closed_pipe_is_quiet() -> None:
+    """A reader that goes away early (`| head`) causes neither a traceback nor a failure."""
+    with subprocess.Popen(
+        command("models", "--sandbox", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(30) == 0
+    assert errors == ""

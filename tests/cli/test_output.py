@@ -1,0 +1,149 @@
+"""What people read: money, durations, lines, progress, hints."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanogpt_images.batch.events import BatchReport
+from nanogpt_images.cli._errors import document, exit_code, sentence
+from nanogpt_images.cli._output import duration, money, one_line, size
+from nanogpt_images.cli._progress import Goal, Meter
+from nanogpt_images.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    Charge,
+    ConnectError,
+    InsufficientBalanceError,
+    ManifestError,
+    NotFoundError,
+    OutputError,
+    PermissionDeniedError,
+    ServerError,
+)
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [
+        (0, "$0.00"),
+        (0.06551, "$0.06551"),
+        (0.5, "$0.50"),
+        (12.3456789, "$12.345679"),
+        (1234.5, "$1,234.50"),
+        (None, "unknown"),
+    ],
+)
+def test_money(usd: float | None, text: str) -> None:
+    """Money has cents at least, and more digits only while they mean something."""
+    assert money(usd) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.2, "under 1 s"),
+        (45, "45 s"),
+        (59.7, "1 min"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (273_600, "3 d 4 h"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    """A duration has two units at most."""
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(None, "size unknown"), (812, "812 B"), (12_345, "12.3 kB"), (4_500_000, "4.5 MB")]
+)
+def test_size(number: int | None, text: str) -> None:
+    """Sizes are in the unit that fits."""
+    assert size(number) == text
+
+
+@given(st.text(), st.integers(min_value=1, max_value=80))
+def test_one_line_is_safe_for_a_terminal(text: str, width: int) -> None:
+    """No text of a service or a manifest can break the line or control the terminal."""
+    shown = one_line(text, width)
+    assert len(shown) <= width
+    assert all(character.isprintable() for character in shown)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (click.UsageError("x"), 2),
+        (ManifestError("x"), 2),
+        (OutputError("x"), 2),
+        (OutputError("x", charge=Charge.CHARGED), 1),
+        (NotFoundError("x", status=404, charge=Charge.NOT_SENT), 2),
+        (NotFoundError("x", status=404), 1),
+        (BudgetExceededError("x"), 3),
+        (AuthenticationError("x", status=401), 4),
+        (InsufficientBalanceError("x", status=402), 4),
+        (PermissionDeniedError("x", status=403), 4),
+        (ServerError("x", status=500, charge=Charge.UNKNOWN), 1),
+        (ConnectError("x"), 1),
+        (RuntimeError("x"), None),
+    ],
+)
+def test_exit_codes(error: Exception, code: int | None) -> None:
+    """Each kind of error has its exit code; a defect has none."""
+    assert exit_code(error) == code
+
+
+def test_sentence_tells_of_money_once() -> None:
+    """A message that says what became of the money is not told twice; one that does not is completed."""
+    assert sentence(ManifestError("no rows. Nothing was sent.")) == "no rows. Nothing was sent."
+    error = ServerError("it broke", status=500, charge=Charge.UNKNOWN, request_id="req-1")
+    assert sentence(error).startswith(
+        "it broke. It may have been charged. Request req-1. Look at your account"
+    )
+
+
+def test_document_is_of_plain_values() -> None:
+    """The JSON form of an error has the facts of a StatusError."""
+    made = document(ServerError("it broke", status=503, code="busy", request_id="req-1"))
+    assert (made["status"], made["code"], made["request_id"], made["charge"]) == (
+        503,
+        "busy",
+        "req-1",
+        "rejected",
+    )
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_progress_line() -> None:
+    """The line has what is done, failed and unknown, the rate, the money of the budget, and the time left."""
+    clock = Clock()
+    meter = Meter(Goal(requests=100, budget_usd=5, spent_usd=1), clock)
+    clock.now = 10.0
+    report = BatchReport(
+        requests=20, images=40, failed=2, unknown=1, skipped=30, cost_usd=0.5, unknown_usd=0.25
+    )
+    assert (
+        meter.line(report)
+        == "47 of 100 done · 2 failed · 1 unknown · 4.0 images/s · $1.75 of $5.00 · 25 s left"
+    )
+
+
+def test_progress_follows_the_latest_rate() -> None:
+    """The rate is that of the last half minute, not of the whole run."""
+    clock = Clock()
+    meter = Meter(Goal(requests=None), clock)
+    for second in range(1, 101):
+        clock.now = float(second)
+        line = meter.line(BatchReport(requests=min(second, 50), images=min(second, 50)))
+    assert "0.0 images/s" in line

@@ -119,7 +119,7 @@ _NAMES_BY_MODULE = {
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 
-__all__ = [*sorted(_MODULE_OF)]  # pyright: ignore[reportUnsupportedDunderAll] - test_public_api holds it against the imports above
+__all__ = [*sorted(_MODULE_OF)]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll] - test_public_api compares
 
 
 def __getattr__(name: str) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import BytesPayload
+from aiohttp.payload import Payload
 
 from .errors import (
     Charge,
@@ -24,6 +25,7 @@ from .transport import HttpRequest, HttpResponse
 
 # Bodies of images are read as the socket delivers them; a larger buffer gains nothing (see benchmarks/README.md).
 _READ_BUFFER_BYTES: Final = 2**16
+_WRITE_BYTES: Final = 2**16
 # Below the 60 s of common gateways: a pooled connection is dropped before the other side drops it.
 _KEEPALIVE_S: Final = 15.0
 
@@ -112,19 +114,35 @@ class AiohttpTransport:
             await session.close()
 
 
-class _Body(BytesPayload):
-    """A request body that tells when it is about to leave: the fact on which `charge` rests."""
+class _Body(Payload):
+    """
+    A request body that tells when it is about to leave: the fact on which `charge` rests.
+
+    It is written in slices, because aiohttp's own payload warns of bodies above 1 MiB and writes them at once.
+    """
+
+    _value: bytes
+    _autoclose = True
 
     def __init__(self, request: HttpRequest) -> None:
         super().__init__(request.body or b"", content_type="application/json")
+        self._size = len(self._value)
         self._request = request
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._value.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         transport = getattr(writer, "transport", None)
         if transport is not None and not transport.is_closing():
             self._request.begin_body()
         # On a connection that is gone already nothing is written: aiohttp raises, and nothing was sent.
-        await super().write_with_length(writer, content_length)
+        view = memoryview(self._value)[:content_length]
+        for start in range(0, len(view), _WRITE_BYTES):
+            await writer.write(view[start : start + _WRITE_BYTES])
 
 
 class _AiohttpResponse:
@@ -174,7 +192,7 @@ def _connect_timed_out(request: HttpRequest, seconds: float) -> ConnectError:
 
 
 def _broken(request: HttpRequest, error: Exception, *, status: int | None = None) -> NanoGPTError:
-    reason = str(error) or type(error).__name__
+    reason = _reason(error)
     if isinstance(error, aiohttp.InvalidURL):
         return ConfigurationError(f"{_place(request)} is not a usable URL. Nothing was sent.")
     sent = request.body_begun or (
@@ -189,6 +207,14 @@ def _broken(request: HttpRequest, error: Exception, *, status: int | None = None
         charge=charge,
         status=status,
     )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        # "Connection refused" says more than the name of the call that failed; look-ups have texts of their own.
+        number = error.os_error.errno or 0
+        return (os.strerror(number) if number > 0 else error.os_error.strerror or str(error)).lower()
+    return str(error) or type(error).__name__
 
 
 def _place(request: HttpRequest) -> str:

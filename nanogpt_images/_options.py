@@ -74,13 +74,13 @@ class ClientOptions:
 
     def request_headers(self) -> dict[str, str]:
         """Headers of every request to the API."""
-        headers = {"User-Agent": self.user_agent, "Accept": "application/json", **self.headers}
-        if self.api_key is not None:
-            bearer = self.auth == "bearer"
-            headers["Authorization" if bearer else "x-api-key"] = (
-                f"Bearer {self.api_key}" if bearer else self.api_key
-            )
-        return headers
+        headers = [("User-Agent", self.user_agent), ("Accept", "application/json"), *self.headers.items()]
+        if self.api_key is not None and self.auth == "bearer":
+            headers.append(("Authorization", f"Bearer {self.api_key}"))
+        elif self.api_key is not None:
+            headers.append(("x-api-key", self.api_key))
+        # A later one replaces an earlier one in any case: two of a name would both be sent.
+        return dict({name.lower(): (name, value) for name, value in headers}.values())
 
 
 def checked_key(key: str | None) -> str | None:
@@ -99,13 +99,14 @@ def checked_base_url(url: str) -> str:
         parts = urlsplit(url.strip())
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigurationError(f"base_url {url!r} is not a URL: {error}.") from error
-    if parts.scheme not in ("https", "http") or not host:
-        raise ConfigurationError(f"base_url {url!r} must begin with https:// and a host.")
+        raise ConfigurationError(f"base_url is not a URL: {error}.") from error
+    # First, so that no other error repeats a secret.
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError(
             "base_url must be an origin and a path: no user, password, query or fragment."
         )
+    if parts.scheme not in ("https", "http") or not host:
+        raise ConfigurationError(f"base_url {url!r} must begin with https:// and a host.")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
             f"base_url {url!r} is not https: the key would cross the network in clear. http is for loopback only."

@@ -50,6 +50,10 @@ class RateLimiter:
         window_s: Length of the window in seconds.
         clock: Monotonic seconds.
         sleep: Waits that many seconds.
+
+    Attributes:
+        limit: Whole starts per `span_s`; None where pacing is off.
+        span_s: Length of the window in effect, a little longer than `window_s`.
     """
 
     def __init__(
@@ -61,11 +65,11 @@ class RateLimiter:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         # Less than one start per window is one start per longer window.
-        self._limit = None if limit is None else max(1, int(limit))
-        self._span_s = 0.0 if limit is None else window_s * (1 + _MARGIN) * max(1.0, 1.0 / limit)
+        self.limit = None if limit is None else max(1, int(limit))
+        self.span_s = 0.0 if limit is None else window_s * (1 + _MARGIN) * max(1.0, 1.0 / limit)
         self._clock = clock
         self._sleep = sleep
-        self._recent: deque[StartSlot] = deque(maxlen=self._limit)
+        self._recent: deque[StartSlot] = deque(maxlen=self.limit)
         self._turn: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._paused_until = 0.0
@@ -77,13 +81,14 @@ class RateLimiter:
     async def acquire(self) -> StartSlot:
         """Wait for a slot. A cancelled waiter leaves nothing behind."""
         slot = StartSlot(self._clock)
-        if self._limit is None and self._paused_until <= self._clock():
+        if self.limit is None and self._paused_until <= self._clock():
             return slot
         async with self._lock():
-            if self._limit is not None and len(self._recent) == self._limit:
+            if self.limit is not None and len(self._recent) == self.limit:
                 oldest = await self._recent[0].wait_started()
-                await self._sleep_until(oldest + self._span_s)
-            await self._sleep_until(self._paused_until)
+                await self._sleep_until(oldest + self.span_s)
+            while self._paused_until > self._clock():  # it may be asked for again meanwhile
+                await self._sleep_until(self._paused_until)
             self._recent.append(slot)
         return slot
 
@@ -98,5 +103,5 @@ class RateLimiter:
             self._turn, self._loop = asyncio.Lock(), loop
             # A slot that its loop left unstarted will never start; what did start still counts.
             started = [slot for slot in self._recent if slot.at is not None]
-            self._recent = deque(started, maxlen=self._limit)
+            self._recent = deque(started, maxlen=self.limit)
         return self._turn

@@ -45,10 +45,9 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
         raise _undecodable(response, stream, store, error, model) from error
     except OutputError as error:
         store.discard()
-        error.charge = Charge.CHARGED
-        raise
+        raise _unwritten(error, response, model) from error
     except TransportError as error:
-        error.partial = _salvage(response, stream, store)
+        error.partial = _salvage(response, stream, store, model)
         raise
     except BaseException:
         store.discard()
@@ -63,31 +62,37 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
             json_path="$.data",
             excerpt=rest[:200].decode("utf-8", "replace"),
         )
-    return Received(answer=answer, stored=_finish(store, whole))
+    return Received(answer=answer, stored=_finish(response, store, whole, model))
 
 
-def _finish(store: ImageStore, whole: list[int]) -> tuple[StoredImage, ...]:
+def _finish(
+    response: HttpResponse, store: ImageStore, whole: list[int], model: str
+) -> tuple[StoredImage, ...]:
     try:
         return store.finish(whole)
     except OutputError as error:
-        error.charge = Charge.CHARGED
-        raise
+        raise _unwritten(error, response, model) from error
 
 
-def _salvage(response: HttpResponse, stream: ImageStream, store: ImageStore) -> Received | None:
+def _unwritten(error: OutputError, response: HttpResponse, model: str) -> OutputError:
+    charge, request_id = Charge.CHARGED, response.headers.get("X-Request-ID")
+    return OutputError(f"{model}: {error} {charge.sentence}", charge=charge, request_id=request_id)
+
+
+def _salvage(response: HttpResponse, stream: ImageStream, store: ImageStore, model: str) -> Received | None:
     """Keep the images that arrived whole from an answer that did not."""
     whole = [index for index, size in sorted(stream.sizes.items()) if size]
     if not whole:
         store.discard()
         return None
     answer = decode_answer(b"{}", response.headers, ())
-    return Received(answer=answer, stored=_finish(store, whole))
+    return Received(answer=answer, stored=_finish(response, store, whole, model))
 
 
 def _undecodable(
     response: HttpResponse, stream: ImageStream, store: ImageStore, error: Exception, model: str
 ) -> ResponseDecodeError:
-    partial = _salvage(response, stream, store)
+    partial = _salvage(response, stream, store, model)
     excerpt = error.excerpt if isinstance(error, StreamDecodeError) else ""
     reason = error.reason if isinstance(error, StreamDecodeError) else "the body is not JSON"
     index = error.index if isinstance(error, StreamDecodeError) else None

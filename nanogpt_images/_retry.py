@@ -38,7 +38,7 @@ class RetryPolicy:
         repeat_unknown: Also repeat paid requests whose outcome is unknown. This can pay twice.
     """
 
-    max_attempts: int = attrs.field(default=5, validator=attrs.validators.ge(1))
+    max_attempts: int = attrs.field(default=4, validator=attrs.validators.ge(1))
     initial_delay_s: float = attrs.field(default=0.5, validator=attrs.validators.ge(0))
     max_delay_s: float = attrs.field(default=30.0, validator=attrs.validators.ge(0))
     max_retry_after_s: float = attrs.field(default=60.0, validator=attrs.validators.ge(0))
@@ -78,7 +78,8 @@ class RetryPolicy:
         """
         if attempt >= self.max_attempts or not self._repeatable(error, paid=paid):
             return None
-        backoff = min(self.initial_delay_s * 2.0 ** (attempt - 1), self.max_delay_s)
+        # The exponent is bounded: past it any delay is at its limit, and a float ends at 2**1023.
+        backoff = min(self.initial_delay_s * 2.0 ** min(attempt - 1, 64), self.max_delay_s)
         delay = backoff * (1 + self.jitter * uniform())
         asked = error.retry_after_s if isinstance(error, StatusError) else None
         if asked is None:

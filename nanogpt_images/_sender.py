@@ -29,6 +29,10 @@ async def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 
+def _no_news() -> None:
+    """Nobody wants to know, nor to wait."""
+
+
 @attrs.frozen(kw_only=True)
 class AttemptHooks:
     """
@@ -37,10 +41,12 @@ class AttemptHooks:
     Attributes:
         before: Awaited after pacing and before each attempt; what it raises keeps the attempt from being made.
         refused: Awaited when an attempt failed and another will follow.
+        started: Called when an attempt's body leaves, or is known not to; perhaps more than once.
     """
 
     before: Callable[[], Awaitable[None]] = _nothing
     refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
+    started: Callable[[], None] = _no_news
 
 
 NO_HOOKS: Final = AttemptHooks()
@@ -148,12 +154,17 @@ class Sender:
 
     async def _attempt(self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks) -> T:
         slot = await self.limiter.acquire()
-        request.on_body = slot.started
+
+        def started() -> None:
+            slot.started()
+            hooks.started()
+
+        request.on_body = started
         try:
             await hooks.before()
             async with self._transport.send(request) as response:
                 # From here the request counts as started, also where a transport does not report its body.
-                slot.started()
+                started()
                 if response.status >= 300:
                     body = await read_failure(response)
                     raise decode_failure(
@@ -161,7 +172,7 @@ class Sender:
                     )
                 return await read(response)
         finally:
-            slot.started()
+            started()
 
     def _read_json(self, path: str) -> Reader[object]:
         async def read(response: HttpResponse) -> object:

@@ -6,16 +6,22 @@ import inspect
 import os
 import ssl as ssl_module
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self
 
+from ._money import to_nano
 from ._options import ClientOptions
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
 from ._sender import Sender
+from ._spending import Spending
 from .account import Account
+from .batch.budget import Budget
 from .batch.events import BatchEvent, BatchReport
 from .batch.feed import Rows
+from .batch.funds import Funds
+from .batch.pacer import Pacer
 from .batch.runner import Batch
 from .catalog import Catalog
 from .download import Downloads
@@ -29,6 +35,12 @@ if TYPE_CHECKING:
 
 
 P = ParamSpec("P")
+
+
+def _spending(budget_usd: float, assume_price_usd: float | None) -> Spending:
+    if not budget_usd >= 0:
+        raise ConfigurationError(f"budget_usd must be 0 or more, not {budget_usd}.")
+    return Spending(Funds(Budget(to_nano(budget_usd))), assume_price_usd)
 
 
 def _to_the_end(
@@ -75,6 +87,9 @@ class AsyncClient:
         headers: Further headers for every request to the API.
         trust_env: Take proxies from the environment (`HTTPS_PROXY` and its like).
         ssl_context: A TLS context instead of the default one.
+        budget_usd: Never spend more through this client; the worst case of each request is reserved before
+            it is sent.
+        assume_price_usd: USD per image for models whose price the catalogue does not state.
         allow_private_references: Let reference URLs point to private addresses (see docs/security.md).
 
     Raises:
@@ -108,6 +123,8 @@ class AsyncClient:
         headers: Mapping[str, str] | None = None,
         trust_env: bool = False,
         ssl_context: ssl_module.SSLContext | None = None,
+        budget_usd: float | None = None,
+        assume_price_usd: float | None = None,
         allow_private_references: bool = False,
     ) -> None:
         if session is not None and transport is not None:
@@ -157,6 +174,7 @@ class AsyncClient:
             timeout_s=timeout_s,
             max_image_bytes=max_image_bytes,
             has_key=self._options.api_key is not None,
+            spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
         )
 
     def batch(
@@ -208,6 +226,7 @@ class AsyncClient:
             defaults=defaults,
             validate=validate,
             join=join,
+            pace=self._pacer,
             on_event=on_event,
         )
 
@@ -245,8 +264,13 @@ class AsyncClient:
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
             retry_unknown=unknown,
+            pace=self._pacer,
             on_event=on_event,
         )
+
+    def _pacer(self, directory: Path) -> Pacer | None:
+        limiter = self._sender.limiter
+        return None if limiter.limit is None else Pacer(directory, limiter.limit, limiter.span_s)
 
     @property
     def base_url(self) -> str:

@@ -18,7 +18,9 @@ from .outputs import ImageStore, MemoryStore, StoredImage
 from .transport import HttpRequest, HttpResponse, Transport
 
 _MAX_REDIRECTS: Final = 3
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GONE: Final = frozenset({403, 404, 410})
+_PAGE_BYTES: Final = 64
 
 
 @attrs.define
@@ -28,6 +30,7 @@ class _Progress:
     url: str
     sink: Sink
     received: int = 0
+    head: bytes = b""
     validator: str | None = None
     redirects: int = 0
 
@@ -37,6 +40,17 @@ class _Progress:
             # Without a validator the file behind the URL could be another one by now.
             headers |= {"Range": f"bytes={self.received}-", "If-Range": self.validator}
         return headers
+
+    def start_over(self, sink: Sink) -> None:
+        """Forget what was received; the next bytes are the file's first."""
+        self.sink, self.received, self.head, self.validator = sink, 0, b"", None
+
+    def take(self, chunk: bytes) -> None:
+        """Hand on the next bytes of the file."""
+        if len(self.head) < _PAGE_BYTES:
+            self.head += chunk[:_PAGE_BYTES]
+        self.received += len(chunk)
+        self.sink.write(chunk)
 
 
 class Downloads:
@@ -114,33 +128,38 @@ class Downloads:
                 await self._sleep(delay_s)
 
     async def _attempt(self, progress: _Progress, start_over: Callable[[], Sink]) -> bool:
-        """One request; False when it was redirected."""
+        """One request; False when another one has to follow it."""
         headers = {**progress.headers(), "User-Agent": self._user_agent}
         request = HttpRequest(method="GET", url=progress.url, headers=headers, timeout_s=self._timeout_s)
         async with self._transport.send(request) as response:
-            if 300 <= response.status < 400:
+            if response.status in _REDIRECTS:
                 self._redirect(progress, response)
                 return False
-            if response.status >= 400:
+            if response.status >= 300:
                 raise await self._refused(progress, response)
-            if response.status != 206 and progress.received:
-                progress.sink, progress.received = start_over(), 0
-            progress.validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            if progress.received and not _continues(response, progress.received):
+                progress.start_over(start_over())
+                if response.status == 206:
+                    return False
+            progress.validator = _validator(response)
             async for chunk in response.chunks():
-                if not progress.received and _is_page(chunk):
-                    raise _failed(progress, "it answers a page of HTML instead of an image")
-                progress.received += len(chunk)
-                if progress.received > self._max_bytes:
+                if progress.received + len(chunk) > self._max_bytes:
                     raise _failed(progress, f"it is larger than {self._max_bytes:,} bytes")
-                progress.sink.write(chunk)
+                progress.take(chunk)
+                if _is_page(progress.head):
+                    raise _failed(progress, "it answers a page of HTML instead of an image")
         if not progress.received:
             raise _failed(progress, "it is empty")
         return True
 
     def _redirect(self, progress: _Progress, response: HttpResponse) -> None:
         progress.redirects += 1
-        target = urljoin(progress.url, response.headers.get("Location", ""))
-        if progress.redirects > _MAX_REDIRECTS or urlsplit(target).scheme not in ("https", "http"):
+        try:
+            target = urljoin(progress.url, response.headers.get("Location", ""))
+            usable = urlsplit(target).scheme in ("https", "http")
+        except ValueError:
+            target, usable = "", False
+        if progress.redirects > _MAX_REDIRECTS or not usable:
             raise _failed(progress, "it redirects without end or to no web address")
         progress.url = target
 
@@ -151,9 +170,20 @@ class Downloads:
         return decode_failure(response.status, response.headers, body, target="the signed URL", paid=False)
 
 
-def _is_page(chunk: bytes) -> bool:
-    head = chunk[:64].lstrip().lower()
-    return head.startswith((b"<!doctype html", b"<html"))
+def _continues(response: HttpResponse, received: int) -> bool:
+    """Whether the answer is the rest of the file after *received* bytes, and nothing else."""
+    span = response.headers.get("Content-Range", "").strip().lower()
+    return response.status == 206 and span.startswith(f"bytes {received}-")
+
+
+def _validator(response: HttpResponse) -> str | None:
+    # A weak tag does not promise the same bytes.
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _is_page(head: bytes) -> bool:
+    return head.lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _failed(progress: _Progress, reason: str, *, expired: bool = False) -> DownloadError:

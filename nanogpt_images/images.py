@@ -15,6 +15,7 @@ import attrs
 from ._names import image_stem, prompt_slug, safe_name
 from ._receive import Received, receive
 from ._sender import NO_HOOKS, AttemptHooks, Sender
+from ._spending import Spending
 from ._wire.requests import PATHS, encode_body
 from .catalog import Catalog
 from .checks import checked
@@ -47,6 +48,7 @@ class Images:
         timeout_s: float,
         max_image_bytes: int,
         has_key: bool,
+        spending: Spending | None = None,
     ) -> None:
         self._sender = sender
         self._catalog = catalog
@@ -56,6 +58,7 @@ class Images:
         self._timeout_s = timeout_s
         self._max_image_bytes = max_image_bytes
         self._has_key = has_key
+        self._spending = spending
 
     async def generate(
         self,
@@ -280,7 +283,8 @@ class Images:
                 "no API key: pass api_key= or set NANOGPT_API_KEY. Nothing was sent. "
                 "To try without one, run the sandbox: nanogpt-images sandbox."
             )
-        model = await self._model(request) if validate else self._catalog.cached(request.model)
+        needs_model = validate or self._spending is not None
+        model = await self._model(request) if needs_model else self._catalog.cached(request.model)
         if validate and model is not None:
             request = checked(request, model)
         loaded = await self._references.load(request, model if validate else None)
@@ -289,15 +293,21 @@ class Images:
             receive, store=store, model=request.model, max_image_bytes=self._max_image_bytes
         )
         asked = model.count_rule.images(request.n) if model is not None else request.n or 1
+        send = functools.partial(
+            self._sender.post_paid,
+            PATHS[request.route],
+            body,
+            read,
+            target=request.model,
+            timeout_s=self._timeout_s if timeout_s is None else timeout_s,
+        )
         try:
-            received = await self._sender.post_paid(
-                PATHS[request.route],
-                body,
-                read,
-                target=request.model,
-                timeout_s=self._timeout_s if timeout_s is None else timeout_s,
-                hooks=hooks,
-            )
+            if self._spending is None:
+                received = await send(hooks=hooks)
+            else:
+                async with self._spending.around(request, model, asked, hooks) as (watched, costs):
+                    received = await send(hooks=watched)
+                    costs(received.answer.cost_usd)
         except NanoGPTError as error:
             partial = getattr(error, "partial", None)
             if isinstance(partial, Received):

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+
+# For `fakes`, which several folders of tests share; last, so that it hides no other module.
+sys.path.append(str(Path(__file__).parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How often test_crash.py kills a batch."""
+    parser.addoption("--kills", type=int, default=25, help="kills of a running batch in tests/test_crash.py")
 
 
 @pytest.fixture(scope="session")
@@ -35,10 +45,14 @@ def blockbuster() -> Iterator[BlockBuster]:
             "os.replace",
             "os.read",
             "os.stat",
+            "os.mkdir",
         ):
             if name in guard.functions:
                 guard.functions[name].can_block_in(
                     "nanogpt_images/outputs.py",
-                    {"write", "__init__", "close", "remove", "_claim", "_publish"},
+                    {"write", "__init__", "close", "remove", "_claim", "_publish", "make_directory"},
                 )
+        # So is the pacing file: some hundred bytes under a lock that is never waited for.
+        for name in ("os.read", "os.write"):
+            guard.functions[name].can_block_in("nanogpt_images/batch/pace.py", {"_read", "_write"})
         yield guard

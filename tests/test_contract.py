@@ -143,3 +143,11 @@ def test_split_count() -> None:
     assert ngi.split_count(10, ngi.CountRule(1, 4)) == [4, 4, 2]
     assert ngi.split_count(10, ngi.CountRule(fixed=4)) == [None, None, None]
     assert ngi.split_count(5, ngi.CountRule(2, 4)) == [3, 2]
+
+
+async def test_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NANOGPT_API_KEY` and `NANOGPT_BASE_URL` are used where nothing is passed."""
+    monkeypatch.setenv("NANOGPT_API_KEY", sandbox.api_key)
+    monkeypatch.setenv("NANOGPT_BASE_URL", sandbox.url)
+    async with ngi.AsyncClient() as client:
+        assert (await client.images.generate("a red fox", model="tiny-and-fast")).images[0].data

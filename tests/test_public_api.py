@@ -6,6 +6,7 @@ import ast
 import inspect
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,24 +15,30 @@ import nanogpt_images as ngi
 from nanogpt_images import errors
 
 
-def _names_for_type_checkers() -> set[str]:
+def _names_for_type_checkers() -> dict[str, str]:
+    """Name → module of the imports under `if TYPE_CHECKING`."""
     tree = ast.parse(Path(ngi.__file__).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     return {
-        alias.asname or "" for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.asname or "": node.module or ""
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
 
 
 def test_every_public_name_can_be_had() -> None:
     """Each name of `__all__` loads from the module that the table names, and is listed by dir()."""
     for name in ngi.__all__:
-        assert getattr(ngi, name) is not None
+        module = import_module(f"nanogpt_images.{ngi._MODULE_OF[name]}")
+        assert getattr(ngi, name) is getattr(module, name)
     assert set(ngi.__all__) <= set(dir(ngi))
 
 
 def test_type_checkers_and_the_run_time_see_the_same_names() -> None:
-    """The imports for type checkers and the lazy table hold the same names."""
-    assert _names_for_type_checkers() == set(ngi.__all__)
+    """The imports for type checkers and the lazy table hold the same names, from the same modules."""
+    assert _names_for_type_checkers() == ngi._MODULE_OF
+    assert ngi.__all__ == sorted(_names_for_type_checkers())
 
 
 def test_every_error_is_public() -> None:
@@ -92,3 +99,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     """A misspelt name fails as for any module."""
     with pytest.raises(AttributeError, match="AsyncCleint"):
         ngi.AsyncCleint  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_star_import_gives_the_public_names() -> None:
+    """`from nanogpt_images import *` works with the lazy names."""
+    code = "from nanogpt_images import *; print(AsyncClient.__name__, split_count.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["AsyncClient", "split_count"]

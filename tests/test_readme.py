@@ -47,7 +47,9 @@ def test_readme_holds_its_examples() -> None:
 @pytest.mark.parametrize("code", SCRIPTS, ids=["async", "blocking", "batch"])
 def test_script_runs_and_writes_images(code: str, tmp_path: Path) -> None:
     """A script of the README runs as it stands and leaves image files behind."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(path.suffix for path in tmp_path.rglob("*") if path.suffix in (".png", ".jpg", ".webp"))
 
@@ -72,7 +74,11 @@ def test_commands_work_in_their_order(tmp_path: Path) -> None:
         arguments = re.findall(r'"([^"]*)"|(\S+)', command)
         words = [quoted or plain for quoted, plain in arguments][1:]
         done = subprocess.run(
-            [sys.executable, "-m", "nanogpt_images", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "nanogpt_images", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3

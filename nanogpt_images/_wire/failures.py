@@ -42,8 +42,14 @@ _BY_STATUS: Final[Mapping[int, type[StatusError]]] = {
 }
 _DAILY_CODES: Final = frozenset({"daily_rpd_limit_exceeded", "daily_usd_limit_exceeded"})
 _POLICY_CODES: Final = frozenset({"content_policy_violation", "content_policy"})
+# The negation must belong to the verb: "not stored, was billed" says that it was.
 _NOT_BILLED: Final = re.compile(
-    r"(?:\b(?:not|never|nothing)\b|n't\b)[^.;\n]{0,24}\b(?:charged|billed)|\bno charge\b", re.IGNORECASE
+    r"(?:\b(?:not|never)|n['\u2019]t) (?:yet |actually )?(?:be |been |being )?(?:charged|billed)\b"
+    r"|\bnothing (?:is|was|has been|will be) (?:charged|billed)\b|\bno charge\b",
+    re.IGNORECASE,
+)
+_PERHAPS_BILLED: Final = re.compile(
+    r"\b(?:may|might|could) (?:already )?(?:have been|be) (?:charged|billed)\b", re.IGNORECASE
 )
 _BILLED: Final = re.compile(
     r"\b(?:has been|have been|was|were|been|is|are) (?:charged|billed)\b", re.IGNORECASE
@@ -123,6 +129,8 @@ def charge_of(status: int, text: str, *, paid: bool) -> Charge:
         return Charge.NOT_SENT
     if _NOT_BILLED.search(text):
         return Charge.REJECTED
+    if _PERHAPS_BILLED.search(text):
+        return Charge.UNKNOWN
     if _BILLED.search(text):
         return Charge.CHARGED
     # Assumption: 4xx, 503 and 408 are refusals; any other 5xx, and 303 ("see the result there"), may follow work done.

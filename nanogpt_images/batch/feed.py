@@ -93,12 +93,12 @@ class Feed:
             return Task(unit=unit, links=admission.links)
         if problem is not None:
             return Task(unit=unit, problem=problem)
-        request = request_of(unit.row, unit.n)
-        if self.validate and model is not None:
-            try:
+        try:
+            request = request_of(unit.row, unit.n)
+            if self.validate and model is not None:
                 request = checked(request, model)
-            except NanoGPTError as error:
-                return Task(unit=unit, problem=error)
+        except NanoGPTError as error:
+            return Task(unit=unit, problem=error)
         price = None
         if model is not None:
             price = unit_price(model, unit.row, unit.images, self.assume_price_usd)

@@ -38,6 +38,10 @@ class Funds:
             self._changed.clear()
             await self._changed.wait()
 
+    def reserve_now(self, nano: int) -> bool:
+        """Set *nano* aside without waiting; False, and nothing changed, when it does not fit."""
+        return self._budget.reserve(nano)
+
     def settle(self, reserved: int, actual: int) -> None:
         """Replace a reservation by a cost."""
         self._budget.settle(reserved, actual)

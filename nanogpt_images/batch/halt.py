@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import anyio
 
 from ..errors import (
     AuthenticationError,
@@ -30,7 +30,7 @@ _AT_ONCE = (
 _WHEN_REPEATED = (ConnectError, PermissionDeniedError, ServerError)
 
 
-class Halted(Exception):
+class Halted(Exception):  # noqa: N818 - control flow, never seen outside the batch
     """The batch stops: this request is not sent, and stays pending."""
 
 
@@ -49,18 +49,32 @@ class Halt:
         self.reason: NanoGPTError | None = None
         self._patience = patience
         self._in_a_row = 0
-        self._event = asyncio.Event()
+        self._requested = False
+        self._idle: set[anyio.CancelScope] = set()
 
     @property
     def requested(self) -> bool:
         """Whether no further request may be sent."""
-        return self._event.is_set()
+        return self._requested
+
+    def idle(self, scope: anyio.CancelScope) -> None:
+        """Cancel *scope* when the batch stops, or now when it has: nothing that is paid for happens in it."""
+        self._idle.add(scope)
+        if self._requested:
+            scope.cancel()
+
+    def busy(self, scope: anyio.CancelScope) -> None:
+        """What happens in *scope* from now on is paid for, and ends in its own time."""
+        self._idle.discard(scope)
 
     def stop(self, reason: NanoGPTError | None = None) -> None:
         """Send nothing more; what is under way ends in its own time."""
-        if not self.requested:
-            self.reason = reason
-        self._event.set()
+        if self._requested:
+            return
+        self._requested = True
+        self.reason = reason
+        for scope in self._idle:
+            scope.cancel()
 
     def check(self) -> None:
         """Raise Halted when stopped."""
@@ -79,7 +93,3 @@ class Halt:
             self.stop(error)
             return True
         return False
-
-    async def wait(self) -> None:
-        """Return when stopped."""
-        await self._event.wait()

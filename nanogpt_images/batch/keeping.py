@@ -29,6 +29,10 @@ class Keeping(Protocol):
         """It was neither carried out nor charged."""
         ...
 
+    async def repeated(self, unit_id: str) -> None:
+        """It may have been charged, and is sent again."""
+        ...
+
     async def linked(
         self,
         unit_id: str,
@@ -90,48 +94,7 @@ class NoJournal:
         )
         return [Admission(unit=unit, state=State.PENDING, claimed=True) for unit in units]
 
-    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """See `Keeping`."""
+    async def nothing(self, *_: object, **__: object) -> None:
+        """There is nothing to write down."""
 
-    async def refused(self, unit_id: str) -> None:
-        """See `Keeping`."""
-
-    async def linked(
-        self,
-        unit_id: str,
-        links: Sequence[Link],
-        *,
-        images: Sequence[StoredImage] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """See `Keeping`."""
-
-    async def done(
-        self,
-        unit_id: str,
-        images: Sequence[StoredImage],
-        *,
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """See `Keeping`."""
-
-    async def failed(
-        self,
-        unit_id: str,
-        charge: Charge,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[StoredImage] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """See `Keeping`."""
-
-    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """See `Keeping`."""
-
-    async def aclose(self) -> None:
-        """See `Keeping`."""
+    sent = refused = repeated = linked = done = failed = postponed = aclose = nothing

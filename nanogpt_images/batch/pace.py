@@ -127,7 +127,21 @@ class SharedWindow:
         if self._open_until:
             self._corrections.append((self._open_until.pop(0), self._clock()))
             # With the lock busy the correction waits for the next call; the file errs on the safe side meanwhile.
+            self.record()
+
+    def record(self) -> bool:
+        """
+        Write down the starts that a busy lock kept from the file.
+
+        Returns:
+            Whether nothing is left to be written.
+
+        Raises:
+            JournalError: The file cannot be used.
+        """
+        if self._corrections:
             self._locked(lambda fd, now: _write(fd, self._recent(fd, now)))
+        return not self._corrections
 
     def close(self) -> None:
         """Close the file; a later `try_start` opens it again."""
@@ -177,7 +191,9 @@ class SharedWindow:
             times = [now] * self._limit
         for recorded, actual in self._corrections:
             if recorded in times:
-                times[times.index(recorded)] = actual
+                times.remove(recorded)
+            # One that was open for longer than its time has fallen out of the file, and counts all the same.
+            times.append(actual)
         self._corrections.clear()
         # A time far ahead is from before a restart of the machine, whose clock began again.
         return sorted(at for at in times if at <= now + _MAX_OPEN_S and at + self._window_s - now > 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,7 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from .._money import to_nano
 from ..catalog import Catalog
-from ..errors import ConfigurationError, JournalError, NanoGPTError, ParameterError
+from ..errors import ConfigurationError, NanoGPTError, ParameterError
 from ..images import Images
 from ..outputs import PART_SUFFIX, make_directory
 from .budget import Budget
@@ -27,6 +27,8 @@ from .gate import Gate
 from .halt import Halt
 from .journal import Journal
 from .keeping import Keeping, NoJournal
+from .pacer import Pacer
+from .recovery import recover
 from .work import Task, Work
 
 _MIN_PATIENCE: Final = 8
@@ -62,7 +64,7 @@ class Batch:
         validate: bool = True,
         join: bool = False,
         retry_unknown: bool = False,
-        pace: Callable[[Path], Callable[[], Awaitable[None]]] | None = None,
+        pace: Callable[[Path], Pacer | None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> None:
         if concurrency < 1:
@@ -91,6 +93,8 @@ class Batch:
         self._tally = Tally()
         self._halt: Halt | None = None
         self._journal: Journal | None = None
+        self._pacer: Pacer | None = None
+        self._failure: Exception | None = None
         self._iterated = False
         self._exit = contextlib.AsyncExitStack()
 
@@ -123,7 +127,7 @@ class Batch:
                 halt=halt,
                 tally=self._tally,
                 out=self._out,
-                pace=self._pace(self._out) if self._pace is not None and self._out is not None else None,
+                pacer=self._pacer,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](self._concurrency)
             self._events = stack.enter_context(receive)
@@ -148,17 +152,9 @@ class Batch:
                     async for _ in self._events:
                         pass
         finally:
-            await self._leave()
-
-    async def _leave(self) -> None:
-        try:
             await self._exit.aclose()
-        except BaseExceptionGroup as group:
-            # The task group wraps what its one failing task raised; users catch the error itself.
-            errors, rest = group.split(NanoGPTError)
-            if errors is None or rest is not None:
-                raise
-            raise _first(errors) from None
+        if error is None and self._failure is not None:
+            raise self._failure
 
     def __aiter__(self) -> AsyncIterator[BatchEvent]:
         return self
@@ -168,6 +164,8 @@ class Batch:
         try:
             return await self._events.receive()
         except anyio.EndOfStream:
+            if self._failure is not None:
+                raise self._failure from None
             raise StopAsyncIteration from None
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Keeping, int]:
@@ -176,6 +174,11 @@ class Batch:
         self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
         stack.push_async_callback(journal.aclose)
         await anyio.to_thread.run_sync(_prepare, self._out / "images", self._join)
+        if not self._join:
+            await recover(journal)
+        self._pacer = self._pace(self._out)
+        if self._pacer is not None:
+            stack.callback(self._pacer.close)
         if self._rows is None:
             await journal.reopen(unknown=self._retry_unknown)
         totals = await journal.totals()
@@ -205,10 +208,20 @@ class Batch:
 
     async def _read(self, feed: Feed, tasks: MemoryObjectSendStream[Task], halt: Halt) -> None:
         async with tasks:
-            async for task in self._tasks(feed):
-                if halt.requested:
-                    return
-                await tasks.send(task)
+            # A source of rows that waits for something must not keep a stopped batch open.
+            with anyio.CancelScope() as reading:
+                halt.idle(reading)
+                try:
+                    async for task in self._tasks(feed):
+                        await tasks.send(task)
+                except Exception as error:
+                    self._fail(halt, error)
+            halt.busy(reading)
+
+    def _fail(self, halt: Halt, error: Exception) -> None:
+        """Stop for *error*, and raise it once what is under way has ended: that is being paid for."""
+        self._failure = self._failure or error
+        halt.stop(error if isinstance(error, NanoGPTError) else None)
 
     async def _tasks(self, feed: Feed) -> AsyncIterator[Task]:
         if self._rows is not None:
@@ -232,14 +245,13 @@ class Batch:
                     continue
                 try:
                     event = await work.carry_out(task)
-                except JournalError as error:
-                    work.halt.stop(error)
-                    raise
-                if event is None:
+                    if event is not None and self._on_event is not None:
+                        self._on_event(event)
+                except Exception as error:
+                    self._fail(work.halt, error)
                     continue
-                if self._on_event is not None:
-                    self._on_event(event)
-                await events.send(event)
+                if event is not None:
+                    await events.send(event)
 
 
 def _prepare(directory: Path, shared: bool) -> None:
@@ -248,8 +260,3 @@ def _prepare(directory: Path, shared: bool) -> None:
     if not shared:
         for path in directory.glob(f".*{PART_SUFFIX}"):
             path.unlink(missing_ok=True)
-
-
-def _first(group: BaseExceptionGroup[NanoGPTError]) -> NanoGPTError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,7 @@ import attrs
 
 from .._money import to_nano, to_usd
 from .._sender import AttemptHooks
-from ..errors import Charge, DownloadError, NanoGPTError, RateLimitError, ServerError
+from ..errors import BudgetExceededError, Charge, DownloadError, NanoGPTError, RateLimitError, ServerError
 from ..images import Images
 from ..outputs import DirectoryStore, ImageStore, MemoryStore
 from ..request import ImageRequest
@@ -22,6 +23,7 @@ from .gate import Gate
 from .halt import Halt, Halted
 from .journal import Link, StoredImage
 from .keeping import Keeping
+from .pacer import Pacer
 from .states import State
 from .units import Unit
 
@@ -63,7 +65,7 @@ class Work:
 
     Attributes:
         out: The batch's directory; None keeps images in memory.
-        pace: Awaited before each POST, where several processes share one limit.
+        pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
     """
 
     images: Images
@@ -73,7 +75,7 @@ class Work:
     halt: Halt
     tally: Tally
     out: Path | None
-    pace: Callable[[], Awaitable[None]] | None = None
+    pacer: Pacer | None = None
 
     async def carry_out(self, task: Task) -> BatchEvent | None:
         """The outcome of *task*; None when it was not sent because the batch stops."""
@@ -81,23 +83,33 @@ class Work:
             return await self._failed(task, task.problem, journalled=False)
         if task.request is None:
             return await self._download(task, self._placeholder(task), cost=0)
-        try:
-            await self.funds.reserve(task.price_nano)
-        except NanoGPTError as error:
-            self.halt.stop(error)
-            return None
-        async with self.gate.one():
-            return await self._generate(task, task.request)
+        # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
+        with anyio.CancelScope() as waiting:
+            self.halt.idle(waiting)
+            try:
+                async with self.gate.one():
+                    await self.funds.reserve(task.price_nano)
+                    return await self._generate(task, task.request, waiting)
+            except BudgetExceededError as error:
+                self.halt.stop(error)
+            finally:
+                self.halt.busy(waiting)
+        return None
 
-    async def _generate(self, task: Task, request: ImageRequest) -> BatchEvent | None:
+    async def _generate(
+        self, task: Task, request: ImageRequest, waiting: anyio.CancelScope
+    ) -> BatchEvent | None:
         phase = _Phase.WAITING
         unit_id = task.unit.id
+        has_place = False
 
         async def before() -> None:
-            nonlocal phase
-            if self.pace is not None:
-                await self.pace()
+            nonlocal phase, has_place
+            if self.pacer is not None:
+                await self.pacer.take()
+                has_place = True
             self.halt.check()
+            self.halt.busy(waiting)
             # Commit before the POST: a crash may strand a paid request, never repeat one.
             phase = _Phase.RECORDING
             try:
@@ -107,22 +119,32 @@ class Work:
                 raise
             phase = _Phase.SENT
 
+        def started() -> None:
+            nonlocal has_place
+            if self.pacer is not None and has_place:
+                has_place = False
+                self.pacer.started()
+
         async def refused(error: NanoGPTError) -> None:
             nonlocal phase
             self._pressure(error)
+            phase = _Phase.RECORDING
             if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
                 await self.keeping.refused(unit_id)
-                phase = _Phase.WAITING
-                self.halt.check()
+            else:
+                await self._repeat(task, error)
+            phase = _Phase.WAITING
+            self.halt.idle(waiting)
 
         store = self._store(task.unit)
-        hooks = AttemptHooks(before=before, refused=refused)
+        hooks = AttemptHooks(before=before, refused=refused, started=started)
         try:
             result = await self.images.run(request, store, validate=False, hooks=hooks)
         except Halted:
             self.funds.release(task.price_nano)
             return None
         except NanoGPTError as error:
+            self.halt.busy(waiting)
             self._pressure(error)
             return await self._failed(task, error, journalled=phase is not _Phase.WAITING)
         except BaseException:
@@ -133,19 +155,27 @@ class Work:
         self.gate.faster()
         return await self._succeeded(task, result)
 
+    async def _repeat(self, task: Task, error: NanoGPTError) -> None:
+        """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""
+        if not self.funds.reserve_now(task.price_nano):
+            raise error
+        await self.keeping.repeated(task.unit.id)
+        self.funds.hold(task.price_nano)
+        self.tally.unknown_nano += task.price_nano
+
     async def _succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
         stored = [self._record(image) for image in result.images if image.path is not None]
         links = [Link(index=image.index, url=image.url) for image in result.images if image.url is not None]
         if not links or self.out is None:
-            await self.keeping.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
-            self.funds.settle(task.price_nano, cost)
+            with self._settling(task, cost):
+                await self.keeping.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
             return self._event(task, State.DONE, result=result, cost=cost)
         # The URL is journalled before its download: that can then be repeated without paying again.
-        await self.keeping.linked(
-            task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
-        )
-        self.funds.settle(task.price_nano, cost)
+        with self._settling(task, cost):
+            await self.keeping.linked(
+                task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
+            )
         return await self._download(task, result, cost=cost)
 
     async def _download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
@@ -186,17 +216,16 @@ class Work:
             cost = 0
         elif error.charge is Charge.CHARGED and result is not None and result.cost_usd is not None:
             cost = to_nano(result.cost_usd)
-        await self.keeping.failed(
-            task.unit.id,
-            error.charge,
-            error_type=type(error).__name__,
-            error_text=str(error),
-            images=kept,
-            cost_nano=cost if error.charge is Charge.CHARGED else None,
-            request_id=error.request_id,
-        )
-        if task.problem is None:
-            self.funds.settle(task.price_nano, cost)
+        with self._settling(task, cost):
+            await self.keeping.failed(
+                task.unit.id,
+                error.charge,
+                error_type=type(error).__name__,
+                error_text=str(error),
+                images=kept,
+                cost_nano=cost if error.charge is Charge.CHARGED else None,
+                request_id=error.request_id,
+            )
         state = State.UNKNOWN if error.charge is Charge.UNKNOWN else State.FAILED
         return self._event(task, state, result=result, error=error, cost=cost)
 
@@ -214,6 +243,15 @@ class Work:
         if phase is _Phase.RECORDING:
             await self.keeping.refused(task.unit.id)
         self.funds.release(task.price_nano)
+
+    @contextmanager
+    def _settling(self, task: Task, cost: int) -> Generator[None]:
+        """Replace the reservation of *task* by its cost once the journal has it, or cannot take it."""
+        try:
+            yield
+        finally:
+            if task.problem is None:
+                self.funds.settle(task.price_nano, cost)
 
     def _pressure(self, error: NanoGPTError) -> None:
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):

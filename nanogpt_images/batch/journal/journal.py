@@ -129,6 +129,10 @@ class Journal:
         """Record that a sent unit was neither carried out nor charged: it is pending again, and still claimed."""
         await self._run(lambda store: transitions.refused(store, unit_id))
 
+    async def repeated(self, unit_id: str) -> None:
+        """Record that a sent unit may have been charged and is to be sent again: pending, its worst case counted."""
+        await self._run(lambda store: transitions.repeated(store, unit_id))
+
     async def linked(
         self,
         unit_id: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from ...errors import Charge, JournalError
@@ -89,7 +90,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         OutputError: The file cannot be opened or written.
     """
     if read_only and not path.is_file():
-        raise JournalError(f"there is no journal in {path.parent}. Run a batch with this directory first.")
+        raise _missing(path)
     try:
         connection = _open(path, read_only=read_only)
     except sqlite3.DatabaseError as error:
@@ -120,8 +121,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
         _check_health(connection, path)
     connection.execute("PRAGMA cache_size = -16384")
     if read_only:
+        if _number(connection, "PRAGMA user_version") == 0:
+            # Its first process ended, or has not come so far as, to make the tables.
+            raise _missing(path)
         return
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")
     # A checkpoint writes each changed page once; with random keys, rare checkpoints save most of the writing.
     connection.execute("PRAGMA wal_autocheckpoint = 8192")
@@ -133,6 +137,21 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     connection.execute(
         "CREATE TEMP TABLE seen (content BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID"
     )
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # Of two processes that make the file at the same moment one is refused at once: here SQLite does not wait.
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
@@ -168,3 +187,7 @@ def _create(connection: sqlite3.Connection) -> None:
 
 def _number(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
+
+
+def _missing(path: Path) -> JournalError:
+    return JournalError(f"there is no journal in {path.parent}. Run a batch with this directory first.")

@@ -58,6 +58,17 @@ def refused(store: Store, unit_id: str) -> None:
     )
 
 
+def repeated(store: Store, unit_id: str) -> None:
+    """It may have been charged, and is about to be sent again all the same."""
+    current = _claimed(store, unit_id)
+    after = advance(advance(current.state, Event.UNRESOLVED), Event.RETRIED)
+    store.connection.execute(
+        "UPDATE unit SET state = ?, earlier_unknown_nano = earlier_unknown_nano + reserved_nano, reserved_nano = 0,"
+        " updated_at = ? WHERE seq = ?",
+        (after.value, store.clock(), current.seq),
+    )
+
+
 def linked(
     store: Store,
     unit_id: str,

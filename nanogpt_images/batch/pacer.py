@@ -1,0 +1,84 @@
+"""The pace of a batch: its starts wait for a place in the window that all processes of the job share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+from ..errors import JournalError
+from .pace import SharedWindow
+
+FILE_NAME: Final = ".pace"
+# Between its place and its first byte a request is written to the journal, and may have to connect.
+_OPEN_S: Final = 10.0
+_AGAIN_S: Final = 0.001
+_log = logging.getLogger("nanogpt_images.batch")
+
+
+class Pacer:
+    """
+    Places in the window of one directory. Bound to one event loop.
+
+    Its file operations are done in place: the lock is never waited for, and what is read and written
+    are some hundred bytes of the page cache.
+
+    Args:
+        directory: The batch's directory; processes with the same one share the limit.
+        limit: Starts per window.
+        window_s: Length of the window.
+        sleep: Waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        limit: int,
+        window_s: float,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._window = SharedWindow(directory / FILE_NAME, limit, window_s)
+        self._sleep = sleep
+        self._turn = asyncio.Lock()
+        self._again: asyncio.TimerHandle | None = None
+
+    async def take(self) -> None:
+        """
+        Wait for a place and keep it open until `started`.
+
+        Raises:
+            JournalError: The file cannot be used.
+        """
+        # One waiter asks for all of this process: many would only get in each other's way at the lock.
+        async with self._turn:
+            while (wait_s := self._window.try_start(open_s=_OPEN_S)) > 0:
+                await self._sleep(wait_s)
+
+    def started(self) -> None:
+        """The request of the oldest open place leaves now, or not at all."""
+        try:
+            self._window.started()
+            self._record()
+        except JournalError as error:
+            # The place stays open until its time is over; the next request meets the same error.
+            _log.warning("%s", error)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._again is not None:
+            self._again.cancel()
+        self._window.close()
+
+    def _record(self) -> None:
+        # Others wait for a place that seems open, so what a busy lock held up is written soon.
+        if not self._window.record():
+            self._again = asyncio.get_running_loop().call_later(_AGAIN_S, self._record_again)
+
+    def _record_again(self) -> None:
+        try:
+            self._record()
+        except JournalError as error:
+            _log.warning("%s", error)

@@ -1,0 +1,89 @@
+"""Images that were on disk when a run was killed, before its journal could say so."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+
+from .._sniff import HEAD_BYTES, sniff
+from .journal import Journal, StoredImage
+from .units import Unit
+
+_log = logging.getLogger("nanogpt_images.batch")
+_SUFFIXES: Final = (".png", ".jpg", ".webp")
+_ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
+
+
+async def recover(journal: Journal) -> int:
+    """
+    Count unknown requests as done whose images are all on disk and belong to no other request.
+
+    To be called while no other process works on the journal.
+
+    Returns:
+        How many requests that were.
+
+    Raises:
+        JournalError: The journal cannot be written.
+    """
+    unknown = [ending.unit async for ending in journal.unknowns()]
+    found = await anyio.to_thread.run_sync(_find, journal.directory, unknown)
+    known = await journal.recorded([image.file for _, images in found for image in images])
+    recovered = 0
+    for unit, images in found:
+        if known.isdisjoint(image.file for image in images):
+            await journal.done(unit.id, images)
+            recovered += 1
+    if recovered:
+        _log.warning("%d interrupted requests had their images on disk and count as done.", recovered)
+    return recovered
+
+
+def _find(directory: Path, units: Iterable[Unit]) -> list[tuple[Unit, list[StoredImage]]]:
+    """The units with a whole file under the name of each of their images."""
+    stems = {unit.id: [unit.image_stem(index) for index in range(unit.images)] for unit in units}
+    # Two requests can ask for the same name; then nothing tells whose file it is.
+    claims = Counter(stem for names in stems.values() for stem in names)
+    found: list[tuple[Unit, list[StoredImage]]] = []
+    for unit in units:
+        images = [
+            image
+            for index, stem in enumerate(stems[unit.id])
+            if claims[stem] == 1 and (image := _whole_image(directory, stem, index)) is not None
+        ]
+        if len(images) == unit.images:
+            found.append((unit, images))
+    return found
+
+
+def _whole_image(directory: Path, stem: str, index: int) -> StoredImage | None:
+    files = [path for suffix in _SUFFIXES if (path := directory / "images" / f"{stem}{suffix}").is_file()]
+    if len(files) != 1:
+        return None
+    data = files[0].read_bytes()
+    info = sniff(data[:HEAD_BYTES])
+    if info.media_type is None or not _is_whole(data, info.media_type):
+        return None
+    return StoredImage(
+        index=index,
+        file=files[0].relative_to(directory).as_posix(),
+        media_type=info.media_type,
+        width=info.width,
+        height=info.height,
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _is_whole(data: bytes, media_type: str) -> bool:
+    # A file gets its name after its last byte, but a power cut can take bytes that were not yet on the disk.
+    if media_type == "image/webp":
+        return int.from_bytes(data[4:8], "little") + 8 <= len(data)
+    end = _ENDS.get(media_type)
+    return end is not None and data.endswith(end)

@@ -1,0 +1,548 @@
+"""A batch from its rows to its report."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import socket
+import sqlite3
+from collections import Counter
+
+import anyio
+import pytest
+
+from nanogpt_images import AsyncClient, RetryPolicy
+from nanogpt_images._ratelimit import RateLimiter
+from nanogpt_images.batch.gate import Gate
+from nanogpt_images.batch.journal import Journal
+from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.batch.runner import Batch
+from nanogpt_images.batch.states import State
+from nanogpt_images.errors import (
+    AuthenticationError,
+    BadRequestError,
+    Charge,
+    ConfigurationError,
+    ConnectError,
+    DailyLimitError,
+    InsufficientBalanceError,
+    JournalError,
+    ManifestError,
+    NotFoundError,
+    OutputError,
+    ParameterError,
+)
+from nanogpt_images.parameters import split_count
+from nanogpt_images.sandbox import Fault
+
+MODEL = "tiny-and-fast"
+
+
+async def test_rows_become_files(open_job) -> None:
+    """Each prompt is paid for once, and each image is a file of its own."""
+    async with open_job() as job:
+        events, report = await job.run(job.rows(10))
+        assert report.ok
+        assert (report.rows, report.requests, report.images) == (10, 10, 10)
+        assert len(job.files) == 10
+        assert job.billed == sorted(f"prompt {number}" for number in range(10))
+        assert {event.key for event in events} == {image.removesuffix(".png") for image in job.files}
+        assert report.cost_usd == job.sandbox.ledger.total_usd
+
+
+async def test_a_rerun_sends_nothing(open_job) -> None:
+    """What is done in a directory is not paid for again."""
+    async with open_job() as job:
+        await job.run(job.rows(10))
+        posts = len(job.sandbox.ledger.posts)
+        events, report = await job.run(job.rows(10))
+        assert len(job.sandbox.ledger.posts) == posts
+        assert (events, report.requests, report.skipped) == ([], 0, 10)
+
+
+async def test_the_order_of_the_rows_does_not_matter(open_job) -> None:
+    """The same rows shuffled, with counts and repetitions, are the same work."""
+    async with open_job() as job:
+        rows = [*job.rows(4, count=3), *job.rows(4), *job.rows(2)]
+        _, report = await job.run(rows)
+        random.Random(1).shuffle(rows)
+        _, again = await job.run(rows)
+        assert (again.requests, again.skipped) == (0, report.requests)
+
+
+async def test_added_rows_are_the_only_new_work(open_job) -> None:
+    """A manifest that grows costs what was added."""
+    async with open_job() as job:
+        await job.run(job.rows(3))
+        await job.run(job.rows(5))
+        assert job.billed == sorted(f"prompt {number}" for number in range(5))
+
+
+async def test_identical_rows_are_told_apart(open_job) -> None:
+    """Three times the same row makes three images, in this run and in the next ones."""
+    async with open_job() as job:
+        rows = [{"prompt": "a fox", "model": MODEL, "key": "fox"}] * 3
+        await job.run(rows)
+        _, again = await job.run(rows)
+        assert job.files == ["fox-r2.png", "fox-r3.png", "fox.png"]
+        assert (len(job.billed), again.skipped) == (3, 3)
+
+
+@pytest.mark.parametrize("read", ["generator", "async generator"])
+async def test_rows_are_read_as_they_are_needed(open_job, read: str) -> None:
+    """A million rows behind a generator are not fetched to pay for the first ones."""
+    taken = 0
+
+    def generate():
+        nonlocal taken
+        for number in range(1_000_000):
+            taken += 1
+            yield {"prompt": f"prompt {number}", "model": MODEL}
+
+    async def generate_async():
+        for row in generate():
+            yield row
+
+    async with open_job() as job:
+        rows = generate() if read == "generator" else generate_async()
+        async with job.client.batch(rows, out=job.out, concurrency=2) as run:
+            await anext(run)
+        # One chunk in the making, one of tasks, and what workers and events hold.
+        assert taken <= 32 + 256 + 3 * 2 + 1
+
+
+async def test_an_async_source_that_waits_for_ever_does_not_keep_a_left_batch_open(open_job) -> None:
+    """Leaving early ends the wait for rows."""
+
+    async def rows():
+        for row in job.rows(32):
+            yield row
+        await asyncio.Event().wait()
+
+    async with open_job() as job:
+        with anyio.fail_after(20):
+            async with job.client.batch(rows(), out=job.out, concurrency=2) as run:
+                await anext(run)
+
+
+async def test_one_failing_row_never_ends_the_run(open_job) -> None:
+    """The others go on, and the failure is an event with its error and charge."""
+    async with open_job(Fault("content_policy", prompt_contains="prompt 3")) as job:
+        events, report = await job.run(job.rows(8))
+        (failed,) = [event for event in events if not event.ok]
+        assert (report.failed, report.images) == (1, 7)
+        assert isinstance(failed.error, BadRequestError)
+        assert (failed.state, failed.charge, failed.cost_usd) == (State.FAILED, Charge.REJECTED, 0.0)
+
+
+async def test_a_rerun_sends_what_failed_without_a_charge_again(open_job) -> None:
+    """A row that was refused has its chance in the next run."""
+    async with open_job(Fault("content_policy", prompt_contains="prompt 3", times=1)) as job:
+        await job.run(job.rows(8))
+        _, report = await job.run(job.rows(8))
+        assert (report.requests, report.images, report.skipped) == (1, 1, 7)
+        assert len(job.billed) == 8
+
+
+@pytest.mark.parametrize("count", [1, 4, 10])
+async def test_counts_are_split_as_split_count_says(open_job, count: int) -> None:
+    """What the ledger saw as n is what the model's rule gives, and the images are numbered through."""
+    async with open_job() as job:
+        rule = (await job.client.catalog.get(MODEL)).count_rule
+        await job.run(job.rows(1, count=count, key="fox"))
+        assert sorted(entry.n for entry in job.sandbox.ledger.entries) == sorted(split_count(count, rule))
+        names = ["fox.png"] if count == 1 else [f"fox-{index}.png" for index in range(count)]
+        assert job.files == sorted(names)
+
+
+async def test_a_model_of_a_least_count_gets_no_request_below_it(open_job) -> None:
+    """Five images of a model that makes 2 to 4 are 3 and 2, never 4 and 1."""
+    async with open_job() as job:
+        await job.run([{"prompt": "a fox", "model": "pairs-and-more", "count": 5}])
+        assert sorted(entry.n for entry in job.sandbox.ledger.entries) == [2, 3]
+
+
+async def test_a_fixed_count_model_is_sent_no_n(open_job) -> None:
+    """Its surplus images are kept and charged like the others."""
+    async with open_job() as job:
+        _, report = await job.run([{"prompt": "a fox", "model": "midjourney-like/grid", "count": 6}])
+        assert [entry.n for entry in job.sandbox.ledger.entries] == [None, None]
+        assert report.images == len(job.files) == job.sandbox.ledger.total_images == 8
+
+
+async def test_the_openai_route_takes_its_own_parameters(open_job) -> None:
+    """`size` goes out on the other route."""
+    async with open_job() as job:
+        await job.run(job.rows(2, route="openai", size="256x256"))
+        assert {entry.route for entry in job.sandbox.ledger.entries} == {"openai"}
+        assert job.sandbox.ledger.total_usd == pytest.approx(2 * 0.0002)
+
+
+async def test_urls_are_in_the_journal_before_they_are_downloaded(open_job) -> None:
+    """Whoever looks at the journal while the first download arrives finds its request linked."""
+    states: list[list[str]] = []
+    async with open_job() as job:
+        downloads = job.client._downloads
+        fetch_all = downloads.fetch_all
+
+        async def watched(links, store):
+            def read():
+                with sqlite3.connect(job.out / "journal.db") as journal:
+                    return [state for (state,) in journal.execute("SELECT state FROM unit")]
+
+            states.append(await anyio.to_thread.run_sync(read))
+            return await fetch_all(links, store)
+
+        downloads.fetch_all = watched
+        _, report = await job.run(job.rows(1, route="openai", response_format="url"))
+        assert states == [["linked"]]
+        assert report.ok
+        assert len(job.files) == 1
+
+
+async def test_a_b64_answer_to_a_url_request_is_a_normal_answer(open_job) -> None:
+    """The documented fallback ends in a file like any other."""
+    async with open_job(Fault("b64_fallback")) as job:
+        _, report = await job.run(job.rows(3, route="openai", response_format="url"))
+        assert report.ok
+        assert len(job.files) == 3
+        assert job.sandbox.visits == []
+
+
+async def test_without_a_directory_images_stay_in_the_events(open_job) -> None:
+    """Nothing is written, and identical rows are still two requests."""
+    async with open_job() as job:
+        rows = [{"prompt": "a fox", "model": MODEL}] * 2
+        events, report = await job.run(rows, out=None)
+        assert all(event.images[0].data.startswith(b"\x89PNG") for event in events)
+        assert (report.images, len(job.billed)) == (2, 2)
+        assert not job.out.exists()
+
+
+async def test_without_a_directory_urls_stay_urls(open_job) -> None:
+    """The caller asked for links and has no place for files."""
+    async with open_job() as job:
+        events, report = await job.run(job.rows(1, route="openai", response_format="url"), out=None)
+        assert events[0].images[0].url.startswith(job.sandbox.files_url)
+        assert report.ok
+
+
+async def test_every_event_is_also_told_to_the_callback(open_job) -> None:
+    """`on_event` sees what the iterator yields."""
+    told = []
+    async with open_job() as job:
+        events, _ = await job.run(job.rows(5), on_event=told.append)
+        assert Counter(map(id, told)) == Counter(map(id, events))
+
+
+async def test_a_block_without_a_loop_runs_to_the_end(open_job) -> None:
+    """Entering and leaving is enough."""
+    async with open_job() as job:
+        async with job.client.batch(job.rows(5), out=job.out) as run:
+            pass
+        assert run.report.images == 5
+
+
+async def test_run_batch_gives_the_report(open_job) -> None:
+    """The short form."""
+    async with open_job() as job:
+        assert (await job.client.run_batch(job.rows(5), out=job.out)).images == 5
+
+
+async def test_leaving_early_lets_end_what_is_under_way_and_sends_nothing_more(open_job) -> None:
+    """What was paid for is on disk and in the journal, the rest is pending; a rerun finishes."""
+    async with open_job(latency_s=0.05) as job:
+        async with job.client.batch(job.rows(50), out=job.out, concurrency=5) as run:
+            await anext(run)
+        totals = await job.totals()
+        assert 1 <= len(job.billed) <= 15
+        assert totals.units[State.DONE] == len(job.billed) == len(job.files)
+        assert totals.units[State.SENT] == totals.units[State.UNKNOWN] == 0
+        await job.run(job.rows(50))
+        assert len(job.billed) == len(set(job.billed)) == 50
+
+
+async def test_draining_does_not_wait_for_the_pace(open_job) -> None:
+    """Requests that wait for their turn are not started one by one to find out that the batch stops."""
+    async with open_job() as job:
+        await job.client.catalog.list()
+        job.client._sender.limiter = RateLimiter(0.01)
+        with anyio.fail_after(20):
+            async with job.client.batch(job.rows(20), out=job.out, concurrency=10) as run:
+                await anext(run)
+        assert len(job.sandbox.ledger.posts) == 1
+
+
+async def test_draining_does_not_wait_for_a_back_off(open_job) -> None:
+    """A request that was refused and waits for its next attempt is pending when the batch is left."""
+    patient = RetryPolicy(initial_delay_s=60, max_delay_s=60)
+    async with open_job(Fault("503_limiter", prompt_contains="prompt 0"), client={"retry": patient}) as job:
+        with anyio.fail_after(20):
+            async with job.client.batch(job.rows(2), out=job.out) as run:
+                await anext(run)
+        assert (await job.totals()).units[State.PENDING] == 1
+
+
+async def test_cancelling_makes_what_was_sent_unknown(open_job) -> None:
+    """Broken off in flight, it may have been charged: it is listed, and not sent again by a rerun."""
+    async with open_job(Fault("stall_before_headers", times=3)) as job:
+        with anyio.move_on_after(30) as scope:
+            async with job.client.batch(job.rows(6), out=job.out, concurrency=3):
+                while len(job.sandbox.ledger.entries) < 3:
+                    await asyncio.sleep(0.01)
+                scope.cancel()
+                await anyio.sleep_forever()
+        assert scope.cancelled_caught
+        totals = await job.totals()
+        assert (totals.units[State.UNKNOWN], totals.units[State.PENDING]) == (3, 3)
+        assert totals.unknown_nano == 3 * 100_000
+        job.sandbox.set_faults()
+        _, report = await job.run(job.rows(6))
+        assert (report.requests, report.skipped) == (3, 3)
+
+
+async def test_an_exception_in_the_block_lets_end_what_is_under_way(open_job) -> None:
+    """A caller's mistake while handling an event costs no image."""
+    async with open_job(latency_s=0.05) as job:
+        with pytest.raises(ZeroDivisionError):
+            await stumble(job.client.batch(job.rows(20), out=job.out, concurrency=4))
+        totals = await job.totals()
+        assert totals.units[State.DONE] == len(job.billed) == len(job.files)
+
+
+async def stumble(batch: Batch) -> None:
+    """Fail at the first event."""
+    async with batch as run:
+        async for _ in run:
+            raise ZeroDivisionError
+
+
+async def test_a_failing_callback_lets_end_what_is_under_way(open_job) -> None:
+    """It is raised when the images that are being paid for are on disk."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    async with open_job(latency_s=0.05) as job:
+        with pytest.raises(ZeroDivisionError):
+            await job.run(job.rows(20), concurrency=4, on_event=fail)
+        totals = await job.totals()
+        assert totals.units[State.DONE] == len(job.billed) == len(job.files)
+        assert totals.units[State.UNKNOWN] == 0
+
+
+async def test_a_bad_row_further_down_costs_no_image(open_job) -> None:
+    """Reading fails after requests have left: they end first, and then the error names the row."""
+    async with open_job(latency_s=0.05) as job:
+        rows = itertools.chain(job.rows(40), [{"model": MODEL}])
+        with pytest.raises(ManifestError, match=r"41.*no prompt"):
+            await job.run(rows, concurrency=4)
+        totals = await job.totals()
+        assert totals.units[State.DONE] == len(job.billed) == len(job.files) >= 4
+        assert totals.units[State.UNKNOWN] == 0
+
+
+async def test_a_source_that_breaks_costs_no_image(open_job) -> None:
+    """The same for an exception of the caller's own generator."""
+
+    def rows():
+        yield from job.rows(40)
+        raise KeyError("gone")
+
+    async with open_job(latency_s=0.05) as job:
+        with pytest.raises(KeyError, match="gone"):
+            await job.run(rows(), concurrency=4)
+        assert (await job.totals()).units[State.UNKNOWN] == 0
+
+
+async def test_rows_that_no_model_accepts_fail_and_are_not_sent(open_job) -> None:
+    """An unknown model and a wrong parameter are failed rows; near matches are named."""
+    async with open_job() as job:
+        rows = [
+            {"prompt": "one", "model": "tiny-and-fats"},
+            {"prompt": "two", "model": MODEL, "resolution": "9x9"},
+            {"prompt": "three", "model": MODEL, "extra": 5},
+            {"prompt": "four", "model": MODEL},
+        ]
+        events, report = await job.run(rows)
+        errors = {event.unit.row.prompt: event for event in events if not event.ok}
+        assert isinstance(errors["one"].error, NotFoundError)
+        assert MODEL in str(errors["one"].error)
+        assert isinstance(errors["two"].error, ParameterError)
+        assert isinstance(errors["three"].error, ManifestError)
+        assert {event.charge for event in errors.values()} == {Charge.NOT_SENT}
+        assert job.billed == ["four"]
+        assert (report.failed, report.stopped) == (3, None)
+
+
+async def test_without_validation_a_row_that_makes_no_request_still_fails_alone(open_job) -> None:
+    """What cannot be encoded is a failed row, checked or not."""
+    async with open_job() as job:
+        rows = [{"prompt": "one", "model": MODEL, "extra": 5}, {"prompt": "two", "model": MODEL}]
+        _, report = await job.run(rows, validate=False)
+        assert (report.failed, report.images) == (1, 1)
+
+
+async def test_a_row_that_is_not_validated_is_judged_by_the_service(open_job) -> None:
+    """An unknown model goes out and comes back as 404."""
+    async with open_job() as job:
+        events, _ = await job.run([{"prompt": "one", "model": "new/model"}], validate=False)
+        assert isinstance(events[0].error, NotFoundError)
+        assert (events[0].charge, len(job.sandbox.ledger.posts)) == (Charge.REJECTED, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("401", AuthenticationError), ("402", InsufficientBalanceError), ("429_daily", DailyLimitError)],
+)
+async def test_what_concerns_the_key_stops_the_run_and_leaves_the_rows_pending(open_job, kind, error) -> None:
+    """The reason is in the report, no row fails for it, and a rerun goes on."""
+    async with open_job(Fault(kind, skip=3)) as job:
+        events, report = await job.run(job.rows(20), concurrency=2)
+        assert isinstance(report.stopped, error)
+        assert (len(events), report.failed, report.images) == (3, 0, 3)
+        assert len(job.sandbox.ledger.posts) <= 3 + 2
+        assert (await job.totals()).units[State.PENDING] == 17
+        job.sandbox.set_faults()
+        _, report = await job.run(job.rows(20))
+        assert (report.images, report.stopped) == (17, None)
+
+
+async def test_no_key_stops_before_anything_is_sent(open_job) -> None:
+    """Both ways on are named."""
+    async with open_job() as job, AsyncClient(base_url=job.sandbox.url) as client:
+        report = await client.run_batch(job.rows(3), out=job.out)
+        assert isinstance(report.stopped, ConfigurationError)
+        assert "NANOGPT_API_KEY" in str(report.stopped)
+        assert job.sandbox.ledger.posts == []
+
+
+async def test_a_closed_port_is_one_clear_error(tmp_path) -> None:
+    """Not one for each row."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    async with AsyncClient("sk-nano-test", url, retry=RetryPolicy(initial_delay_s=0)) as client:
+        rows = [{"prompt": str(number), "model": MODEL} for number in range(100)]
+        with pytest.raises(ConnectError, match="Nothing was sent"):
+            await client.run_batch(rows, out=tmp_path / "out")
+
+
+async def test_a_service_that_goes_away_stops_the_run(open_job) -> None:
+    """After a row of failures to connect the rest stays pending instead of failing."""
+    async with open_job() as job:
+        await job.client.catalog.list()
+        job.client._sender._base_url = "http://127.0.0.1:9"
+        _, report = await job.run(job.rows(100), concurrency=2)
+        assert isinstance(report.stopped, ConnectError)
+        assert report.failed == 7
+        assert (await job.totals()).units[State.PENDING] == 32 - 7
+
+
+async def test_a_disk_that_takes_no_images_stops_the_run(open_job) -> None:
+    """What was paid for by then is told as charged; nothing more is sent."""
+    async with open_job() as job:
+        async with job.client.batch(job.rows(20), out=job.out, concurrency=1) as run:
+            (job.out / "images").rmdir()
+            (job.out / "images").write_text("in the way")
+            events = [event async for event in run]
+        assert isinstance(run.report.stopped, OutputError)
+        assert [event.charge for event in events] == [Charge.CHARGED]
+        assert len(job.billed) == 1
+
+
+async def test_a_journal_that_cannot_be_written_stops_the_run(open_job, monkeypatch) -> None:
+    """Without a record nothing more is sent; what is under way reaches the disk, and the next run finds it there."""
+    async with open_job(latency_s=0.02) as job:
+        done = Journal.done
+        calls = itertools.count(1)
+
+        async def full(self, *args, **named):
+            if next(calls) >= 3:
+                raise JournalError("the disk is full")
+            await done(self, *args, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "done", full)
+            with pytest.raises(JournalError, match="disk is full"):
+                await job.run(job.rows(20), concurrency=4)
+        billed = len(job.billed)
+        assert billed == len(job.files) < 20
+        _, report = await job.run(job.rows(20))
+        assert (report.skipped, report.images) == (billed, 20 - billed)
+        assert len(job.billed) == len(set(job.billed)) == 20
+
+
+async def test_two_processes_do_not_pay_twice(open_job) -> None:
+    """Two that joined one directory with the same rows share the work."""
+    async with open_job(latency_s=0.01) as job:
+        (_, one), (_, other) = await asyncio.gather(
+            job.run(job.rows(60), join=True, concurrency=4), job.run(job.rows(60), join=True, concurrency=4)
+        )
+        assert len(job.billed) == len(set(job.billed)) == one.images + other.images == 60
+        assert one.images > 0
+        assert other.images > 0
+
+
+async def test_a_directory_in_use_is_refused_without_join(open_job) -> None:
+    """The second process says who holds it, and sends nothing."""
+    async with open_job() as job, job.client.batch(job.rows(1), out=job.out):
+        with pytest.raises(JournalError, match="in use by process"):
+            await job.run(job.rows(5))
+
+
+async def test_a_joined_process_does_what_a_left_one_claimed(open_job) -> None:
+    """Rows that a peer took and did not send are done by who stays."""
+    there, left = asyncio.Event(), asyncio.Event()
+
+    async with open_job() as job:
+
+        async def leaves() -> None:
+            await there.wait()
+            async with job.client.batch(job.rows(40), out=job.out, join=True, concurrency=2) as run:
+                await anext(run)
+            left.set()
+
+        async def nothing():
+            there.set()
+            await left.wait()
+            for row in ():
+                yield row
+
+        _, (events, _) = await asyncio.gather(leaves(), job.run(nothing(), join=True))
+        # One chunk was in the leaver's hands, or two.
+        assert (await job.totals()).units[State.PENDING] == 0
+        assert len(events) >= 20
+        assert len(job.billed) == len(set(job.billed)) >= 32
+
+
+async def test_pressure_lowers_the_concurrency_and_costs_no_row(open_job, monkeypatch) -> None:
+    """A 503 is a sign for the whole batch; its request is sent again."""
+    signs: list[Gate] = []
+
+    def slower(gate: Gate) -> None:
+        signs.append(gate)
+
+    monkeypatch.setattr(Gate, "slower", slower)
+    async with open_job(Fault("503", times=3), client={"retry": RetryPolicy()}) as job:
+        job.client._sender._sleep = lambda _: asyncio.sleep(0)
+        _, report = await job.run(job.rows(30), concurrency=10)
+        assert (report.images, len(job.billed), len(job.sandbox.ledger.posts)) == (30, 30, 33)
+        assert len(signs) == 3
+
+
+async def test_rows_may_be_objects_and_take_the_batch_s_defaults(open_job) -> None:
+    """`model` and `defaults` fill what a row leaves open."""
+    async with open_job() as job:
+        rows = [BatchRow("one", MODEL), {"prompt": "two"}, {"prompt": "three", "resolution": "64x64"}]
+        await job.run(rows, model=MODEL, defaults={"resolution": "256x256"})
+        assert job.sandbox.ledger.total_usd == pytest.approx(0.0002 + 0.0002 + 0.0001)
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"budget_usd": -1}, {"budget_usd": float("nan")}])
+async def test_a_number_out_of_range_is_refused(open_job, options) -> None:
+    """Before anything is opened."""
+    async with open_job() as job:
+        with pytest.raises(ParameterError):
+            job.client.batch(job.rows(1), out=job.out, **options)
+        assert not job.out.exists()

@@ -1,0 +1,165 @@
+"""Requests checked against the catalogue before anything is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from nanogpt_images import (
+    BooleanSpec,
+    CountRule,
+    EnumSpec,
+    GenerateRequest,
+    Model,
+    OpenAIRequest,
+    ParameterError,
+    PromptLimit,
+    RangeSpec,
+    ReferenceLimits,
+    UnknownSpec,
+)
+from nanogpt_images.checks import checked, find_problems
+
+MODEL = Model(
+    id="m",
+    parameters={
+        "resolution": EnumSpec(("1024x1024", "1024*768", "2k", "auto")),
+        "aspect_ratio": EnumSpec(("1:1", "16:9")),
+        "quality": EnumSpec(("low", "high")),
+        "output_format": EnumSpec(("png",)),
+        "rendering_speed": EnumSpec(("TURBO",)),
+        "steps": RangeSpec(1, 50),
+        "scale": RangeSpec(None, 2.5),
+        "enhance": BooleanSpec(),
+        "palette": UnknownSpec({"type": "colour-wheel"}),
+    },
+    count_rule=CountRule(2, 4),
+    input_modalities=("text", "image"),
+    references=ReferenceLimits(max_items=2),
+    prompt_limit=PromptLimit(max_characters=5, trim_whitespace=True),
+)
+FIXED = Model(id="grid", count_rule=CountRule(fixed=4))
+BARE = Model(id="bare")
+TEXT_ONLY = Model(id="text-only", input_modalities=("text",))
+NO_REFERENCES = Model(id="none", references=ReferenceLimits(max_items=0))
+IMAGE = "data:image/png;base64,AAAA"
+WHITE = "https://example.org/white.png"
+
+
+def images(**fields: object) -> GenerateRequest:
+    return GenerateRequest(**{"model": "m", "prompt": "fox", **fields})
+
+
+def openai(**fields: object) -> OpenAIRequest:
+    return OpenAIRequest(**{"model": "m", "prompt": "fox", **fields})
+
+
+ACCEPTED = [
+    (images(), MODEL),
+    (images(n=2, resolution="2k", aspect_ratio="16:9", quality="low", output_format="png"), MODEL),
+    (images(n=4, resolution="1024*1024"), MODEL),
+    (images(prompt="  12345 \n"), MODEL),
+    (images(prompt="", input_references=[IMAGE]), MODEL),
+    (images(extra={"rendering_speed": "TURBO", "steps": 50, "scale": -7, "enhance": "yes", "palette": 3}), MODEL),
+    (images(extra={"n": 9, "nImages": 9, "not_listed": object()}), MODEL),
+    (images(n=9, quality="any", resolution="any", seed=-5), BARE),
+    (images(input_references=[IMAGE] * 30), BARE),
+    (openai(size="auto", strength=0, guidance_scale=20, num_inference_steps=100, response_format="url"), MODEL),
+    (openai(image_data_urls=[IMAGE, IMAGE], mask_data_url=WHITE), MODEL),
+    (openai(), FIXED),
+]
+
+REFUSED = [
+    # request, model, parameter, part of the text
+    (images(prompt=" \n"), BARE, "prompt", "the prompt is empty"),
+    (images(prompt="1234\U0001f98a"), MODEL, "prompt", "6 UTF-16 code units; m takes at most 5"),
+    (images(n=1), MODEL, "n", "n=1 is outside what m makes per request (2 to 4)"),
+    (images(n=5), MODEL, "n", "a batch splits larger counts"),
+    (images(n=4), FIXED, "n", "grid always makes 4 images and takes no n; leave n out"),
+    (images(n=0), BARE, "n", "at least 1, not 0"),
+    (images(n="2"), MODEL, "n", "not '2'"),
+    (images(n=True), BARE, "n", "not True"),
+    (images(n=2.0), MODEL, "n", "not 2.0"),
+    (images(resolution="999x999"), MODEL, "resolution", "offers 1024x1024, 1024*768, 2k, auto."),
+    (openai(size="999x999"), MODEL, "size", "size '999x999' is not offered by m"),
+    (images(aspect_ratio="2:1"), MODEL, "aspect_ratio", "it offers 1:1, 16:9."),
+    (images(quality="best"), MODEL, "quality", "it offers low, high."),
+    (images(output_format="gif"), MODEL, "output_format", "it offers png."),
+    (images(extra={"steps": 51}), MODEL, "steps", "it offers 1 to 50."),
+    (images(extra={"steps": True}), MODEL, "steps", "it offers 1 to 50."),
+    (images(extra={"scale": 3}), MODEL, "scale", "it offers no least value to 2.5."),
+    (images(extra={"rendering_speed": "SLOW"}), MODEL, "rendering_speed", "it offers TURBO."),
+    (images(input_references=[IMAGE] * 3), MODEL, "input_references", "3 input images are too many for m"),
+    (images(input_references=[IMAGE]), TEXT_ONLY, "input_references", "text-only takes no input images"),
+    (images(input_references=[IMAGE]), NO_REFERENCES, "input_references", "none takes no input images"),
+    (
+        images(input_references=[IMAGE], extra={"imageDataUrl": IMAGE, "images": []}),
+        MODEL,
+        "input_references",
+        "input_references and imageDataUrl, images cannot both be sent",
+    ),
+    (openai(image_data_url=IMAGE), TEXT_ONLY, "image_data_url", "takes no input images"),
+    (
+        openai(image_data_url=IMAGE, image_data_urls=[IMAGE]),
+        MODEL,
+        "image_data_url",
+        "image_data_url and image_data_urls cannot both be sent",
+    ),
+    (openai(strength=1.5), MODEL, "strength", "strength=1.5 is not from 0 to 1."),
+    (openai(guidance_scale=-1), MODEL, "guidance_scale", "0 to 20"),
+    (openai(num_inference_steps=0), MODEL, "num_inference_steps", "1 to 100"),
+    (openai(response_format="png"), MODEL, "response_format", "neither 'b64_json' nor 'url'"),
+]
+
+
+@pytest.mark.parametrize(("request_", "model"), ACCEPTED)
+def test_what_the_model_accepts_passes(request_: GenerateRequest, model: Model) -> None:
+    """A request within the listed limits, or about things that no listing names, is let through."""
+    assert list(find_problems(request_, model)) == []
+
+
+@pytest.mark.parametrize(("request_", "model", "parameter", "text"), REFUSED)
+def test_what_the_model_refuses_is_named(
+    request_: GenerateRequest, model: Model, parameter: str, text: str
+) -> None:
+    """One error names the model, the parameter, what is offered, and that nothing was sent."""
+    (problem,) = find_problems(request_, model)
+    assert (problem.model, problem.parameter) == (model.id, parameter)
+    assert text in str(problem)
+    assert str(problem).endswith("Nothing was sent.")
+    with pytest.raises(ParameterError):
+        checked(request_, model)
+
+
+def test_every_fault_is_found() -> None:
+    """One request with several faults yields an error for each."""
+    request = images(prompt="too long", n=9, quality="best", resolution="1x1")
+    assert [problem.parameter for problem in find_problems(request, MODEL)] == [
+        "prompt",
+        "n",
+        "resolution",
+        "quality",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [("1024*1024", "1024x1024"), ("1024X768", "1024*768"), ("2K", "2k"), ("auto", "auto"), (None, None)],
+)
+def test_a_resolution_is_sent_as_listed(given: str | None, sent: str | None) -> None:
+    """Another spelling of a listed resolution is replaced by the listed one, on both routes."""
+    assert checked(images(resolution=given), MODEL).resolution == sent
+    assert checked(openai(size=given), MODEL).size == sent
+
+
+def test_an_unchanged_request_is_the_same_object() -> None:
+    """Checking makes no copy where nothing changes."""
+    request = images(resolution="2k")
+    assert checked(request, MODEL) is request
+
+
+def test_a_long_offer_is_cut() -> None:
+    """A model with many resolutions names some of them and counts the rest."""
+    model = Model(id="m", parameters={"resolution": EnumSpec(tuple(f"{i}x{i}" for i in range(20)))})
+    (problem,) = find_problems(images(resolution="no"), model)
+    assert "0x0, 1x1" in str(problem)
+    assert "11x11 and 8 more." in str(problem)

@@ -1,0 +1,159 @@
+"""The async client: its lifetime, its headers on the wire, and what it shows of its key."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from datetime import date
+
+import aiohttp
+import pytest
+from fakes import Reply, ScriptedTransport, connected
+
+from nanogpt_images import AsyncClient, AuthenticationError, ConfigurationError
+from nanogpt_images.sandbox import Sandbox
+
+KEY = "sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def test_it_can_be_made_outside_of_a_loop() -> None:
+    """A client is made anywhere, used on one loop, closed, and used on another."""
+    with Sandbox.in_thread(requests_per_second=None) as sandbox:
+        client = AsyncClient(sandbox.api_key, sandbox.url)
+
+        async def use() -> int:
+            async with client:
+                result = await client.images.generate("x", model="tiny-and-fast")
+            return len(result.images)
+
+        assert [asyncio.run(use()), asyncio.run(use())] == [1, 1]
+
+
+async def test_a_gateway_with_a_prefix() -> None:
+    """Every route goes below the prefix of the base URL."""
+    async with connected(sandbox={"prefix": "/gateway/nano"}) as (client, sandbox):
+        assert client.base_url.endswith("/gateway/nano")
+        await client.images.generate("x", model="tiny-and-fast")
+        await client.images.generate_openai("x", model="tiny-and-fast")
+        assert (await client.catalog.endpoints("krea-v2/turbo")).endpoints
+        assert (await client.account.balance()).usd is not None
+    assert len(sandbox.ledger.billed) == 2
+
+
+@pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
+async def test_the_key_is_in_the_header_of_choice(auth: str) -> None:
+    """Both documented headers are accepted, and only the chosen one is sent."""
+    async with connected(auth=auth) as (client, _):
+        assert (await client.images.generate("x", model="tiny-and-fast")).images
+    transport = ScriptedTransport(Reply(200, b"{}"))
+    client = AsyncClient(KEY, "https://nano-gpt.com", auth=auth, transport=transport)
+    await client.account.balance()
+    assert [name for name, value in transport.requests[0].headers.items() if KEY in value] == [
+        {"bearer": "Authorization", "x-api-key": "x-api-key"}[auth]
+    ]
+
+
+async def test_a_wrong_key_is_an_authentication_error() -> None:
+    """The service's 401 says where to look, and shows no key."""
+    async with connected(sandbox={"key": "sk-nano-the-right-one"}) as (_, sandbox):
+        async with AsyncClient(KEY, sandbox.url) as client:
+            with pytest.raises(AuthenticationError, match="NANOGPT_API_KEY") as caught:
+                await client.images.generate("x", model="tiny-and-fast")
+    assert KEY not in str(caught.value)
+
+
+def test_its_repr_shows_no_key() -> None:
+    """A repr says whether there is a key, and not which."""
+    assert repr(AsyncClient(KEY)) == "AsyncClient(base_url='https://nano-gpt.com', api_key=set)"
+    assert repr(AsyncClient()) == "AsyncClient(base_url='https://nano-gpt.com', api_key=none)"
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_cannot_be_pickled_or_copied(duplicate: object) -> None:
+    """A client holds connections and a key: the error says to make one per process."""
+    with pytest.raises(ConfigurationError, match="one per process"):
+        duplicate(AsyncClient(KEY))
+
+
+def test_plain_http_is_refused() -> None:
+    """The key does not cross a network in clear."""
+    with pytest.raises(ConfigurationError, match="not https"):
+        AsyncClient(KEY, "http://nano-gpt.com")
+
+
+async def test_a_session_of_the_callers_is_used_and_left_open() -> None:
+    """A session handed in stays open when the client closes; it and a transport exclude each other."""
+    async with aiohttp.ClientSession() as session:
+        async with connected(session=session) as (client, _):
+            assert await client.catalog.list()
+        assert not session.closed
+        with pytest.raises(ConfigurationError, match="not both"):
+            AsyncClient(KEY, session=session, transport=ScriptedTransport())
+
+
+async def test_a_transport_of_the_callers_stays_open() -> None:
+    """A transport handed in is the caller's to close."""
+    transport = ScriptedTransport(Reply(200, b'{"balance": 3}'))
+    async with AsyncClient(KEY, transport=transport) as client:
+        assert (await client.account.balance()).usd == 3
+    assert not transport.closed
+
+
+async def test_closing_leaves_no_task() -> None:
+    """After the block no task of the client is left, and closing again does no harm."""
+    # In a thread, so that this loop has no tasks but the client's.
+    with Sandbox.in_thread(requests_per_second=None) as sandbox:
+        before = asyncio.all_tasks()
+        async with AsyncClient(sandbox.api_key, sandbox.url) as client:
+            await asyncio.gather(*(client.images.generate("x", model="tiny-and-fast") for _ in range(3)))
+        await client.aclose()
+        assert asyncio.all_tasks() == before
+
+
+async def test_extra_headers_go_to_the_api_and_not_to_signed_urls() -> None:
+    """The caller's headers are for the API; a signed URL's host gets neither them nor the key."""
+    async with connected(headers={"X-Gateway-Token": "secret"}) as (client, sandbox):
+        result = await client.images.generate_openai("x", model="tiny-and-fast", response_format="url")
+        await result.images[0].read()
+        (visit,) = sandbox.visits
+        assert visit.headers["User-Agent"].startswith("nanogpt-images/")
+        assert not {"x-gateway-token", "authorization", "x-api-key"} & {name.lower() for name in visit.headers}
+    transport = ScriptedTransport(Reply(200, b"{}"))
+    client = AsyncClient(KEY, transport=transport, headers={"X-Gateway-Token": "secret"})
+    await client.account.balance()
+    assert transport.requests[0].headers["X-Gateway-Token"] == "secret"
+
+
+@pytest.mark.parametrize(
+    ("body", "usd"),
+    [
+        (b'{"usd_balance":"12.50000000","nano_balance":"0"}', 12.5),
+        (b'{"balance":3}', 3.0),
+        (b'{"remainingBalance":0}', 0.0),
+        (b'{"something":"else"}', None),
+        (b"[]", None),
+    ],
+)
+async def test_the_balance(body: bytes, usd: float | None) -> None:
+    """The balance is read under the names that occur, and the answer stays reachable as it came."""
+    transport = ScriptedTransport(Reply(200, body))
+    balance = await AsyncClient(KEY, transport=transport).account.balance()
+    assert balance.usd == usd
+    assert transport.requests[0].url == "https://nano-gpt.com/api/check-balance"
+    assert not transport.requests[0].paid
+
+
+async def test_usage() -> None:
+    """Usage of some days comes with its totals and by model."""
+    async with connected(sandbox={"clock": lambda: 1_790_000_000}) as (client, _):
+        for model in ("tiny-and-fast", "tiny-and-fast", "batchy/ten"):
+            await client.images.generate("x", model=model)
+        usage = await client.account.usage(date(2026, 9, 21), "2026-09-22")
+        nothing = await client.account.usage("2020-01-01", "2020-01-02")
+    assert (usage.requests, usage.cost_usd, usage.refunded_usd) == (3, 0.0012, 0)
+    assert {line.model: (line.requests, line.cost_usd) for line in usage.by_model} == {
+        "tiny-and-fast": (2, 0.0002),
+        "batchy/ten": (1, 0.001),
+    }
+    assert (nothing.requests, nothing.by_model) == (0, ())

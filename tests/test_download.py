@@ -1,0 +1,217 @@
+"""Downloads of signed URLs: resumed, bounded, without the key, and free to repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from fakes import PNG, Clock, Reply, ScriptedTransport, connected
+
+from nanogpt_images import (
+    Charge,
+    ConnectError,
+    DownloadError,
+    OutcomeUnknownError,
+    OutputError,
+    RetryPolicy,
+)
+from nanogpt_images._sender import Slots
+from nanogpt_images.download import Downloads
+from nanogpt_images.outputs import DirectoryStore, MemoryStore
+from nanogpt_images.sandbox import Fault
+
+URL = "https://files.example/a/b.png?expires=1&sig=secret"
+ETAG = {"ETag": '"v1"'}
+BROKE = OutcomeUnknownError("broke")
+
+
+def downloads(*script: Reply | Exception, max_bytes: int = 10_000) -> tuple[Downloads, ScriptedTransport, Clock]:
+    clock, transport = Clock(), ScriptedTransport(*script)
+    made = Downloads(
+        transport,
+        retry=RetryPolicy(max_attempts=3, initial_delay_s=1, jitter=0),
+        slots=Slots(2),
+        timeout_s=9,
+        max_bytes=max_bytes,
+        user_agent="agent/1",
+        sleep=clock.sleep,
+    )
+    return made, transport, clock
+
+
+async def test_a_download() -> None:
+    """A GET without key and without compression, on the client's limit of time, brings the bytes."""
+    made, transport, _ = downloads(Reply(200, [PNG[:5], PNG[5:]]))
+    assert await made.read(URL) == PNG
+    (request,) = transport.requests
+    assert (request.method, request.url, request.timeout_s, request.paid) == ("GET", URL, 9, False)
+    assert dict(request.headers) == {
+        "Accept": "image/*, */*;q=0.5",
+        "Accept-Encoding": "identity",
+        "User-Agent": "agent/1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "second", "expected_range"),
+    [
+        (ETAG, Reply(206, PNG[10:], {**ETAG, "Content-Range": f"bytes 10-{len(PNG) - 1}/{len(PNG)}"}), "bytes=10-"),
+        ({"Last-Modified": "Mon"}, Reply(206, PNG[10:], {"Content-Range": "bytes 10-99/100"}), "bytes=10-"),
+        (ETAG, Reply(200, PNG, ETAG), "bytes=10-"),
+        ({}, Reply(200, PNG), None),
+        ({"ETag": 'W/"weak"'}, Reply(200, PNG), None),
+    ],
+)
+async def test_a_broken_download_goes_on_where_it_broke_off(
+    headers: Mapping[str, str], second: Reply, expected_range: str | None
+) -> None:
+    """A range is asked for only of a file that can be recognised; a whole file starts over."""
+    made, transport, clock = downloads(Reply(200, [PNG[:10]], headers, breaks=BROKE), second)
+    assert await made.read(URL) == PNG
+    assert transport.requests[1].headers.get("Range") == expected_range
+    if expected_range:
+        assert transport.requests[1].headers["If-Range"] in headers.values()
+    assert clock.slept == [1]
+
+
+async def test_a_range_that_does_not_fit_starts_over() -> None:
+    """An answer with another range than the one asked for is not joined to what is there."""
+    made, _, _ = downloads(
+        Reply(200, [PNG[:10]], ETAG, breaks=BROKE),
+        Reply(206, PNG[4:], {**ETAG, "Content-Range": f"bytes 4-{len(PNG) - 1}/{len(PNG)}"}),
+        Reply(200, PNG, ETAG),
+    )
+    assert await made.read(URL) == PNG
+
+
+async def test_progress_renews_the_attempts() -> None:
+    """A download that advances may break more often than `max_attempts`; one that does not, may not."""
+
+    def rest(start: int, end: int, **more: object) -> Reply:
+        return Reply(206, [PNG[start:end]], {**ETAG, "Content-Range": f"bytes {start}-69/70"}, **more)
+
+    pieces = [rest(start, start + 5, breaks=BROKE) for start in range(0, 40, 5)]
+    made, transport, _ = downloads(*pieces, rest(40, 99))
+    assert await made.read(URL) == PNG
+    assert len(transport.requests) == 9
+    made, transport, clock = downloads(*[ConnectError("refused")] * 3)
+    with pytest.raises(DownloadError, match="refused"):
+        await made.read(URL)
+    assert clock.slept == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("script", "expired", "reason", "requests"),
+    [
+        ([Reply(403, b"<Error>AccessDenied</Error>")], True, "it answers 403: expired, or gone", 1),
+        ([Reply(404, b"")], True, "404", 1),
+        ([Reply(410, b"")], True, "The image is lost", 1),
+        ([Reply(400, b"bad")], False, "400", 1),
+        ([Reply(503, b"")] * 3, False, "503", 3),
+        ([Reply(429, b"", {"Retry-After": "2"})] * 3, False, "429", 3),
+        ([Reply(200, b"")], False, "it is empty", 1),
+        ([Reply(200, b"\n <!DOCTYPE HTML><p>wait")], False, "a page of HTML", 1),
+        ([Reply(200, [b"<ht", b"ml><body>"])], False, "a page of HTML", 1),
+        ([Reply(200, [b"x" * 6_000] * 2)], False, "larger than 10,000 bytes", 1),
+        ([Reply(302, b"", {"Location": "/x"})] * 9, False, "redirects without end", 4),
+        ([Reply(302, b"", {"Location": "file:///etc/passwd"})], False, "no web address", 1),
+        ([Reply(302, b"", {"Location": "https://[bad"})], False, "no web address", 1),
+        ([Reply(304, b"")], False, "304", 1),
+    ],
+)
+async def test_downloads_that_fail(
+    tmp_path: Path, script: list[Reply], expired: bool, reason: str, requests: int
+) -> None:
+    """The error says that the image was charged, whether it can be had again, and no secret of the URL."""
+    made, transport, _ = downloads(*script)
+    store = DirectoryStore(tmp_path, lambda index, total: "fox")
+    with pytest.raises(DownloadError, match=reason) as caught:
+        await made.fetch_all([(0, URL)], store)
+    assert (caught.value.charge, caught.value.expired) == (Charge.CHARGED, expired)
+    assert ("Downloading again is free" in str(caught.value)) is not expired
+    assert "secret" not in str(caught.value)
+    assert len(transport.requests) == requests
+    assert transport.open == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_redirects_are_followed_without_the_key() -> None:
+    """A storage host may redirect; every hop is a plain GET, and none has the key."""
+    async with connected() as (client, sandbox):
+        links = await client.images.generate_openai("x", model="tiny-and-fast", response_format="url")
+        target = links.images[0].url
+        made, transport, _ = downloads(
+            Reply(302, b"", {"Location": "/moved"}), Reply(307, b"", {"Location": target}), Reply(200, PNG)
+        )
+        await made.read(URL)
+    assert [request.url for request in transport.requests] == [URL, "https://files.example/moved", target]
+    assert not any("Authorization" in request.headers for request in transport.requests)
+    assert sandbox.visits == []
+
+
+async def test_several_files_or_none(tmp_path: Path) -> None:
+    """All links of a result become files; when one fails no file of the others stays."""
+    made, _, _ = downloads(Reply(200, PNG), Reply(200, PNG))
+    store = DirectoryStore(tmp_path, lambda index, total: f"{index} of {total}")
+    stored = await made.fetch_all([(1, URL), (3, URL)], store)
+    assert [(image.index, image.path.name) for image in stored] == [(1, "1 of 2.png"), (3, "3 of 2.png")]
+    made, _, _ = downloads(Reply(200, PNG), Reply(404, b""))
+    with pytest.raises(DownloadError):
+        await made.fetch_all([(1, URL), (3, URL)], DirectoryStore(tmp_path / "b", lambda index, total: "fox"))
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+async def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
+    """What the store cannot take is told as such, and is not downloaded again."""
+    (tmp_path / "out").write_text("a file")
+    made, transport, _ = downloads(Reply(200, PNG))
+    with pytest.raises(OutputError):
+        await made.fetch_all([(0, URL)], DirectoryStore(tmp_path / "out", lambda index, total: "fox"))
+    assert len(transport.requests) <= 1
+
+
+@pytest.mark.parametrize("url", ["nonsense", "file:///etc/passwd", "http://"])
+async def test_a_link_that_is_no_web_address(url: str) -> None:
+    """A URL that cannot be fetched is an error of this package, whatever the service sent."""
+    async with connected() as (client, _):
+        with pytest.raises(DownloadError) as caught:
+            await client._downloads.read(url)
+    assert caught.value.charge is Charge.CHARGED
+
+
+@pytest.mark.parametrize(
+    ("fault", "visits"),
+    [("url_cut", [200, 206]), ("url_reset", [200, 200]), ("url_503", [503, 200])],
+)
+async def test_passing_faults_on_real_sockets(fault: str, visits: list[int]) -> None:
+    """A cut download is resumed with a range, and the bytes are those of an undisturbed one."""
+    async with connected(Fault(fault, times=1)) as (client, sandbox):
+        result = await client.images.generate_openai("x", model="tiny-and-fast", response_format="url")
+        disturbed = await result.images[0].read()
+        assert [visit.status for visit in sandbox.visits] == visits
+        assert disturbed == await result.images[0].read()
+    assert len(sandbox.ledger.posts) == 1
+
+
+@pytest.mark.parametrize(("fault", "expired"), [("url_404", True), ("url_html", False), ("url_expired", True)])
+async def test_dead_links_on_real_sockets(fault: str, expired: bool) -> None:
+    """A link that is expired, gone or a page says so, at the first attempt."""
+    now = 1.79e9
+    async with connected(Fault(fault), sandbox={"clock": lambda: now}) as (client, sandbox):
+        result = await client.images.generate_openai("x", model="tiny-and-fast", response_format="url")
+        now += 10
+        with pytest.raises(DownloadError) as caught:
+            await result.images[0].read()
+    assert caught.value.expired is expired
+    assert len(sandbox.visits) == 1
+
+
+async def test_memory_has_nothing_of_a_failed_download() -> None:
+    """A store is left as if nothing had been downloaded."""
+    made, _, _ = downloads(Reply(200, PNG), Reply(404, b""))
+    store = MemoryStore()
+    with pytest.raises(DownloadError):
+        await made.fetch_all([(0, URL), (1, URL)], store)
+    with pytest.raises(KeyError):
+        store.finish([0])

@@ -1,0 +1,216 @@
+"""Where images go: memory, or files that are whole and keep the names of others."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from fakes import PNG
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanogpt_images import Charge, OutputError
+from nanogpt_images.outputs import DirectoryStore, MemoryStore, existing_images, write_image
+
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffc0000b080002000301011100ffd9")
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>'
+
+
+def listing(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def numbered(index: int, total: int) -> str:
+    return "fox" if total == 1 else f"fox-{index}"
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_memory_holds_what_was_written(slices: list[bytes]) -> None:
+    """The bytes of an image are those of its slices, in order."""
+    store = MemoryStore()
+    sink = store.open(0)
+    for data in slices:
+        sink.write(data)
+    (image,) = store.finish([0])
+    assert image.data == b"".join(slices)
+    assert image.size_bytes == len(image.data)
+
+
+def test_memory_keeps_only_what_is_finished() -> None:
+    """Images come in the order asked for; one that was begun twice has its second bytes; others are gone."""
+    store = MemoryStore()
+    for index, data in ((0, b"first"), (1, b"other"), (2, b"cut"), (0, PNG)):
+        store.open(index).write(data)
+    images = store.finish([1, 0])
+    assert [(image.index, image.data) for image in images] == [(1, b"other"), (0, PNG)]
+    assert (images[1].info.media_type, images[1].info.width, images[1].info.height) == ("image/png", 1, 1)
+    with pytest.raises(KeyError):
+        store.finish([2])
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix"), [(PNG, ".png"), (JPEG, ".jpg"), (SVG, ".svg"), (b"who knows", ".bin")]
+)
+def test_a_file_appears_when_it_is_whole(tmp_path: Path, data: bytes, suffix: str) -> None:
+    """While bytes arrive there is only a hidden file; then one whose suffix follows from the bytes."""
+    store = DirectoryStore(tmp_path / "new" / "out", numbered, digest=True)
+    sink = store.open(0)
+    for byte in data:
+        sink.write(bytes([byte]))
+    (hidden,) = listing(tmp_path / "new" / "out")
+    assert hidden.startswith(".")
+    assert hidden.endswith(".part")
+    (image,) = store.finish([0])
+    assert image.path == tmp_path / "new" / "out" / f"fox{suffix}"
+    assert image.path.read_bytes() == data
+    assert (image.data, image.size_bytes, image.sha256) == (None, len(data), hashlib.sha256(data).hexdigest())
+    assert listing(image.path.parent) == [image.path.name]
+
+
+def test_only_finished_images_become_files(tmp_path: Path) -> None:
+    """Of several images those that are complete get names; the rest leaves nothing behind."""
+    store = DirectoryStore(tmp_path, numbered)
+    for index in (0, 1, 1, 2):
+        store.open(index).write(PNG)
+    images = store.finish([0, 2])
+    assert [image.sha256 for image in images] == [None, None]
+    assert listing(tmp_path) == ["fox-0.png", "fox-2.png"]
+
+
+def test_discarding_leaves_nothing(tmp_path: Path) -> None:
+    """A generation that failed leaves no file, and discarding after finishing takes none away."""
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    store.open(1)
+    store.discard()
+    assert listing(tmp_path) == []
+    store.open(0).write(PNG)
+    store.finish([0])
+    store.discard()
+    assert listing(tmp_path) == ["fox.png"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_an_existing_file_is_kept(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without overwrite a number is added to the new name, also on file systems without hard links."""
+    if not links:
+        monkeypatch.setattr(os, "link", _refuse(errno.EPERM))
+    names = []
+    for _ in range(3):
+        store = DirectoryStore(tmp_path, numbered)
+        store.open(0).write(PNG)
+        names += [image.path.name for image in store.finish([0])]
+    assert names == ["fox.png", "fox_2.png", "fox_3.png"]
+    assert listing(tmp_path) == sorted(names)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {PNG}
+
+
+def test_an_existing_file_is_replaced_on_request(tmp_path: Path) -> None:
+    """With overwrite the new image takes the old one's place."""
+    (tmp_path / "fox.png").write_bytes(b"old")
+    store = DirectoryStore(tmp_path, numbered, overwrite=True)
+    store.open(0).write(PNG)
+    store.finish([0])
+    assert (tmp_path / "fox.png").read_bytes() == PNG
+    assert listing(tmp_path) == ["fox.png"]
+
+
+def _refuse(code: int):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+def test_a_full_disk_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails names the directory, and discarding removes the hidden file."""
+    store = DirectoryStore(tmp_path, numbered)
+    sink = store.open(0)
+    monkeypatch.setattr(os, "write", _refuse(errno.ENOSPC))
+    with pytest.raises(OutputError, match=r"cannot write to .*: No space left on device") as caught:
+        sink.write(PNG)
+    assert caught.value.charge is Charge.NOT_SENT
+    store.discard()
+    assert listing(tmp_path) == []
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system takes a slice in parts, all of it is written."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    assert store.finish([0])[0].path.read_bytes() == PNG
+
+
+def test_a_directory_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+    """A file where the directory should be is reported as such."""
+    (tmp_path / "out").write_text("a file")
+    for directory in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(OutputError, match="cannot write to"):
+            DirectoryStore(directory, numbered).open(0)
+
+
+def test_a_whole_image_without_a_name_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When naming fails the bytes stay in the hidden file, which the error names."""
+    store = DirectoryStore(tmp_path, numbered, overwrite=True)
+    store.open(0).write(PNG)
+    monkeypatch.setattr(os, "replace", _refuse(errno.EACCES))
+    with pytest.raises(OutputError, match="The image is whole in") as caught:
+        store.finish([0])
+    (hidden,) = listing(tmp_path)
+    assert hidden in str(caught.value)
+    assert (tmp_path / hidden).read_bytes() == PNG
+
+
+def test_the_size_is_found_behind_a_long_preamble(tmp_path: Path) -> None:
+    """Dimensions that stand behind a large profile are read from the file."""
+    profile = b"\xff\xe2" + (30_000).to_bytes(2, "big") + b"x" * 29_998
+    store = DirectoryStore(tmp_path, numbered)
+    sink = store.open(0)
+    data = JPEG[:2] + profile + JPEG[2:]
+    for start in range(0, len(data), 1000):
+        sink.write(data[start : start + 1000])
+    (image,) = store.finish([0])
+    assert (image.info.width, image.info.height) == (3, 2)
+    assert image.path.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "written"),
+    [
+        ("fox", PNG, "fox.png"),
+        ("fox.png", PNG, "fox.png"),
+        ("fox.PNG", PNG, "fox.PNG"),
+        ("fox.png", JPEG, "fox.jpg"),
+        ("fox.jpeg", JPEG, "fox.jpeg"),
+        ("fox v1.5", PNG, "fox v1.5.png"),
+        ("deep/er/fox", SVG, "deep/er/fox.svg"),
+        ("fox.webp", b"?", "fox.bin"),
+    ],
+)
+def test_the_suffix_follows_from_the_bytes(tmp_path: Path, name: str, data: bytes, written: str) -> None:
+    """A saved image keeps a suffix that agrees with its bytes and loses one that does not."""
+    assert write_image(data, tmp_path / name) == tmp_path / written
+    assert (tmp_path / written).read_bytes() == data
+    assert listing((tmp_path / written).parent) == [Path(written).name]
+
+
+def test_saving_replaces_or_adds_a_number(tmp_path: Path) -> None:
+    """Saving replaces a file of the same name, unless told not to."""
+    write_image(b"old", tmp_path / "fox.bin")
+    assert write_image(b"new", tmp_path / "fox", overwrite=False).name == "fox_2.bin"
+    assert write_image(b"newer", tmp_path / "fox").read_bytes() == b"newer"
+    assert listing(tmp_path) == ["fox.bin", "fox_2.bin"]
+
+
+def test_files_in_the_way_are_found(tmp_path: Path) -> None:
+    """Only images of exactly that name, or of that name and a number, are in the way."""
+    for name in ("fox.png", "fox-0.jpg", "fox-12.webp", "fox-a.png", "foxes.png", "fox.txt", "a-fox.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in existing_images(tmp_path, "fox")] == ["fox-0.jpg", "fox-12.webp", "fox.png"]
+    assert existing_images(tmp_path / "missing", "fox") == []
+    assert existing_images(tmp_path / "fox.png", "fox") == []

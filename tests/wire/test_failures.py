@@ -1,0 +1,325 @@
+"""Answers of failure, in every shape that occurs, and what they say about money."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from multidict import CIMultiDict
+
+from nanogpt_images._wire.failures import charge_of, decode_failure, parse_retry_after
+from nanogpt_images.errors import (
+    AuthenticationError,
+    BadRequestError,
+    Charge,
+    ContentPolicyError,
+    DailyLimitError,
+    InsufficientBalanceError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    StatusError,
+)
+
+REJECTED, CHARGED, UNKNOWN, NOT_SENT = Charge.REJECTED, Charge.CHARGED, Charge.UNKNOWN, Charge.NOT_SENT
+
+
+def decode(status: int, body: object, *, paid: bool = True, **headers: str) -> StatusError:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    spelt = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return decode_failure(status, spelt, raw, target="gpt-image-2", paid=paid)
+
+
+HTML = b"<!DOCTYPE html><html><head><style>b{color:red}</style><title>502</title></head><body>Bad Gateway</body>"
+
+SHAPES = [
+    # status, body, class, code, type, parameter, charge, part of the message
+    (
+        400,
+        {"error": {"message": "n is wrong", "type": "invalid_request_error", "code": "bad_n", "param": "n"}},
+        BadRequestError,
+        ("bad_n", "invalid_request_error", "n"),
+        REJECTED,
+        "n is wrong",
+    ),
+    (
+        400,
+        {
+            "error": {"message": "both", "type": "t", "code": "conflicting_image_inputs", "parameter": "images"},
+            "code": "conflicting_image_inputs",
+        },
+        BadRequestError,
+        ("conflicting_image_inputs", "t", "images"),
+        REJECTED,
+        "both",
+    ),
+    (
+        402,
+        {"error": "Insufficient balance", "requiredBalance": 0.0035, "status": 402},
+        InsufficientBalanceError,
+        (None, None, None),
+        REJECTED,
+        "The balance must hold 0.0035 USD.",
+    ),
+    (
+        402,
+        {
+            "error": {"message": "Payment required", "code": "insufficient_balance"},
+            "payment": {"paymentId": "p", "amountUsd": "0.0714", "accepted": ["nano"]},
+        },
+        InsufficientBalanceError,
+        ("insufficient_balance", None, None),
+        REJECTED,
+        "Top up the balance.",
+    ),
+    (
+        400,
+        {"error": "too long", "code": "prompt_too_long"},
+        BadRequestError,
+        ("prompt_too_long", None, None),
+        REJECTED,
+        "400 prompt_too_long: too long.",
+    ),
+    (
+        503,
+        {"error": "text", "type": "server_error", "code": "provider_transient_error", "requestId": "r-1"},
+        ServerError,
+        ("provider_transient_error", "server_error", None),
+        REJECTED,
+        "text",
+    ),
+    (409, {"error": "conflict"}, BadRequestError, (None, None, None), REJECTED, "conflict"),
+    (
+        413,
+        b"Request Entity Too Large\nFUNCTION_PAYLOAD_TOO_LARGE",
+        PayloadTooLargeError,
+        (None, None, None),
+        REJECTED,
+        "FUNCTION_PAYLOAD_TOO_LARGE",
+    ),
+    (502, HTML, ServerError, (None, None, None), UNKNOWN, "502 Bad Gateway"),
+    (500, b"", ServerError, (None, None, None), UNKNOWN, "answered 500. It may have been charged."),
+    (400, b"", BadRequestError, (None, None, None), REJECTED, "answered 400. Nothing was charged."),
+    (500, b"\xff\x00\xfe garbage", ServerError, (None, None, None), UNKNOWN, "garbage"),
+    (500, b"[" * 100_000, ServerError, (None, None, None), UNKNOWN, "[[["),
+    (400, ["something", {"went": "wrong"}], BadRequestError, (None, None, None), REJECTED, "something"),
+    (404, None, NotFoundError, (None, None, None), REJECTED, "404"),
+    (400, {}, BadRequestError, (None, None, None), REJECTED, "400"),
+    (
+        400,
+        {"error": {"message": "Bad input", "code": 400}, "status": 400, "code": 400},
+        BadRequestError,
+        ("400", None, None),
+        REJECTED,
+        "answered 400: Bad input.",
+    ),
+    (
+        400,
+        {"error": {"message": None, "code": True, "type": 5, "param": []}},
+        BadRequestError,
+        (None, "5", None),
+        REJECTED,
+        "400",
+    ),
+    # classes by status and code
+    (401, {"error": {"message": "m"}}, AuthenticationError, (None, None, None), REJECTED, "NANOGPT_API_KEY"),
+    (403, {"error": "m"}, PermissionDeniedError, (None, None, None), REJECTED, "m"),
+    (
+        404,
+        {"error": {"message": "m", "code": "model_not_found"}},
+        NotFoundError,
+        ("model_not_found", None, None),
+        REJECTED,
+        "m",
+    ),
+    (408, {"error": "m"}, ServerError, (None, None, None), REJECTED, "m"),
+    (422, {"error": "m"}, BadRequestError, (None, None, None), REJECTED, "m"),
+    (
+        429,
+        {"error": {"message": "m", "code": "rate_limit_exceeded"}},
+        RateLimitError,
+        ("rate_limit_exceeded", None, None),
+        REJECTED,
+        "m",
+    ),
+    (
+        429,
+        {"error": "m", "code": "daily_usd_limit_exceeded"},
+        DailyLimitError,
+        ("daily_usd_limit_exceeded", None, None),
+        REJECTED,
+        "00:00 UTC",
+    ),
+    (
+        429,
+        {"error": {"message": "m", "code": "daily_rpd_limit_exceeded"}},
+        DailyLimitError,
+        ("daily_rpd_limit_exceeded", None, None),
+        REJECTED,
+        "00:00 UTC",
+    ),
+    (
+        400,
+        {"error": {"message": "m", "code": "content_policy_violation"}},
+        ContentPolicyError,
+        ("content_policy_violation", None, None),
+        REJECTED,
+        "m",
+    ),
+    (
+        403,
+        {"error": {"message": "m", "type": "content_policy_violation"}},
+        ContentPolicyError,
+        (None, "content_policy_violation", None),
+        REJECTED,
+        "m",
+    ),
+    (504, {"error": "m"}, ServerError, (None, None, None), UNKNOWN, "m"),
+    (524, HTML, ServerError, (None, None, None), UNKNOWN, "Bad Gateway"),
+    (307, b"", StatusError, (None, None, None), REJECTED, "307"),
+    # text about money goes before the status
+    (500, {"error": "Failed. You have not been charged."}, ServerError, (None, None, None), REJECTED, "not"),
+    (500, {"error": "this request has been billed"}, ServerError, (None, None, None), CHARGED, "It was"),
+    (400, {"error": "Refused; you were charged."}, BadRequestError, (None, None, None), CHARGED, "It was"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "cls", "facts", "charge", "text"), SHAPES)
+def test_every_shape_is_understood(
+    status: int, body: object, cls: type, facts: tuple, charge: Charge, text: str
+) -> None:
+    """Each shape of a failure becomes the right class with its code, type, parameter and charge."""
+    error = decode(status, body)
+    assert type(error) is cls
+    assert (error.code, error.type, error.parameter) == facts
+    assert (error.status, error.charge) == (status, charge)
+    assert text in str(error)
+    assert str(error).startswith(f"gpt-image-2: the service answered {status}")
+    assert charge.sentence in str(error)
+
+
+def test_a_free_request_is_never_charged() -> None:
+    """The failure of a GET says nothing about money."""
+    error = decode(500, {"error": "oops"}, paid=False)
+    assert error.charge is NOT_SENT
+    assert "charged" not in str(error)
+
+
+def test_the_request_id_is_found_in_body_or_header() -> None:
+    """`requestId` of the body wins over the header `X-Request-ID`."""
+    assert decode(500, b"", x_request_id="h").request_id == "h"
+    assert decode(500, {"error": "t", "requestId": "b"}, X_Request_ID="h").request_id == "b"
+    assert decode(500, {"error": "t"}).request_id is None
+
+
+def test_what_else_the_service_quotes_is_kept() -> None:
+    """Quotes such as `payment` and `requiredBalance` are reachable in `details`."""
+    assert decode(402, {"error": "t", "requiredBalance": 0.0035, "status": 402}).details == {
+        "requiredBalance": 0.0035
+    }
+    assert decode(402, {"error": {"message": "t"}, "payment": {"amountUsd": "1"}}).details == {
+        "payment": {"amountUsd": "1"}
+    }
+
+
+def test_a_wait_is_told() -> None:
+    """`Retry-After` is a fact of the error and part of its text."""
+    error = decode(429, {"error": "slow down"}, retry_after="3")
+    assert error.retry_after_s == 3
+    assert str(error).endswith("Try again in 3 s.")
+    assert "in 2.0 h" in str(decode(429, {"error": "x", "code": "daily_rpd_limit_exceeded"}, retry_after="7200"))
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://elsewhere.example/login?token=secret", "https://elsewhere.example"),
+        ("/v2/images?token=secret", "/v2/images"),
+        ("https://[broken?token=secret", "an unreadable address"),
+    ],
+)
+def test_a_redirect_names_its_target(location: str, shown: str) -> None:
+    """A redirect is not followed; its origin is named, and its query is not."""
+    text = str(decode(308, b"", location=location))
+    assert f"a redirect to {shown}, which is not followed" in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e"]
+)
+def test_an_echoed_key_is_blotted_out(key: str) -> None:
+    """A key that the service repeats in its answer stands in no text of the error."""
+    for body in ({"error": f"bad key {key}"}, f"bad key {key}".encode()):
+        error = decode(401, body)
+        assert key not in str(error) + error.excerpt
+        assert "[redacted]" in str(error)
+
+
+def test_excerpts_are_short_and_plain() -> None:
+    """An excerpt holds text without markup, scripts or control characters, and at most 200 characters."""
+    error = decode(502, HTML + b"\x1b[31m<script>alert(1)</script>" + b"x" * 5000)
+    assert error.excerpt.startswith("502 Bad Gateway")
+    assert len(error.excerpt) == 200
+    assert error.excerpt.isprintable()
+    assert not {"color", "alert"} & set(error.excerpt.replace("{", " ").replace("(", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("text", "charge"),
+    [
+        ("You have not been charged.", REJECTED),
+        ("You were not charged", REJECTED),
+        ("you will not be charged", REJECTED),
+        ("You haven't been charged", REJECTED),
+        ("it wasn\u2019t billed", REJECTED),
+        ("This request was never billed.", REJECTED),
+        ("Nothing was charged.", REJECTED),
+        ("There is no charge for this request", REJECTED),
+        ("You have not yet been charged", REJECTED),
+        ("Upload failed; this request has been billed.", CHARGED),
+        ("You have already been charged.", CHARGED),
+        ("This generation was charged", CHARGED),
+        ("Image not stored, request was billed", CHARGED),
+        ("Image could not be saved but was billed", CHARGED),
+        ("The result was not found and has been charged", CHARGED),
+        ("You may have been charged.", UNKNOWN),
+        ("The request might have been billed", UNKNOWN),
+        ("Discharged battery", UNKNOWN),
+        ("Internal server error", UNKNOWN),
+    ],
+)
+def test_sentences_about_money(text: str, charge: Charge) -> None:
+    """What a 500 says about charging is taken at its word, and only where the words belong together."""
+    assert charge_of(500, text, paid=True) is charge
+
+
+def test_a_refusal_that_may_have_been_charged_is_unknown() -> None:
+    """A 4xx is a refusal, unless its own text casts doubt on that."""
+    assert charge_of(400, "you may have been charged", paid=True) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("2", 2.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("inf", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 2026 07:28:30 GMT", 30.0),
+        ("Wed, 21 Oct 2026 07:28:30 -0000", 30.0),
+        ("Wed, 21 Oct 2026 07:00:00 GMT", 0.0),
+        ("Wed, 99 Oct 2026 07:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    """`Retry-After` is a number of seconds or a date; anything else is as if it were not there."""
+    now = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
+    assert parse_retry_after(value, now=now) == seconds

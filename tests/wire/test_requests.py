@@ -1,0 +1,67 @@
+"""Bodies of requests; test_images.py holds every field against the wire."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanogpt_images import GenerateRequest, OpenAIRequest
+from nanogpt_images._wire.requests import PATHS, encode_body
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_any_prompt_survives(prompt: str) -> None:
+    """A prompt arrives as it was given, whatever is in it."""
+    for request in (GenerateRequest(model="m", prompt=prompt), OpenAIRequest(model="m", prompt=prompt)):
+        assert json.loads(encode_body(request))["prompt"] == prompt
+
+
+def test_half_a_character_is_replaced() -> None:
+    """A lone surrogate, which no UTF-8 can carry, does not keep a prompt from being sent."""
+    assert json.loads(encode_body(GenerateRequest(model="m", prompt="fox \ud83e!"))) == {
+        "model": "m",
+        "prompt": "fox ?!",
+    }
+
+
+def test_the_body_is_compact() -> None:
+    """No white space and no escapes for plain text: bodies have a limit of bytes."""
+    assert encode_body(GenerateRequest(model="m", prompt="ünï")) == '{"model":"m","prompt":"ünï"}'.encode()
+
+
+def test_arguments_go_before_extra_fields() -> None:
+    """A field of `extra` is sent where the call leaves it open, and loses to what was checked."""
+    request = GenerateRequest(model="m", prompt="p", n=2, extra={"n": 9, "seed": 4, "nImages": None})
+    assert json.loads(encode_body(request)) == {"model": "m", "prompt": "p", "n": 2, "seed": 4, "nImages": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, ()),
+        ("a.png", ("a.png",)),
+        (b"bytes", (b"bytes",)),
+        (["a.png", b"b"], ("a.png", b"b")),
+        (("a.png",), ("a.png",)),
+        ([], ()),
+    ],
+)
+def test_one_reference_need_not_be_a_list(given: object, kept: tuple) -> None:
+    """A single image is as good as a list of one, on both routes."""
+    assert GenerateRequest(model="m", prompt="p", input_references=given).references == kept
+    assert OpenAIRequest(prompt="p", image_data_urls=given).references == kept
+
+
+def test_every_route_has_a_path() -> None:
+    """Both routes lead to their documented paths."""
+    assert PATHS[GenerateRequest(model="m", prompt="p").route] == "/api/v1/images"
+    assert PATHS[OpenAIRequest(prompt="p").route] == "/v1/images/generations"
+
+
+def test_references_are_in_no_repr() -> None:
+    """Images, which can be large or private, are left out of a request's repr."""
+    request = GenerateRequest(model="m", prompt="p", input_references=[b"secret"])
+    assert "secret" not in repr(request) + repr(OpenAIRequest(prompt="p", mask_data_url="secret"))

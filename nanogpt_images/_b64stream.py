@@ -15,9 +15,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from pybase64 import b64decode
+from ._b64text import ImageText, RefusedError, Sink
+
+__all__ = ["ImageStream", "Sink", "StreamDecodeError"]
 
 _EXCERPT_BYTES: Final = 200
 _WHITESPACE: Final = b" \t\r\n"
@@ -38,17 +40,6 @@ _TEXT, _KEY, _OPEN_STRING, _COMMA, _OPEN, _CLOSE, _COLON = range(1, 8)
 _NAMES: Final = frozenset((_KEY, _COLON))
 _STRING_BODY: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _LONGEST_KEY_BYTES: Final = len("b64_json") * len("\\u0062")
-
-_SHORT_TEXT_BYTES: Final = 8 * 1024
-_TAIL_BYTES: Final = 512
-_PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
-_NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
-
-
-class Sink(Protocol):
-    """Where the bytes of one image go; a `bytes` object it is given is never touched again."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 class StreamDecodeError(ValueError):
@@ -72,106 +63,6 @@ class StreamDecodeError(ValueError):
     def __str__(self) -> str:
         image = "" if self.index is None else f", image {self.index}"
         return f"{self.reason} (after {self.offset} bytes{image})"
-
-
-class _Refusal(Exception):
-    """A reason that becomes a StreamDecodeError where position and excerpt are known."""
-
-
-class _ImageText:
-    """The base64 text of one image: characters in, bytes to the sink."""
-
-    __slots__ = ("_carry", "_max_bytes", "_slice_bytes", "_write", "size")
-
-    def __init__(self, sink: Sink, max_bytes: int, slice_bytes: int) -> None:
-        self.size = 0
-        self._write = sink.write
-        self._max_bytes = max_bytes
-        self._slice_bytes = slice_bytes
-        self._carry = b""  # fewer than four characters, then perhaps the start of an escape
-
-    def feed(self, chunk: bytes, pos: int) -> int:
-        """Decode from *pos*; return where the text after the closing quote starts, or -1 if it goes on."""
-        end = len(chunk)
-        # Most chunks lie inside an image. Decoding finds that out by itself; a search costs a quarter more.
-        near_end = end - pos <= _SHORT_TEXT_BYTES or chunk.find(b'"', end - _TAIL_BYTES) >= 0
-        quote = chunk.find(b'"', pos) if near_end else -1
-        if quote >= 0:
-            end = quote
-        view = memoryview(chunk)
-        while pos < end:
-            carry = self._carry
-            left = len(carry) + end - pos
-            count = min(self._slice_bytes, left & ~3)
-            if not count:
-                self._carry = carry + chunk[pos:end]
-                break
-            stop = pos + count - len(carry)
-            text = view[pos:stop]
-            try:
-                # A copy costs less than a further write of the first bytes alone to a file.
-                data = b64decode(b"".join((carry, text)) if carry else text, None, True)
-            except ValueError:
-                stop = min(end, pos + self._slice_bytes)
-                # An escaped quote ends the text too: it is not base64, and what precedes it is then refused.
-                if (found := chunk.find(b'"', pos, stop)) >= 0:
-                    quote = end = stop = found
-                self._decode_escaped(carry + chunk[pos:stop], last=stop == quote)
-            else:
-                self._carry = b""
-                self._emit(data)
-            pos = stop
-        if quote < 0:
-            return -1
-        if self._carry:
-            self._decode_escaped(self._carry, last=True)
-        return quote + 1
-
-    def _decode_escaped(self, text: bytes, *, last: bool) -> None:
-        """Decode text with escapes, or refuse it; what is not yet a group of four waits for more."""
-        partial_escape = b""
-        if not last and (match := _PARTIAL_ESCAPE.search(text, max(0, len(text) - 5))):
-            text, partial_escape = text[: match.start()], match[0]
-        text = _unescape(text)
-        count = len(text) if last else len(text) & ~3
-        try:
-            data = b64decode(text[:count], None, True)
-        except ValueError:
-            raise _Refusal(_why_refused(text)) from None
-        self._carry = text[count:] + partial_escape
-        if data:
-            self._emit(data)
-
-    def _emit(self, data: bytes) -> None:
-        if self.size % 3:
-            raise _Refusal("the base64 text goes on after its padding")
-        self.size += len(data)
-        if self.size > self._max_bytes:
-            raise _Refusal(f"the image is larger than {self._max_bytes} bytes")
-        self._write(data)
-
-
-def _unescape(text: bytes) -> bytes:
-    """Return what a JSON string with this content means, without its white space."""
-    # Some servers escape every slash: where that is all, there is nothing to look up.
-    if text.count(b"\\") == text.count(b"\\/"):
-        return text.translate(None, b"\\ ")
-    try:
-        value: str = json.loads(f'"{text.decode("ascii")}"')
-        # A backslash must not come out: with what follows it would be read as an escape once more.
-        if "\\" not in value:
-            return value.encode("ascii").translate(None, _WHITESPACE)
-    except ValueError:
-        pass
-    raise _Refusal("the base64 text contains a character or an escape that does not belong there")
-
-
-def _why_refused(text: bytes) -> str:
-    if _NOT_BASE64.search(text):
-        return "the base64 text contains a character outside its alphabet"
-    if len(text) % 4:
-        return "the base64 text is incomplete: its length is not a multiple of four"
-    return "the base64 text has padding before its end"
 
 
 class ImageStream:
@@ -225,7 +116,7 @@ class ImageStream:
         self._text = b""  # last string, which a colon turns into a key
         self._string_start = 0  # where in the rest the string begins that is not yet complete
         self._escaped = False  # the chunk ended after a backslash
-        self._image: _ImageText | None = None
+        self._image: ImageText | None = None
 
     @property
     def images(self) -> int:
@@ -249,7 +140,7 @@ class ImageStream:
         try:
             while pos < len(chunk):
                 pos = self._step(chunk, pos)
-        except _Refusal as refusal:
+        except RefusedError as refusal:
             raise self._error(str(refusal)) from None
         except BaseException:
             self._state = _DEAD
@@ -301,9 +192,9 @@ class ImageStream:
         if state == _STRING:
             return self._string(chunk, pos)
         if state == _DEAD:
-            raise _Refusal("the stream has ended or failed before")
+            raise RefusedError("the stream has ended or failed before")
         if chunk[pos:].strip(_WHITESPACE):
-            raise _Refusal("the body goes on after its JSON object")
+            raise RefusedError("the body goes on after its JSON object")
         return len(chunk)
 
     def _start(self, chunk: bytes, pos: int) -> int:
@@ -312,7 +203,7 @@ class ImageStream:
         if pos < len(chunk):
             if chunk[pos] != ord("{"):
                 self._rest += chunk[pos : pos + _EXCERPT_BYTES]
-                raise _Refusal("the body is not a JSON object")
+                raise RefusedError("the body is not a JSON object")
             self._state = _SCAN
         return pos
 
@@ -350,7 +241,7 @@ class ImageStream:
             self._index = 0
         self._depth += 1
         if self._depth > self._max_depth:
-            raise _Refusal(f"the body is nested deeper than {self._max_depth} levels")
+            raise RefusedError(f"the body is nested deeper than {self._max_depth} levels")
 
     def _found_key(self, key: bytes) -> bool:
         """Note a key of the body; return whether an image may follow it."""
@@ -385,7 +276,7 @@ class ImageStream:
             self._state = _SCAN
             return pos
         self._keep(b"true", 0, 4)
-        self._image = _ImageText(self._open_sink(self._index), self._max_image_bytes, self._slice_bytes)
+        self._image = ImageText(self._open_sink(self._index), self._max_image_bytes, self._slice_bytes)
         self._state = _IMAGE
         return pos + 1
 
@@ -403,7 +294,7 @@ class ImageStream:
     def _keep(self, chunk: bytes, start: int, end: int) -> int:
         """Add part of the chunk to the rest; return *end*."""
         if len(self._rest) + end - start > self._max_rest_bytes:
-            raise _Refusal(f"the body without its images is longer than {self._max_rest_bytes} bytes")
+            raise RefusedError(f"the body without its images is longer than {self._max_rest_bytes} bytes")
         self._rest += chunk[start:end]
         return end
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -138,7 +138,9 @@ class Sender:
         for attempt in itertools.count(1):
             try:
                 async with self.slots.one():
-                    return await self._attempt(attrs.evolve(request), read, target=target, hooks=hooks)
+                    if attempt > 1:
+                        request = attrs.evolve(request, body_begun=False)
+                    return await self._attempt(request, read, target=target, hooks=hooks)
             except NanoGPTError as error:
                 delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
                 if isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError):
@@ -208,15 +210,12 @@ class Slots:
                 self._semaphore.release()
         self._count = max(self._count, count)
 
-    @asynccontextmanager
-    async def one(self) -> AsyncGenerator[None]:
+    def one(self) -> AbstractAsyncContextManager[None]:
         """Wait for a place and hold it."""
         loop = asyncio.get_running_loop()
         if self._semaphore is None or self._loop is not loop:
             self._semaphore, self._loop = asyncio.Semaphore(self._count), loop
-        semaphore = self._semaphore
-        async with semaphore:
-            yield
+        return self._semaphore
 
 
 async def read_failure(response: HttpResponse) -> bytes:

@@ -89,7 +89,7 @@ class NanoGPTError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments defeat the default pickling; results cross process borders all the same.
         # A partial result can hold open resources, so it stays behind.
-        state = {name: value for name, value in self.__dict__.items() if name != "partial"}
+        state = {name: None if name == "partial" else value for name, value in self.__dict__.items()}
         return _rebuild, (type(self), self.args, state)
 
 

@@ -227,10 +227,12 @@ def write_image(data: bytes, target: Path, *, overwrite: bool = True) -> Path:
 def existing_images(directory: Path, name: str) -> list[Path]:
     """Files that a generation under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
     try:
-        entries = sorted(directory.iterdir())
+        # A directory can hold very many files: paths are made only of those that may matter.
+        names = sorted(entry for entry in os.listdir(directory) if entry.startswith(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return [path for path in entries if path.suffix.lower() in _IMAGE_SUFFIXES and _belongs(path.stem, name)]
+    paths = [directory / entry for entry in names]
+    return [path for path in paths if path.suffix.lower() in _IMAGE_SUFFIXES and _belongs(path.stem, name)]
 
 
 def _belongs(stem: str, name: str) -> bool:

@@ -15,11 +15,6 @@ from nanogpt_images.errors import ConnectError, TransportError
 _log = logging.getLogger("test")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0

@@ -25,11 +25,6 @@ IMAGE_MODELS = "/api/v1/image-models"
 MODELS = "/api/v1/images/models"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def sample(name: str) -> object:
     return json.loads((SAMPLES / f"{name}.json").read_text())
 

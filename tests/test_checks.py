@@ -59,11 +59,17 @@ ACCEPTED = [
     (images(n=4, resolution="1024*1024"), MODEL),
     (images(prompt="  12345 \n"), MODEL),
     (images(prompt="", input_references=[IMAGE]), MODEL),
-    (images(extra={"rendering_speed": "TURBO", "steps": 50, "scale": -7, "enhance": "yes", "palette": 3}), MODEL),
+    (
+        images(extra={"rendering_speed": "TURBO", "steps": 50, "scale": -7, "enhance": "yes", "palette": 3}),
+        MODEL,
+    ),
     (images(extra={"n": 9, "nImages": 9, "not_listed": object()}), MODEL),
     (images(n=9, quality="any", resolution="any", seed=-5), BARE),
     (images(input_references=[IMAGE] * 30), BARE),
-    (openai(size="auto", strength=0, guidance_scale=20, num_inference_steps=100, response_format="url"), MODEL),
+    (
+        openai(size="auto", strength=0, guidance_scale=20, num_inference_steps=100, response_format="url"),
+        MODEL,
+    ),
     (openai(image_data_urls=[IMAGE, IMAGE], mask_data_url=WHITE), MODEL),
     (openai(), FIXED),
 ]

@@ -118,7 +118,9 @@ async def test_extra_headers_go_to_the_api_and_not_to_signed_urls() -> None:
         await result.images[0].read()
         (visit,) = sandbox.visits
         assert visit.headers["User-Agent"].startswith("nanogpt-images/")
-        assert not {"x-gateway-token", "authorization", "x-api-key"} & {name.lower() for name in visit.headers}
+        assert not {"x-gateway-token", "authorization", "x-api-key"} & {
+            name.lower() for name in visit.headers
+        }
     transport = ScriptedTransport(Reply(200, b"{}"))
     client = AsyncClient(KEY, transport=transport, headers={"X-Gateway-Token": "secret"})
     await client.account.balance()

@@ -26,7 +26,9 @@ ETAG = {"ETag": '"v1"'}
 BROKE = OutcomeUnknownError("broke")
 
 
-def downloads(*script: Reply | Exception, max_bytes: int = 10_000) -> tuple[Downloads, ScriptedTransport, Clock]:
+def downloads(
+    *script: Reply | Exception, max_bytes: int = 10_000
+) -> tuple[Downloads, ScriptedTransport, Clock]:
     clock, transport = Clock(), ScriptedTransport(*script)
     made = Downloads(
         transport,
@@ -56,7 +58,11 @@ async def test_a_download() -> None:
 @pytest.mark.parametrize(
     ("headers", "second", "expected_range"),
     [
-        (ETAG, Reply(206, PNG[10:], {**ETAG, "Content-Range": f"bytes 10-{len(PNG) - 1}/{len(PNG)}"}), "bytes=10-"),
+        (
+            ETAG,
+            Reply(206, PNG[10:], {**ETAG, "Content-Range": f"bytes 10-{len(PNG) - 1}/{len(PNG)}"}),
+            "bytes=10-",
+        ),
         ({"Last-Modified": "Mon"}, Reply(206, PNG[10:], {"Content-Range": "bytes 10-99/100"}), "bytes=10-"),
         (ETAG, Reply(200, PNG, ETAG), "bytes=10-"),
         ({}, Reply(200, PNG), None),
@@ -194,7 +200,9 @@ async def test_passing_faults_on_real_sockets(fault: str, visits: list[int]) -> 
     assert len(sandbox.ledger.posts) == 1
 
 
-@pytest.mark.parametrize(("fault", "expired"), [("url_404", True), ("url_html", False), ("url_expired", True)])
+@pytest.mark.parametrize(
+    ("fault", "expired"), [("url_404", True), ("url_html", False), ("url_expired", True)]
+)
 async def test_dead_links_on_real_sockets(fault: str, expired: bool) -> None:
     """A link that is expired, gone or a page says so, at the first attempt."""
     now = 1.79e9

@@ -1,4 +1,4 @@
-"""The errors: their facts, their tree, and that they survive pickling."""
+"""The error tree: as it is drawn, and across process borders."""
 
 from __future__ import annotations
 
@@ -9,111 +9,83 @@ import pickle
 import pytest
 
 from nanogpt_images import errors
-from nanogpt_images.errors import Charge, NanoGPTError, StatusError
+from nanogpt_images.errors import Charge, NanoGPTError, OutputError, ParameterError, StatusError
 
-CLASSES = sorted(
-    (value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, NanoGPTError)),
-    key=lambda cls: cls.__name__,
-)
-FACTS: dict[str, object] = {
-    "charge": Charge.UNKNOWN,
-    "request_id": "req-1",
-    "status": 418,
-    "model": "gpt-image-2",
-    "parameter": "size",
-    "json_path": "$.data[1].b64_json",
-    "excerpt": '{"error":',
-    "expired": True,
-    "code": "teapot",
-    "type": "invalid_request_error",
-    "retry_after_s": 2.5,
-    "details": {"requiredBalance": 0.0035, "accepted": [{"asset": "XNO"}]},
-    "line": 7,
-}
+CLASSES = [
+    value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, NanoGPTError)
+]
 
 
-def with_all_facts(cls: type[NanoGPTError]) -> NanoGPTError:
-    """An error of *cls* with each of its facts other than the default."""
+def drawn_tree() -> dict[str, str | None]:
+    """Class → parent, out of the drawing in the module's docstring."""
+    parents: dict[str, str | None] = {}
+    path: dict[int, str] = {}
+    for line in (errors.__doc__ or "").splitlines():
+        if not line.startswith("    "):
+            continue
+        depth = len(line) - len(line.lstrip(" │├└─"))
+        names = [part.split()[0] for part in line.strip(" │├└─").split(" ─ ")]
+        above = [path[level] for level in sorted(path) if level < depth]
+        parent = above[-1] if above else None
+        path = {level: name for level, name in path.items() if level < depth} | {depth: names[0]}
+        for name in names:
+            parents[name], parent = parent, name
+    return parents
+
+
+def test_the_tree_is_as_drawn() -> None:
+    """The drawing at the top of the module holds every class under its parent, and no other."""
+    assert {cls.__name__: cls.__base__.__name__ for cls in CLASSES if cls is not NanoGPTError} == {
+        name: parent for name, parent in drawn_tree().items() if parent is not None
+    }
+    assert len(CLASSES) > 20
+
+
+def test_a_parameter_error_is_a_value_error() -> None:
+    """Code that catches ValueError catches wrong parameters."""
+    assert issubclass(ParameterError, ValueError)
+
+
+def made(cls: type[NanoGPTError]) -> NanoGPTError:
+    """An error with every keyword of its class filled in."""
+    values: dict[str, object] = {
+        "status": 418,
+        "charge": Charge.UNKNOWN,
+        "request_id": "r-1",
+        "expired": True,
+        "line": 7,
+        "retry_after_s": 2.5,
+        "details": {"requiredBalance": 1},
+    }
     names = [name for name in inspect.signature(cls).parameters if name not in ("message", "partial")]
-    return cls("what happened", **{name: FACTS[name] for name in names})
+    return cls("what happened", **{name: values.get(name, f"the {name}") for name in names})
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-@pytest.mark.parametrize("protocol", [2, pickle.HIGHEST_PROTOCOL])
-def test_every_error_survives_pickling(cls: type[NanoGPTError], protocol: int) -> None:
-    """Class, text, every fact and notes come through a pickle."""
-    error = with_all_facts(cls)
-    error.add_note("row 3")
-    again = pickle.loads(pickle.dumps(error, protocol))
-    assert type(again) is cls
-    assert again.args == error.args
-    assert vars(again) == vars(error)
-    assert (str(again), again.message, again.__notes__) == ("what happened", "what happened", ["row 3"])
-    for name in inspect.signature(cls).parameters:
-        if name in FACTS:
-            assert getattr(again, name) == FACTS[name]
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_errors_cross_process_borders(cls: type[NanoGPTError]) -> None:
+    """Pickling and copying keep class, text and every fact."""
+    error = made(cls)
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is cls
+        assert (str(again), again.args) == ("what happened", error.args)
+        assert vars(again) == {name: value for name, value in vars(error).items() if name != "partial"}
 
 
-@pytest.mark.parametrize("cls", [cls for cls in CLASSES if "partial" in inspect.signature(cls).parameters])
-def test_a_partial_result_stays_behind(cls: type[NanoGPTError]) -> None:
-    """What holds open resources is not pickled; the copy says that there is none."""
-    error = cls("what happened", partial=(part for part in "cannot be pickled"))
-    assert pickle.loads(pickle.dumps(error)).partial is None
-    assert error.partial is not None
+def test_what_an_error_holds_open_stays_behind() -> None:
+    """A partial result, which can hold open resources, is not pickled with its error."""
+    error = OutputError("full", partial=object())
+    assert getattr(pickle.loads(pickle.dumps(error)), "partial", None) is None
 
 
-def test_a_copy_is_an_error_of_its_own() -> None:
-    """Copying an error leaves the first one alone."""
-    error = with_all_facts(StatusError)
-    again = copy.copy(error)
-    again.request_id = None
-    assert error.request_id == "req-1"
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_an_error_is_its_text(cls: type[NanoGPTError]) -> None:
+    """`str(error)` is the message alone, and every error says what is known of the money."""
+    error = cls("what happened", status=418) if issubclass(cls, StatusError) else cls("what happened")
+    assert str(error) == error.message == "what happened"
+    assert error.charge in Charge
+    assert error.request_id is None
 
 
-@pytest.mark.parametrize(
-    ("cls", "charge"),
-    [
-        (errors.ConfigurationError, Charge.NOT_SENT),
-        (errors.ParameterError, Charge.NOT_SENT),
-        (errors.ReferenceImageError, Charge.NOT_SENT),
-        (errors.OutputError, Charge.NOT_SENT),
-        (errors.TransportError, Charge.NOT_SENT),
-        (errors.ResponseDecodeError, Charge.CHARGED),
-        (errors.DownloadError, Charge.CHARGED),
-        (errors.ServerError, Charge.REJECTED),
-        (errors.ManifestError, Charge.NOT_SENT),
-    ],
-)
-def test_the_charge_when_nothing_else_is_said(cls: type[NanoGPTError], charge: Charge) -> None:
-    """An error made without a charge has the one that its class implies."""
-    needed = {"status": 500} if issubclass(cls, StatusError) else {}
-    assert cls("x", **needed).charge is charge
-
-
-@pytest.mark.parametrize(
-    ("charge", "sentence"),
-    [
-        (Charge.NOT_SENT, "Nothing was sent."),
-        (Charge.REJECTED, "Nothing was charged."),
-        (Charge.CHARGED, "It was charged."),
-        (Charge.UNKNOWN, "It may have been charged."),
-    ],
-)
-def test_every_charge_has_a_sentence(charge: Charge, sentence: str) -> None:
-    """A person reads what became of the money."""
-    assert charge.sentence == sentence
-
-
-def test_a_wrong_parameter_is_a_value_error() -> None:
-    """Code that knows nothing of this package catches a bad value as Python has it."""
-    with pytest.raises(ValueError, match="what happened"):
-        raise with_all_facts(errors.ParameterError)
-
-
-def test_details_are_the_errors_own() -> None:
-    """Changing the mapping that an error was made with does not change the error."""
-    details: dict[str, object] = {"requiredBalance": 1}
-    error = StatusError("x", status=402, details=details)
-    details.clear()
-    assert error.details == {"requiredBalance": 1}
-    assert StatusError("x", status=402).details == {}
+def test_every_charge_has_a_sentence() -> None:
+    """What to tell a person about the money exists for each charge, and differs."""
+    assert len({charge.sentence for charge in Charge}) == len(Charge)

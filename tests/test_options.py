@@ -171,7 +171,14 @@ def test_a_journal_is_bound_to_a_service(url: str, service: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("localhost", True), ("127.0.0.1", True), ("::1", True), ("", False), ("128.0.0.1", False), ("::2", False)],
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("", False),
+        ("128.0.0.1", False),
+        ("::2", False),
+    ],
 )
 def test_loopback(host: str, loopback: bool) -> None:
     """Loopback is decided without looking a name up."""

@@ -1,109 +1,133 @@
-"""What a parameter accepts, and how a count is split over requests."""
+"""What a model accepts, and how a number of images becomes requests."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nanogpt_images import ParameterError
-from nanogpt_images.parameters import (
-    ONE_IMAGE,
+from nanogpt_images import (
     BooleanSpec,
     CountRule,
     EnumSpec,
-    ParameterSpec,
+    ParameterError,
     RangeSpec,
     UnknownSpec,
     split_count,
 )
+from nanogpt_images.parameters import ONE_IMAGE
 
-SIZES = EnumSpec(("1024x1024", "auto", "2"))
-STEPS = RangeSpec(1, 4)
-
-
-@pytest.mark.parametrize(
-    ("spec", "value", "accepted"),
-    [
-        (SIZES, "1024x1024", True),
-        (SIZES, "1024X1024", False),
-        (SIZES, 2, True),
-        (SIZES, None, False),
-        (STEPS, 1, True),
-        (STEPS, 4, True),
-        (STEPS, 2.5, True),
-        (STEPS, 0, False),
-        (STEPS, 4.01, False),
-        (STEPS, True, False),
-        (STEPS, "2", False),
-        (STEPS, float("nan"), False),
-        (RangeSpec(minimum=1), 10**9, True),
-        (RangeSpec(maximum=1), -(10**9), True),
-        (RangeSpec(), 0, True),
-        (BooleanSpec(), "yes", True),
-        (UnknownSpec({"type": "colour"}), "red", True),
-    ],
-)
-def test_a_spec_accepts(spec: ParameterSpec, value: object, accepted: bool) -> None:
-    """Listed tokens exactly, numbers inside the range with its ends, and anything where nothing is known."""
-    assert spec.accepts(value) is accepted
-
-
-@pytest.mark.parametrize("bounds", [(0, 4), (-1, 4), (5, 4), (0, 0)])
-def test_a_range_without_a_count_is_refused(bounds: tuple[int, int]) -> None:
-    """A rule that allows no number of images cannot be made."""
-    with pytest.raises(ParameterError, match=f"from {bounds[0]} to {bounds[1]}"):
-        CountRule(*bounds)
-
-
-def test_a_fixed_count_is_at_least_one() -> None:
-    """A model that always makes no image cannot be described."""
-    with pytest.raises(ParameterError, match="at least 1, not 0"):
-        CountRule(fixed=0)
+RULES = st.tuples(st.integers(1, 30), st.integers(0, 30)).map(lambda pair: CountRule(pair[0], sum(pair)))
 
 
 @pytest.mark.parametrize(
-    ("rule", "text", "without_n", "with_two"),
+    ("total", "rule", "counts"),
     [
-        (CountRule(1, 4), "1 to 4", 1, 2),
-        (CountRule(2, 4), "2 to 4", 2, 2),
-        (CountRule(3, 3), "3", 3, 2),
-        (CountRule(fixed=4), "always 4", 4, 4),
-        (ONE_IMAGE, "1", 1, 2),
+        (10, CountRule(1, 4), [4, 4, 2]),
+        (4, CountRule(1, 4), [4]),
+        (1, CountRule(1, 4), [1]),
+        (5, CountRule(2, 4), [3, 2]),
+        (9, CountRule(4, 8), [5, 4]),
+        (17, CountRule(4, 8), [8, 5, 4]),
+        (1, CountRule(2, 4), [2]),
+        (5, CountRule(4, 4), [4, 4]),
+        (3, ONE_IMAGE, [1, 1, 1]),
+        (10, CountRule(fixed=4), [None, None, None]),
+        (1, CountRule(fixed=4), [None]),
+        (3, CountRule(1, 4, fixed=1), [None, None, None]),
     ],
 )
-def test_a_rule_tells_what_a_request_makes(rule: CountRule, text: str, without_n: int, with_two: int) -> None:
-    """A fixed count goes before any `n`; no `n` makes the minimum."""
-    assert (str(rule), rule.images(None), rule.images(2)) == (text, without_n, with_two)
+def test_split_count_by_example(total: int, rule: CountRule, counts: list[int | None]) -> None:
+    """Requests are as few as can be, largest first, and none below the minimum."""
+    assert split_count(total, rule) == counts
 
 
-@st.composite
-def ranges(draw: st.DrawFn) -> CountRule:
-    minimum = draw(st.integers(1, 12))
-    return CountRule(minimum, draw(st.integers(minimum, 20)))
-
-
-@given(total=st.integers(1, 500), rule=ranges())
-def test_a_split_wastes_neither_requests_nor_images(total: int, rule: CountRule) -> None:
-    """Each entry is accepted, largest first; no split has fewer requests or, with as many, fewer images."""
-    counts = split_count(total, rule)
-    assert all(n is not None and rule.minimum <= n <= rule.maximum for n in counts)
+@given(total=st.integers(1, 2000), rule=RULES)
+def test_split_count_holds_the_rule(total: int, rule: CountRule) -> None:
+    """Each n is in range, the number of requests is the least possible, and the surplus is unavoidable."""
+    counts = [n for n in split_count(total, rule) if n is not None]
+    fewest = -(-total // rule.maximum)
+    assert len(counts) == fewest
+    assert all(rule.minimum <= n <= rule.maximum for n in counts)
+    assert sum(counts) == max(total, fewest * rule.minimum)
     assert counts == sorted(counts, reverse=True)
-    assert (len(counts) - 1) * rule.maximum < total <= len(counts) * rule.maximum
-    assert sum(counts) == max(total, len(counts) * rule.minimum)
 
 
-@given(total=st.integers(1, 500), fixed=st.integers(1, 20))
-def test_a_fixed_count_is_never_sent(total: int, fixed: int) -> None:
-    """A fixed-count model gets no `n`, and as few requests as make enough images."""
+@given(total=st.integers(1, 2000), fixed=st.integers(1, 30))
+def test_split_count_of_a_fixed_model(total: int, fixed: int) -> None:
+    """A fixed-count model gets no n, and as many requests as are needed and not one more."""
     counts = split_count(total, CountRule(fixed=fixed))
     assert set(counts) == {None}
     assert (len(counts) - 1) * fixed < total <= len(counts) * fixed
 
 
-@pytest.mark.parametrize("total", [0, -3])
-def test_nothing_cannot_be_split(total: int) -> None:
-    """A count below one is refused, by name."""
-    with pytest.raises(ParameterError, match=f"not {total}") as caught:
-        split_count(total, CountRule(1, 4))
+@given(total=st.integers(max_value=0), rule=RULES)
+def test_split_count_of_nothing(total: int, rule: CountRule) -> None:
+    """Less than one image cannot be asked for."""
+    with pytest.raises(ParameterError, match="count must be at least 1") as caught:
+        split_count(total, rule)
     assert caught.value.parameter == "count"
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "images"),
+    [
+        (CountRule(1, 4), None, 1),
+        (CountRule(1, 4), 3, 3),
+        (CountRule(2, 4), None, 2),
+        (CountRule(fixed=4), None, 4),
+        (CountRule(fixed=4), 2, 4),
+    ],
+)
+def test_images_of_one_request(rule: CountRule, n: int | None, images: int) -> None:
+    """Without n a request makes the least number, and a fixed-count model its own."""
+    assert rule.images(n) == images
+
+
+@given(minimum=st.integers(-5, 10), maximum=st.integers(-5, 10))
+def test_a_rule_that_holds_no_number_is_refused(minimum: int, maximum: int) -> None:
+    """A range must hold a number of at least one image."""
+    assume(not 1 <= minimum <= maximum)
+    with pytest.raises(ParameterError, match="holds no number of images"):
+        CountRule(minimum, maximum)
+
+
+def test_a_fixed_count_is_positive() -> None:
+    """A model cannot always make no image."""
+    with pytest.raises(ParameterError, match="at least 1, not 0"):
+        CountRule(fixed=0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [(CountRule(1, 4), "1 to 4"), (CountRule(2, 2), "2"), (CountRule(fixed=4), "always 4")],
+)
+def test_a_rule_reads_as_words(rule: CountRule, text: str) -> None:
+    """A rule in an error's text is short."""
+    assert str(rule) == text
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "accepted"),
+    [
+        (EnumSpec(("1k", "2")), "1k", True),
+        (EnumSpec(("1k", "2")), 2, True),
+        (EnumSpec(("1k", "2")), "1K", False),
+        (EnumSpec(()), "1k", False),
+        (RangeSpec(0, 1), 0, True),
+        (RangeSpec(0, 1), 1.0, True),
+        (RangeSpec(0, 1), 1.01, False),
+        (RangeSpec(0, 1), -0.01, False),
+        (RangeSpec(None, 1), -1e9, True),
+        (RangeSpec(0, None), 1e9, True),
+        (RangeSpec(), 5, True),
+        (RangeSpec(0, 1), True, False),
+        (RangeSpec(0, 1), "1", False),
+        (RangeSpec(0, 1), float("nan"), False),
+        (BooleanSpec(), "anything", True),
+        (UnknownSpec({"type": "colour-wheel"}), object(), True),
+    ],
+)
+def test_a_descriptor_accepts(spec: EnumSpec | RangeSpec, value: object, accepted: bool) -> None:
+    """Enumerations compare the text on the wire, ranges take numbers, and what is not known is let through."""
+    assert spec.accepts(value) is accepted

@@ -51,12 +51,32 @@ def test_every_error_is_public() -> None:
     assert tree <= set(ngi.__all__)
 
 
-def test_every_error_stands_in_the_drawn_tree() -> None:
-    """The tree in the docstring of `errors` is complete, and every class hangs where it is drawn."""
-    drawn = set(errors.__doc__.replace("─", " ").split()) if errors.__doc__ else set()
-    for name, value in vars(errors).items():
-        if inspect.isclass(value) and issubclass(value, errors.NanoGPTError):
-            assert name in drawn
+def _drawn_tree() -> dict[str, str]:
+    """Class → parent, out of the drawing in the docstring of `errors`."""
+    parents: dict[str, str] = {}
+    above: dict[int, str] = {}
+    for line in (errors.__doc__ or "").splitlines():
+        if not line.startswith("    "):
+            continue
+        depth = len(line) - len(line.lstrip(" │├└─"))
+        names = [part.split()[0] for part in line.strip(" │├└─").split(" ─ ")]
+        above = {level: name for level, name in above.items() if level < depth}
+        for parent, name in zip([*above.values()][-1:] + names, names, strict=False):
+            parents[name] = parent
+        above[depth] = names[0]
+    return parents
+
+
+def test_the_tree_of_errors_is_as_drawn() -> None:
+    """The drawing in the docstring of `errors` holds every class under its parent, and no other."""
+    classes = {
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, errors.NanoGPTError)
+    }
+    real = {cls.__name__: cls.__base__.__name__ for cls in classes - {errors.NanoGPTError}}
+    drawn = {name: parent for name, parent in _drawn_tree().items() if name != "NanoGPTError"}
+    assert drawn == real
 
 
 def test_every_public_function_and_method_is_documented() -> None:

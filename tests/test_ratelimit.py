@@ -25,7 +25,9 @@ def most_in_any(window_s: float, moments: list[float]) -> int:
     delays=st.lists(st.floats(0, 1.5), min_size=1, max_size=40),
     idle=st.lists(st.floats(0, 3), min_size=40, max_size=40),
 )
-def test_no_window_holds_more_starts_than_the_limit(limit: int, delays: list[float], idle: list[float]) -> None:
+def test_no_window_holds_more_starts_than_the_limit(
+    limit: int, delays: list[float], idle: list[float]
+) -> None:
     """However long each request takes to leave after its slot, and whatever the pauses, the limit holds."""
     clock = Clock()
     pace = limiter(limit, clock)

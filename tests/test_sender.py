@@ -53,9 +53,7 @@ class Bench:
         )
 
     async def post(self, **more: object) -> bytes:
-        return await self.sender.post_paid(
-            "/paid", b"{}", whole, target="gpt-image-2", timeout_s=7, **more
-        )
+        return await self.sender.post_paid("/paid", b"{}", whole, target="gpt-image-2", timeout_s=7, **more)
 
 
 async def whole(response: HttpResponse) -> bytes:
@@ -79,7 +77,7 @@ async def test_a_free_request_is_json() -> None:
 async def test_a_free_answer_that_is_not_json(body: bytes) -> None:
     """The error names the path and the beginning of the body, and is not repeated."""
     bench = Bench(Reply(200, body, {"X-Request-ID": "r"}))
-    with pytest.raises(ResponseDecodeError, match="/models: the answer is not JSON.*Is base_url") as caught:
+    with pytest.raises(ResponseDecodeError, match=r"/models: the answer is not JSON.*Is base_url") as caught:
         await bench.sender.get_json("/models")
     assert (caught.value.charge, caught.value.request_id) == (Charge.NOT_SENT, "r")
     assert len(caught.value.excerpt) <= 200

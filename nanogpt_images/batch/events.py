@@ -7,6 +7,7 @@ import attrs
 from .._money import to_usd
 from ..errors import Charge, NanoGPTError
 from ..results import GenerationResult, Image
+from .rows import BatchRow
 from .states import State
 from .units import Unit
 
@@ -43,7 +44,7 @@ class BatchEvent:
         return self.unit.row.key or self.unit.name
 
     @property
-    def row(self) -> object:
+    def row(self) -> BatchRow:
         """The row that the request belongs to."""
         return self.unit.row
 
@@ -60,10 +61,14 @@ class BatchReport:
 
     Attributes:
         rows: Rows read.
-        requests: Paid requests that ended in this run, whatever their outcome.
+        requests: Paid requests that ended in this run, whatever their outcome. Rows that were refused
+            before anything was sent are in `failed` alone.
+        done: Those of them that are done.
         images: Images kept in this run.
         missing_images: Images fewer than were asked of the requests that are done.
-        skipped: Requests that an earlier run had done, or that another process has in hand.
+        skipped: Requests that an earlier run had ended, or that another process has in hand.
+        unresolved: Those of the skipped that are unknown, or were charged without an image; only
+            `retry_batch(unknown=True)` sends them again.
         failed: Requests that failed.
         unknown: Requests whose outcome is unknown; they may have been charged.
         open_downloads: Paid images whose download is still open.
@@ -75,9 +80,11 @@ class BatchReport:
 
     rows: int = 0
     requests: int = 0
+    done: int = 0
     images: int = 0
     missing_images: int = 0
     skipped: int = 0
+    unresolved: int = 0
     failed: int = 0
     unknown: int = 0
     open_downloads: int = 0
@@ -87,9 +94,15 @@ class BatchReport:
     stopped: NanoGPTError | None = None
 
     @property
+    def ended(self) -> int:
+        """Requests that this run will not look at again, whatever became of them."""
+        return self.done + self.failed + self.unknown + self.open_downloads + self.skipped
+
+    @property
     def ok(self) -> bool:
         """Whether everything is done."""
-        return self.stopped is None and not (self.failed or self.unknown or self.open_downloads)
+        left = self.failed or self.unknown or self.unresolved or self.open_downloads
+        return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
         """The numbers as JSON values, under the same names; `stopped` is a text."""
@@ -101,13 +114,18 @@ class Tally:
     """Numbers that grow while a batch runs; money in nano-USD."""
 
     def __init__(self) -> None:
-        self.rows = self.requests = self.images = self.missing = self.skipped = 0
-        self.failed = self.unknown = self.open_downloads = 0
+        self.rows = self.requests = self.done = self.images = self.missing = self.skipped = 0
+        self.failed = self.unknown = self.unresolved = self.open_downloads = 0
         self.spent = self.unknown_nano = self.planned = 0
 
-    def add(self, event: BatchEvent, *, cost: int, planned: int) -> None:
+    def skip(self, state: State) -> None:
+        """Count a request that is not this run's to carry out."""
+        self.skipped += 1
+        self.unresolved += state in (State.FAILED, State.UNKNOWN)
+
+    def add(self, event: BatchEvent, *, cost: int, planned: int, sent: bool) -> None:
         """Count the outcome of one request."""
-        self.requests += 1
+        self.requests += sent
         self.planned += planned
         self.images += sum(image.path is not None or image.data is not None for image in event.images)
         if event.state is State.UNKNOWN:
@@ -117,17 +135,20 @@ class Tally:
         self.spent += cost
         self.failed += event.state is State.FAILED
         self.open_downloads += event.state is State.LINKED
-        if event.state is State.DONE and event.result is not None:
-            self.missing += event.result.missing
+        if event.state is State.DONE:
+            self.done += 1
+            self.missing += event.result.missing if event.result is not None else 0
 
     def report(self, stopped: NanoGPTError | None) -> BatchReport:
         """The numbers now."""
         return BatchReport(
             rows=self.rows,
             requests=self.requests,
+            done=self.done,
             images=self.images,
             missing_images=self.missing,
             skipped=self.skipped,
+            unresolved=self.unresolved,
             failed=self.failed,
             unknown=self.unknown,
             open_downloads=self.open_downloads,

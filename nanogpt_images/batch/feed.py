@@ -78,7 +78,7 @@ class Feed:
                 if admission.claimed:
                     yield self.task(admission, model, problem)
                 else:
-                    self.tally.skipped += 1
+                    self.tally.skip(admission.state)
 
     async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
         """Tasks of what the journal itself holds open."""

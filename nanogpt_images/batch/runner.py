@@ -91,7 +91,8 @@ class Batch:
         self._pace = pace
         self._on_event = on_event
         self._tally = Tally()
-        self._halt: Halt | None = None
+        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency))
+        self._gate = Gate(concurrency)
         self._journal: Journal | None = None
         self._pacer: Pacer | None = None
         self._failure: Exception | None = None
@@ -101,12 +102,21 @@ class Batch:
     @property
     def report(self) -> BatchReport:
         """The numbers now; final once the block is left."""
-        return self._tally.report(self._halt.reason if self._halt is not None else None)
+        return self._tally.report(self._halt.reason)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way now."""
+        return self._gate.active
+
+    @property
+    def limit(self) -> int:
+        """Requests that may be under way at once now; below `concurrency` while the service pushes back."""
+        return self._gate.limit
 
     def drain(self) -> None:
         """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
-        if self._halt is not None:
-            self._halt.stop()
+        self._halt.stop()
 
     async def wait(self) -> BatchReport:
         """Run to the end without looking at events."""
@@ -117,14 +127,13 @@ class Batch:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             keeping, spent = await self._open(stack)
-            self._halt = halt = Halt(patience=max(_MIN_PATIENCE, self._concurrency))
             cap = None if self._budget_usd is None else to_nano(self._budget_usd)
             work = Work(
                 images=self._images,
                 keeping=keeping,
                 funds=Funds(Budget(cap, spent)),
-                gate=Gate(self._concurrency),
-                halt=halt,
+                gate=self._gate,
+                halt=self._halt,
                 tally=self._tally,
                 out=self._out,
                 pacer=self._pacer,

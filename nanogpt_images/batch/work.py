@@ -301,5 +301,5 @@ class Work:
             charge=error.charge if error is not None else None,
             cost_usd=to_usd(cost),
         )
-        self.tally.add(event, cost=cost, planned=task.price_nano)
+        self.tally.add(event, cost=cost, planned=task.price_nano, sent=task.problem is None)
         return event

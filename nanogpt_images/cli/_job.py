@@ -86,7 +86,7 @@ async def carry_out(run: Batch, directory: Path, goal: Goal, *, quiet: bool, sil
     def drain() -> None:
         run.drain()
         if not silent:
-            note("stopping: requests under way will finish; interrupt again to stop at once")
+            note(f"stopping: finishing {run.in_flight} requests in flight; interrupt again to stop at once")
 
     interrupts = Interrupts(drain, task.cancel)
     with interrupting(interrupts):
@@ -95,9 +95,6 @@ async def carry_out(run: Batch, directory: Path, goal: Goal, *, quiet: bool, sil
             with progress_for(goal, quiet=quiet) as progress:
                 async with run:
                     entered = True
-                    if interrupts.count:
-                        # It came while the journal was opened, when there was nothing to stop yet.
-                        run.drain()
                     async for event in run:
                         _take(outcome, event)
                         progress.show(run.report)

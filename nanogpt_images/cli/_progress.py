@@ -91,9 +91,8 @@ class Meter:
         elapsed = max(now - since, 1e-6)
         if now - self._marks[-1][0] >= 1.0:
             self._marks.append((now, report.requests, report.images))
-        done = report.requests - report.failed - report.unknown - report.open_downloads
         parts = [
-            f"{done + report.skipped:,}"
+            f"{report.done + report.skipped:,}"
             + (f" of {self.goal.requests:,}" if self.goal.requests is not None else "")
             + " done",
             f"{report.failed:,} failed" if report.failed else "",
@@ -111,7 +110,7 @@ class Meter:
     def _left(self, report: BatchReport, rate: float) -> str:
         if self.goal.requests is None or rate <= 0:
             return ""
-        left = self.goal.requests - report.skipped - report.requests
+        left = self.goal.requests - report.ended
         return f"{duration(left / rate)} left" if left > 0 else ""
 
 
@@ -171,6 +170,4 @@ class LiveProgress:
         if self._bar is None or self._task is None or now - self._last < _LIVE_EVERY_S:
             return
         self._last = now
-        self._bar.update(
-            self._task, completed=report.requests + report.skipped, description=self._meter.line(report)
-        )
+        self._bar.update(self._task, completed=report.ended, description=self._meter.line(report))

@@ -75,11 +75,11 @@ def close(closing: Closing, *, as_json: bool) -> int:
 
 def _print(closing: Closing) -> None:
     outcome, report = closing.outcome, closing.outcome.report
-    done = report.requests - report.failed - report.unknown - report.open_downloads
     parts = [
-        count(done, "request") + " done",
+        count(report.done, "request") + " done",
         count(report.images, "image"),
-        f"{report.skipped:,} done before" if report.skipped else "",
+        f"{report.skipped - report.unresolved:,} done before" if report.skipped > report.unresolved else "",
+        f"{report.unresolved:,} unresolved from before" if report.unresolved else "",
         f"{report.failed:,} failed" if report.failed else "",
         f"{report.unknown:,} unknown" if report.unknown else "",
         count(report.open_downloads, "open download") if report.open_downloads else "",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from nanogpt_images import RetryPolicy
+from nanogpt_images import AsyncClient, RetryPolicy
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import BudgetExceededError, Charge, DownloadError
-from nanogpt_images.sandbox import Fault, SandboxModel
+from nanogpt_images.sandbox import Fault, Sandbox, SandboxModel
 
 MODEL = "tiny-and-fast"
 PRICE_USD = 0.0001
@@ -435,3 +436,14 @@ async def strand(job, monkeypatch, rows) -> None:
 async def dead(*_: object, **__: object) -> None:
     """What a killed process records."""
     raise RuntimeError("killed")
+
+
+async def test_a_rerun_tells_of_what_it_may_not_send_again(tmp_path: Path) -> None:
+    """A request that is unknown from before is skipped by a rerun, which is not a success because of it."""
+    rows = [{"prompt": "a red fox", "model": "tiny-and-fast"}, {"prompt": "a hare", "model": "tiny-and-fast"}]
+    fault = Fault("reset_after_body", prompt_contains="hare", times=1)
+    async with Sandbox(requests_per_second=None, faults=[fault]) as sandbox:
+        async with AsyncClient(sandbox.api_key, sandbox.url) as client:
+            assert (await client.run_batch(rows, out=tmp_path)).unknown == 1
+            again = await client.run_batch(rows, out=tmp_path)
+    assert (again.requests, again.skipped, again.unresolved, again.ok) == (0, 2, 1, False)

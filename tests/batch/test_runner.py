@@ -7,6 +7,7 @@ import itertools
 import random
 import socket
 import sqlite3
+import time
 from collections import Counter
 
 import anyio
@@ -16,6 +17,8 @@ from nanogpt_images import AsyncClient, RetryPolicy
 from nanogpt_images._ratelimit import RateLimiter
 from nanogpt_images.batch.gate import Gate
 from nanogpt_images.batch.journal import Journal
+from nanogpt_images.batch.pace import _read
+from nanogpt_images.batch.pacer import FILE_NAME
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.runner import Batch
 from nanogpt_images.batch.states import State
@@ -297,6 +300,7 @@ async def test_cancelling_makes_what_was_sent_unknown(open_job) -> None:
         totals = await job.totals()
         assert (totals.units[State.UNKNOWN], totals.units[State.PENDING]) == (3, 3)
         assert totals.unknown_nano == 3 * 100_000
+        assert {ending.error_type for ending in await job.endings()} == {"CancelledError"}
         job.sandbox.set_faults()
         _, report = await job.run(job.rows(6))
         assert (report.requests, report.skipped) == (3, 3)
@@ -471,6 +475,17 @@ async def test_a_journal_that_cannot_be_written_stops_the_run(open_job, monkeypa
         _, report = await job.run(job.rows(20))
         assert (report.skipped, report.images) == (billed, 20 - billed)
         assert len(job.billed) == len(set(job.billed)) == 20
+
+
+async def test_no_start_stays_open(open_job) -> None:
+    """Each place in the shared window is given back when its body leaves, also that of a request that is refused."""
+    async with open_job(Fault("400", times=2), client={"requests_per_second": 100}) as job:
+        await job.run(job.rows(10))
+        now = time.monotonic()
+        with (job.out / FILE_NAME).open("rb") as file:
+            times = _read(file.fileno())
+        assert len(times) == 10
+        assert max(times) <= now
 
 
 async def test_two_processes_do_not_pay_twice(open_job) -> None:

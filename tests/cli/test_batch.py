@@ -267,7 +267,7 @@ def test_interrupt_drains_and_resumes(run: Run, tmp_path: Path, number: signal.S
             process.send_signal(number)
             out, err = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "stopping: requests under way will finish" in err
+        assert "stopping: finishing " in err
         assert "nanogpt-images batch many.txt" in out
         assert "unknown" not in out
         sent = len(service.ledger.billed)

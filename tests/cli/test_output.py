@@ -131,7 +131,7 @@ def test_progress_line() -> None:
     meter = Meter(Goal(requests=100, budget_usd=5, spent_usd=1), clock)
     clock.now = 10.0
     report = BatchReport(
-        requests=20, images=40, failed=2, unknown=1, skipped=30, cost_usd=0.5, unknown_usd=0.25
+        requests=20, done=17, images=40, failed=2, unknown=1, skipped=30, cost_usd=0.5, unknown_usd=0.25
     )
     assert (
         meter.line(report)

@@ -33,7 +33,9 @@ def decode(status: int, body: object, *, paid: bool = True, **headers: str) -> S
     return decode_failure(status, spelt, raw, target="gpt-image-2", paid=paid)
 
 
-HTML = b"<!DOCTYPE html><html><head><style>b{color:red}</style><title>502</title></head><body>Bad Gateway</body>"
+HTML = (
+    b"<!DOCTYPE html><html><head><style>b{color:red}</style><title>502</title></head><body>Bad Gateway</body>"
+)
 
 SHAPES = [
     # status, body, class, code, type, parameter, charge, part of the message
@@ -48,7 +50,12 @@ SHAPES = [
     (
         400,
         {
-            "error": {"message": "both", "type": "t", "code": "conflicting_image_inputs", "parameter": "images"},
+            "error": {
+                "message": "both",
+                "type": "t",
+                "code": "conflicting_image_inputs",
+                "parameter": "images",
+            },
             "code": "conflicting_image_inputs",
         },
         BadRequestError,
@@ -230,7 +237,9 @@ def test_a_wait_is_told() -> None:
     error = decode(429, {"error": "slow down"}, retry_after="3")
     assert error.retry_after_s == 3
     assert str(error).endswith("Try again in 3 s.")
-    assert "in 2.0 h" in str(decode(429, {"error": "x", "code": "daily_rpd_limit_exceeded"}, retry_after="7200"))
+    assert "in 2.0 h" in str(
+        decode(429, {"error": "x", "code": "daily_rpd_limit_exceeded"}, retry_after="7200")
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,13 @@ def test_the_body_is_compact() -> None:
 def test_arguments_go_before_extra_fields() -> None:
     """A field of `extra` is sent where the call leaves it open, and loses to what was checked."""
     request = GenerateRequest(model="m", prompt="p", n=2, extra={"n": 9, "seed": 4, "nImages": None})
-    assert json.loads(encode_body(request)) == {"model": "m", "prompt": "p", "n": 2, "seed": 4, "nImages": None}
+    assert json.loads(encode_body(request)) == {
+        "model": "m",
+        "prompt": "p",
+        "n": 2,
+        "seed": 4,
+        "nImages": None,
+    }
 
 
 @pytest.mark.parametrize(

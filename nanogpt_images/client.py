@@ -27,7 +27,7 @@ from .catalog import Catalog
 from .download import Downloads
 from .errors import ConfigurationError
 from .images import Images
-from .references import ReferenceLoader
+from .references import AllowPrivate, ReferenceLoader
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ class AsyncClient:
         budget_usd: Never spend more through this client; the worst case of each request is reserved before
             it is sent.
         assume_price_usd: USD per image for models whose price the catalogue does not state.
-        allow_private_references: Let reference URLs point to private addresses (see docs/security.md).
+        allow_private_references: Let reference URLs that are fetched here point to private addresses:
+            True, or the names of the hosts that may (see docs/security.md).
 
     Raises:
         ConfigurationError: The key, the base URL or another option cannot be used.
@@ -125,7 +126,7 @@ class AsyncClient:
         ssl_context: ssl_module.SSLContext | None = None,
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
-        allow_private_references: bool = False,
+        allow_private_references: AllowPrivate = False,
     ) -> None:
         if session is not None and transport is not None:
             raise ConfigurationError("pass session= or transport=, not both.")

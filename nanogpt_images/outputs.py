@@ -228,10 +228,10 @@ def existing_images(directory: Path, name: str) -> list[Path]:
     """Files that a generation under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
     try:
         # A directory can hold very many files: paths are made only of those that may matter.
-        names = sorted(entry for entry in os.listdir(directory) if entry.startswith(name))
+        entries = sorted(entry for entry in os.listdir(directory) if entry.startswith(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    paths = [directory / entry for entry in names]
+    paths = [directory / entry for entry in entries]
     return [path for path in paths if path.suffix.lower() in _IMAGE_SUFFIXES and _belongs(path.stem, name)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +71,13 @@ def test_a_price_is_looked_up(
 def test_an_empty_table_is_false(table: PriceTable, known: bool) -> None:
     """A table is true where it states any price, a price of zero included."""
     assert bool(table) is known
+
+
+def test_a_table_crosses_process_borders() -> None:
+    """A pickled table still looks prices up."""
+    again = pickle.loads(pickle.dumps(TABLE))
+    assert again == TABLE
+    assert again.lookup("1024x1024") == 0.005
 
 
 @pytest.mark.parametrize(

@@ -133,24 +133,19 @@ async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
     """
     *rows* in chunks, read only as they are wanted.
 
-    A list or tuple is sliced in place; any other iterable may do I/O of its own and is read in a thread.
+    A list or tuple is sliced in place; any other iterable may do I/O of its own and is read in a thread. Rows of
+    an async iterable go on one by one: nobody knows how long the next one takes.
     """
     if isinstance(rows, AsyncIterable):
-        chunk: list[Row] = []
         async for row in rows:
-            chunk.append(row)
-            if len(chunk) >= _FIRST_CHUNK:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
+            yield [row]
         return
     in_memory = isinstance(rows, Sequence)
     iterator = iter(rows)
     size = _FIRST_CHUNK
     while True:
         if in_memory:
-            chunk = _take(iterator, size)
+            chunk: Sequence[Row] = _take(iterator, size)
         else:
             chunk = await anyio.to_thread.run_sync(_take, iterator, size)
         if not chunk:

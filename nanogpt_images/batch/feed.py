@@ -15,6 +15,7 @@ from ..checks import checked
 from ..errors import BudgetExceededError, ConnectError, NanoGPTError, NotFoundError
 from ..models import Model
 from ..parameters import ONE_IMAGE, CountRule
+from .endings import Task
 from .events import Tally
 from .journal import Admission
 from .keeping import Keeping
@@ -22,7 +23,6 @@ from .pricing import unit_price
 from .requests import problem_of, request_of
 from .rows import BatchRow
 from .states import State
-from .work import Task
 
 Row: TypeAlias = BatchRow | Mapping[str, object]
 Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]

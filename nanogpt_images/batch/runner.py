@@ -20,6 +20,7 @@ from ..errors import ConfigurationError, NanoGPTError, ParameterError
 from ..images import Images
 from ..outputs import PART_SUFFIX, make_directory
 from .budget import Budget
+from .endings import Endings, Task
 from .events import BatchEvent, BatchReport, Tally
 from .feed import Feed, Rows
 from .funds import Funds
@@ -29,7 +30,7 @@ from .journal import Journal
 from .keeping import Keeping, NoJournal
 from .pacer import Pacer
 from .recovery import recover
-from .work import Task, Work
+from .work import Work
 
 _MIN_PATIENCE: Final = 8
 
@@ -128,14 +129,23 @@ class Batch:
         async with contextlib.AsyncExitStack() as stack:
             keeping, spent = await self._open(stack)
             cap = None if self._budget_usd is None else to_nano(self._budget_usd)
-            work = Work(
+            funds = Funds(Budget(cap, spent))
+            endings = Endings(
                 images=self._images,
                 keeping=keeping,
-                funds=Funds(Budget(cap, spent)),
-                gate=self._gate,
+                funds=funds,
                 halt=self._halt,
                 tally=self._tally,
                 out=self._out,
+            )
+            work = Work(
+                images=self._images,
+                keeping=keeping,
+                funds=funds,
+                gate=self._gate,
+                halt=self._halt,
+                tally=self._tally,
+                endings=endings,
                 pacer=self._pacer,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](self._concurrency)

@@ -155,9 +155,12 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    # One snapshot for the three: another process may be making the tables at this very moment.
+    connection.execute("BEGIN")
+    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
     application_id = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
-    tables = _number(connection, "SELECT count(*) FROM sqlite_master")
+    connection.execute("COMMIT")
     if application_id != APPLICATION_ID and (tables or version):
         raise JournalError(
             f"{path} is a database, but no journal of a batch. Nothing was sent. Choose another directory."

@@ -59,13 +59,14 @@ class Reply:
 
 
 class ScriptedTransport:
-    """Answers the requests it gets in the order of its script; an exception in it is raised."""
+    """Answers requests in the order of its script and raises exceptions in it; if *silent* it reports no body."""
 
     def __init__(self, *script: Reply | Exception) -> None:
         self.script = list(script)
         self.requests: list[HttpRequest] = []
         self.open = 0
         self.closed = False
+        self.silent = False
 
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncIterator[HttpResponse]:
@@ -73,7 +74,8 @@ class ScriptedTransport:
         step = self.script.pop(0)
         if isinstance(step, Exception):
             raise step
-        request.begin_body()
+        if not self.silent:
+            request.begin_body()
         self.open += 1
         try:
             yield step

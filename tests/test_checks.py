@@ -22,6 +22,7 @@ from nanogpt_images.checks import checked, find_problems
 MODEL = Model(
     id="m",
     parameters={
+        "n": RangeSpec(2, 4),
         "resolution": EnumSpec(("1024x1024", "1024*768", "2k", "auto")),
         "aspect_ratio": EnumSpec(("1:1", "16:9")),
         "quality": EnumSpec(("low", "high")),
@@ -63,7 +64,8 @@ ACCEPTED = [
         images(extra={"rendering_speed": "TURBO", "steps": 50, "scale": -7, "enhance": "yes", "palette": 3}),
         MODEL,
     ),
-    (images(extra={"n": 9, "nImages": 9, "not_listed": object()}), MODEL),
+    (images(extra={"nImages": 3, "not_listed": object()}), MODEL),
+    (images(n=2, extra={"n": 9}), MODEL),
     (images(n=9, quality="any", resolution="any", seed=-5), BARE),
     (images(input_references=[IMAGE] * 30), BARE),
     (
@@ -85,6 +87,8 @@ REFUSED = [
     (images(n="2"), MODEL, "n", "not '2'"),
     (images(n=True), BARE, "n", "not True"),
     (images(n=2.0), MODEL, "n", "not 2.0"),
+    (images(n=2, extra={"nImages": 9}), MODEL, "n", "n=9 is outside"),
+    (images(extra={"n": 9}), MODEL, "n", "n=9 is outside"),
     (images(resolution="999x999"), MODEL, "resolution", "offers 1024x1024, 1024*768, 2k, auto."),
     (openai(size="999x999"), MODEL, "size", "size '999x999' is not offered by m"),
     (images(aspect_ratio="2:1"), MODEL, "aspect_ratio", "it offers 1:1, 16:9."),

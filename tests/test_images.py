@@ -14,6 +14,7 @@ from fakes import PNG, Clock, Reply, ScriptedTransport, connected
 
 from nanogpt_images import (
     AsyncClient,
+    BudgetExceededError,
     Charge,
     ConfigurationError,
     ConnectError,
@@ -349,6 +350,17 @@ async def test_without_a_catalogue_the_request_goes_out_with_a_warning(
     assert "tiny-and-fast" in record.message
 
 
+@pytest.mark.parametrize(
+    ("fields", "asked"),
+    [({"n": 2}, 2), ({"n": 2, "extra": {"nImages": 3}}, 3), ({"extra": {"n": 4}}, 4), ({"n": "2"}, 1)],
+)
+async def test_the_count_that_the_service_goes_by(fields: dict, asked: int) -> None:
+    """`nImages` of extra takes precedence, as documented; what is no count is left to the service."""
+    client, _ = scripted(Reply(200, ANSWER))
+    result = await client.images.generate("x", model="m", validate=False, **fields)
+    assert (result.asked, result.missing) == (asked, asked - 1)
+
+
 # -- files ---------------------------------------------------------------------------------------------
 
 
@@ -493,6 +505,19 @@ async def test_what_an_entry_says_beside_its_image_is_kept() -> None:
     assert [image.extra for image in result.images] == [{"revised_prompt": "fox"}, {"seed": 7}]
     assert result.extra == {"usage": {"a": 1}}
     assert (result.request_id, result.prompt, result.model) == ("r-9", "x", "m")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"extra": {"nImages": 4}}, {"extra": {"n": 4}}, {"n": 4}, {"n": 2, "extra": {"resolution": "256x256"}}],
+)
+async def test_a_budget_counts_what_stands_in_extra(fields: dict) -> None:
+    """Images and resolution that are asked for in `extra` are reserved for like those of the arguments."""
+    async with connected(budget_usd=0.00035) as (client, sandbox):
+        with pytest.raises(BudgetExceededError):
+            await client.images.generate("x", model="tiny-and-fast", **fields)
+        await client.images.generate("x", model="tiny-and-fast", n=3)
+    assert sandbox.ledger.total_usd == pytest.approx(0.0003)
 
 
 # -- attempts ------------------------------------------------------------------------------------------

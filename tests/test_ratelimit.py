@@ -160,8 +160,9 @@ def test_one_loop_after_another() -> None:
         await pace.acquire()
 
     async def second() -> None:
-        for _ in range(2):
-            (await pace.acquire()).started()
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                (await pace.acquire()).started()
 
     asyncio.run(first())
     asyncio.run(second())

@@ -135,9 +135,13 @@ async def test_a_free_request_survives_lost_answers() -> None:
 
 async def test_a_broken_body_of_failure_still_has_its_status() -> None:
     """A 500 whose body breaks off is the 500, not the broken connection; a long one is read in part."""
+
+    async def too_far() -> None:
+        raise AssertionError("nobody needs so much of a failure")
+
     bench = Bench(
         Reply(500, [b"Internal "], breaks=OutcomeUnknownError("broke", charge=Charge.UNKNOWN)),
-        Reply(400, [b"x" * 2**16] * 1000),
+        Reply(400, [b"x" * 2**15, b"x" * 2**15, too_far]),
     )
     with pytest.raises(ServerError, match="Internal") as caught:
         await bench.post()
@@ -182,6 +186,20 @@ async def test_a_daily_limit_stops_nobody_else() -> None:
         await bench.post()
     assert await bench.post() == b"image"
     assert bench.clock.slept == []
+
+
+async def test_a_transport_that_tells_nothing_holds_nobody_up() -> None:
+    """Where a transport does not report its body, a request counts as started with its answer's head."""
+
+    async def another(response: HttpResponse) -> bytes:
+        return await bench.post() if len(bench.transport.requests) == 1 else b"second"
+
+    bench = Bench(Reply(200), Reply(200), limit=1)
+    bench.transport.silent = True
+    async with asyncio.timeout(10):
+        sent = bench.sender.post_paid("/p", b"{}", another, target="m", timeout_s=1)
+        assert await sent == b"{}"
+    assert bench.clock.now == pytest.approx(1.05)
 
 
 async def test_hooks_run_in_order() -> None:

@@ -225,8 +225,14 @@ async def test_a_name_that_does_not_resolve_was_not_sent(transport: AiohttpTrans
     assert caught.value.charge is NOT_SENT
 
 
-async def test_a_server_that_never_accepts_is_not_sent() -> None:
-    """The limit on connecting is told apart from the limit on the answer: nothing was sent."""
+@pytest.mark.parametrize(
+    ("connect_timeout_s", "timeout_s", "error_type"),
+    [(0.1, 20, ConnectError), (20, 0.1, RequestTimeoutError)],
+)
+async def test_a_server_that_never_accepts_is_not_sent(
+    connect_timeout_s: float, timeout_s: float, error_type: type
+) -> None:
+    """Whichever limit ends the wait for a connection: nothing was sent."""
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
@@ -235,10 +241,10 @@ async def test_a_server_that_never_accepts_is_not_sent() -> None:
             for filler in fillers:
                 filler.setblocking(False)
                 filler.connect_ex(deaf.getsockname())
-            transport = AiohttpTransport(connect_timeout_s=0.1)
-            url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-            with pytest.raises(ConnectError, match=r"within 0\.1 s\. Nothing was sent") as caught:
-                await read(transport, request := post(url))
+            transport = AiohttpTransport(connect_timeout_s=connect_timeout_s)
+            request = post(f"http://127.0.0.1:{deaf.getsockname()[1]}", timeout_s=timeout_s)
+            with pytest.raises(error_type, match=r"within 0\.1 s\. Nothing was sent") as caught:
+                await read(transport, request)
             await transport.aclose()
         finally:
             for filler in fillers:
@@ -328,6 +334,34 @@ async def test_the_connection_pool_is_used(transport: AiohttpTransport) -> None:
         for _ in range(5):
             assert await read(transport, post(server.url)) == b"four"
         assert len(server.peers) == 1
+
+
+async def test_the_pool_does_not_bound_what_is_in_flight(transport: AiohttpTransport) -> None:
+    """Requests at the same time have a connection each: bounding them is the sender's."""
+    everybody = asyncio.Barrier(3)
+
+    async def meet(peer: Peer) -> None:
+        await peer.request()
+        await everybody.wait()
+        await peer.send(OK)
+
+    async with serving(meet) as server, asyncio.timeout(10):
+        assert await asyncio.gather(*(read(transport, post(server.url)) for _ in range(3))) == [b"four"] * 3
+
+
+async def test_cookies_are_not_kept(transport: AiohttpTransport) -> None:
+    """What a gateway sets as a cookie is not sent back: requests do not depend on those before them."""
+
+    async def bake(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n")
+
+    async with serving(bake) as server:
+        for _ in range(2):
+            await read(transport, post(server.url.replace("127.0.0.1", "localhost")))
+        (peer,) = server.peers
+    assert not any(b"cookie" in head.lower() for head in peer.heads)
 
 
 async def test_an_unread_body_closes_the_connection(transport: AiohttpTransport) -> None:

@@ -186,6 +186,7 @@ SHAPES = [
     ),
     (504, {"error": "m"}, ServerError, (None, None, None), UNKNOWN, "m"),
     (524, HTML, ServerError, (None, None, None), UNKNOWN, "Bad Gateway"),
+    (303, b"", StatusError, (None, None, None), UNKNOWN, "303"),
     (307, b"", StatusError, (None, None, None), REJECTED, "307"),
     # text about money goes before the status
     (500, {"error": "Failed. You have not been charged."}, ServerError, (None, None, None), REJECTED, "not"),

@@ -1,5 +1,6 @@
 """Who may open a journal, and which files are refused with which way out."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.batch.journal import Journal
+from nanogpt_images.batch.journal import Journal, schema
 from nanogpt_images.batch.journal.schema import VERSION
 from nanogpt_images.batch.journal.store import Store
 from nanogpt_images.batch.rows import BatchRow
@@ -186,3 +187,23 @@ async def test_a_closed_journal_can_be_moved(out: Path, tmp_path: Path) -> None:
     shutil.move(out, tmp_path / "elsewhere")
     async with await Journal.open(tmp_path / "elsewhere", service=None) as journal:
         assert len([found async for found in journal.pending()]) == 3
+
+
+def test_identity_is_read_in_one_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that another process makes between two looks at the file is not taken for a stranger's."""
+    path = tmp_path / schema.FILE_NAME
+    number = schema._number
+
+    def meddle(connection: sqlite3.Connection, query: str) -> int:
+        found = number(connection, query)
+        monkeypatch.setattr(schema, "_number", number)
+        other = sqlite3.connect(path, timeout=0, isolation_level=None)
+        with contextlib.suppress(sqlite3.OperationalError):
+            other.execute("BEGIN IMMEDIATE")
+            schema._create(other)
+            other.execute("COMMIT")
+        other.close()
+        return found
+
+    monkeypatch.setattr(schema, "_number", meddle)
+    schema.connect(path).close()

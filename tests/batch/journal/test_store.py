@@ -189,20 +189,27 @@ async def test_a_closed_journal_can_be_moved(out: Path, tmp_path: Path) -> None:
         assert len([found async for found in journal.pending()]) == 3
 
 
-def test_identity_is_read_in_one_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_identity_is_read_in_one_snapshot(
+    looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A journal that another process makes between two looks at the file is not taken for a stranger's."""
     path = tmp_path / schema.FILE_NAME
     number = schema._number
+    left = looks
 
     def meddle(connection: sqlite3.Connection, query: str) -> int:
+        nonlocal left
         found = number(connection, query)
-        monkeypatch.setattr(schema, "_number", number)
-        other = sqlite3.connect(path, timeout=0, isolation_level=None)
-        with contextlib.suppress(sqlite3.OperationalError):
-            other.execute("BEGIN IMMEDIATE")
-            schema._create(other)
-            other.execute("COMMIT")
-        other.close()
+        left -= 1
+        if left == 0:
+            monkeypatch.setattr(schema, "_number", number)
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            with contextlib.suppress(sqlite3.OperationalError):
+                other.execute("BEGIN IMMEDIATE")
+                schema._create(other)
+                other.execute("COMMIT")
+            other.close()
         return found
 
     monkeypatch.setattr(schema, "_number", meddle)

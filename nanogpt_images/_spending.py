@@ -12,7 +12,7 @@ from ._money import to_nano
 from ._sender import AttemptHooks
 from .errors import BudgetExceededError, Charge, NanoGPTError
 from .models import Model
-from .request import ImageRequest
+from .request import ImageRequest, asked_resolution
 
 
 class Reserves(Protocol):
@@ -106,7 +106,7 @@ class Spending:
     def _worst_case(self, request: ImageRequest, model: Model | None) -> int:
         bounds = None
         if model is not None and model.prices.currency.upper() == "USD":
-            bounds = model.price_bounds(request.resolution)
+            bounds = model.price_bounds(asked_resolution(request))
         usd = self.assume_price_usd if bounds is None else bounds[1]
         if usd is None:
             raise BudgetExceededError(

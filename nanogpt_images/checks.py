@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, cast
+from typing import Final
 
 import attrs
 
@@ -11,7 +11,7 @@ from .errors import ParameterError
 from .models import Model
 from .parameters import EnumSpec, RangeSpec
 from .prices import normalise_token
-from .request import GenerateRequest, ImageRequest, OpenAIRequest
+from .request import GenerateRequest, ImageRequest, OpenAIRequest, asked_count
 
 # Source: seeds/images-generate.txt, "Input References".
 _LEGACY_IMAGE_FIELDS: Final = frozenset(
@@ -75,7 +75,7 @@ def _prompt(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[
 
 def _count(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
     # Annotations do not keep a caller from passing "2" or True.
-    n = cast("object", request.n)
+    n = asked_count(request)
     rule = model.count_rule
     if n is None:
         return

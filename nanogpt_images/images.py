@@ -24,7 +24,7 @@ from .errors import ConfigurationError, NanoGPTError, NotFoundError, OutputError
 from .models import Model
 from .outputs import DirectoryStore, ImageStore, MemoryStore, existing_images, make_directory
 from .references import ReferenceInput, ReferenceLoader
-from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat
+from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat, asked_count
 from .results import Downloader, GenerationResult, Image
 
 _log = logging.getLogger("nanogpt_images")
@@ -292,7 +292,9 @@ class Images:
         read = functools.partial(
             receive, store=store, model=request.model, max_image_bytes=self._max_image_bytes
         )
-        asked = model.count_rule.images(request.n) if model is not None else request.n or 1
+        count = asked_count(request)
+        n = count if isinstance(count, int) and count > 0 else None
+        asked = model.count_rule.images(n) if model is not None else n or 1
         send = functools.partial(
             self._sender.post_paid,
             PATHS[request.route],

@@ -119,3 +119,20 @@ class OpenAIRequest:
 
 
 ImageRequest: TypeAlias = GenerateRequest | OpenAIRequest
+
+
+def asked_count(request: ImageRequest) -> object:
+    """
+    The count that the service will go by, of whatever type the caller gave it; None where there is none.
+
+    Source: seeds/images-generate.txt, `n`: `nImages` takes precedence.
+    """
+    counts = (request.extra.get("nImages"), request.n, request.extra.get("n"))
+    return next((count for count in counts if count is not None), None)
+
+
+def asked_resolution(request: ImageRequest) -> str | None:
+    """The resolution that decides the price, also where it stands in `extra`."""
+    name = "size" if isinstance(request, OpenAIRequest) else "resolution"
+    token = request.extra.get(name) if request.resolution is None else request.resolution
+    return None if token is None else str(token)

@@ -14,6 +14,7 @@ from ..request import GenerateRequest, ImageRequest, OpenAIRequest
 from .rows import BatchRow
 
 _SET_BY_ROW: Final = frozenset({"prompt", "model", "n", "extra", "route"})
+_PRICED: Final = frozenset({"n", "nImages", "resolution", "size"})
 _TEXT_FIELDS: Final = frozenset(
     {"resolution", "aspect_ratio", "quality", "output_format", "size", "response_format", "user"}
 )
@@ -33,7 +34,7 @@ def request_of(row: BatchRow, n: int | None) -> ImageRequest:
     Parameters that the route does not name go into `extra`, and so into the body as they are.
 
     Raises:
-        ManifestError: `extra` is not a mapping.
+        ManifestError: `extra` is not a mapping, or holds what the row itself has fields for.
     """
     known = _KNOWN[row.route]
     fields = {name: _text(name, value) for name, value in row.parameters.items() if name in known}
@@ -41,6 +42,12 @@ def request_of(row: BatchRow, n: int | None) -> ImageRequest:
     nested = row.parameters.get("extra", {})
     if not isinstance(nested, Mapping):
         raise ManifestError("extra must be an object of further fields. Nothing was sent.", line=row.line)
+    if hidden := sorted(_PRICED & nested.keys()):
+        # What decides the price must stand where the budget looks for it.
+        names = ", ".join(hidden)
+        raise ManifestError(
+            f"extra holds {names}; use count, resolution or size of the row. Nothing was sent.", line=row.line
+        )
     common: dict[str, object] = {
         "prompt": row.prompt,
         "model": row.model,

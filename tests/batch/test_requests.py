@@ -71,3 +71,11 @@ def test_a_row_that_makes_no_request_is_a_problem_and_not_an_exception() -> None
     """One bad row is reported like any other."""
     row = BatchRow("a fox", "m", extra=3)
     assert isinstance(problem_of(row, Model(id="m")), ManifestError)
+
+
+@pytest.mark.parametrize("name", ["n", "nImages", "resolution", "size"])
+def test_what_decides_the_price_cannot_hide_in_extra(name: str) -> None:
+    """A count or a resolution in nested `extra` would pass the budget by; it is refused by its name."""
+    row = BatchRow(prompt="a fox", model="gpt-image-2", extra={name: 2})
+    with pytest.raises(ManifestError, match=f"extra holds {name};"):
+        request_of(row, 1)

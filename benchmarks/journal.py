@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 CHUNK = 500
@@ -51,7 +52,7 @@ async def _totals(directory: Path) -> int:
 
 
 def _finish(directory: Path) -> int:
-    with sqlite3.connect(directory / "journal.db") as connection:
+    with closing(sqlite3.connect(directory / "journal.db")) as connection, connection:
         return connection.execute("UPDATE unit SET state = 'done', cost_nano = 40000000").rowcount
 
 

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import time
 from collections import Counter
+from contextlib import closing
 
 import anyio
 import pytest
@@ -191,7 +192,7 @@ async def test_urls_are_in_the_journal_before_they_are_downloaded(open_job) -> N
 
         async def watched(links, store):
             def read():
-                with sqlite3.connect(job.out / "journal.db") as journal:
+                with closing(sqlite3.connect(job.out / "journal.db")) as journal, journal:
                     return [state for (state,) in journal.execute("SELECT state FROM unit")]
 
             states.append(await anyio.to_thread.run_sync(read))

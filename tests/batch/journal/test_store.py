@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,7 @@ def test_another_service_is_refused(out: Path) -> None:
 def test_a_newer_version_is_refused(out: Path) -> None:
     """A journal of a newer package is left alone."""
     path = make_journal(out)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
     with pytest.raises(JournalError, match=r"newer version.*Upgrade"):
@@ -123,7 +124,7 @@ def test_a_newer_version_is_refused(out: Path) -> None:
 def test_another_database_is_refused(out: Path) -> None:
     """A SQLite file of something else is not turned into a journal."""
     out.mkdir()
-    with sqlite3.connect(out / "journal.db") as connection:
+    with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
     with pytest.raises(JournalError, match="no journal of a batch"):

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ async def test_closing_carries_out_what_waits(out: Path) -> None:
     await asyncio.sleep(0)
     await writer.stop()
     await task
-    with sqlite3.connect(out / "journal.db") as connection:
+    with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
         assert connection.execute("SELECT count(*) FROM meta").fetchone() == (1,)
     connection.close()
 
@@ -169,7 +170,7 @@ async def test_images_are_synced_before_the_commit(
     seen: list[tuple[str, str]] = []
 
     def watch(path: Path, flags: int, sync: object) -> None:
-        with sqlite3.connect(out / "journal.db") as connection:
+        with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
             (state,) = connection.execute("SELECT state FROM unit").fetchone()
         connection.close()
         seen.append((path.name, state))

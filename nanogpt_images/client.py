@@ -218,7 +218,7 @@ class AsyncClient:
             rows,
             images=self.images,
             catalog=self.catalog,
-            service=self._options.service,
+            service=self.service,
             out=out,
             concurrency=concurrency,
             budget_usd=budget_usd,
@@ -259,7 +259,7 @@ class AsyncClient:
             None,
             images=self.images,
             catalog=self.catalog,
-            service=self._options.service,
+            service=self.service,
             out=out,
             concurrency=concurrency,
             budget_usd=budget_usd,
@@ -295,6 +295,11 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    @property
+    def service(self) -> str:
+        """What journals of this client are bound to: its base URL, or `loopback` for any address of this machine."""
+        return self._options.service
 
     async def aclose(self) -> None:
         """Close what this client opened; a session or transport of the caller's stays open."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import anyio.to_thread
@@ -19,13 +20,15 @@ from .endings import Task
 from .events import Tally
 from .journal import Admission
 from .keeping import Keeping
-from .pricing import unit_price
+from .pricing import Price, unit_price
 from .requests import problem_of, request_of
 from .rows import BatchRow
 from .states import State
+from .units import Unit
 
 Row: TypeAlias = BatchRow | Mapping[str, object]
 Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
+_Known: TypeAlias = tuple[Model | None, NanoGPTError | None]
 T = TypeVar("T")
 
 # The first chunk is small so that the first request leaves at once; later ones share a commit.
@@ -73,7 +76,8 @@ class Feed:
             rules = [(row, _rule(model)) for row, model, _ in planned]
             self.tally.rows += len(chunk)
             by_row = {id(row): (model, problem) for row, model, problem in planned}
-            for admission in await self.keeping.admit(rules):
+            price = partial(self._planned, by_row)
+            for admission in await self.keeping.admit(rules, price=price):
                 model, problem = by_row.get(id(admission.unit.row), (None, None))
                 if admission.claimed:
                     yield self.task(admission, model, problem)
@@ -99,12 +103,7 @@ class Feed:
                 request = checked(request, model)
         except NanoGPTError as error:
             return Task(unit=unit, problem=error)
-        price = None
-        if model is not None:
-            price = unit_price(model, unit.row, unit.images, self.assume_price_usd)
-        if price is None and self.assume_price_usd is not None:
-            assumed = to_nano(self.assume_price_usd) * unit.images
-            return Task(unit=unit, request=request, price_nano=assumed, expected_nano=assumed)
+        price = self._price(unit, model)
         if price is None and self.needs_price:
             return Task(unit=unit, problem=_unpriced(unit.row.model))
         return Task(
@@ -113,6 +112,22 @@ class Feed:
             price_nano=price.high_nano if price else 0,
             expected_nano=price.expected_nano if price else 0,
         )
+
+    def _price(self, unit: Unit, model: Model | None) -> Price | None:
+        if model is not None:
+            return unit_price(model, unit.row, unit.images, self.assume_price_usd)
+        if self.assume_price_usd is None:
+            return None
+        assumed = to_nano(self.assume_price_usd) * unit.images
+        return Price(low_nano=assumed, expected_nano=assumed, high_nano=assumed)
+
+    def _planned(self, by_row: Mapping[int, _Known], unit: Unit) -> int | None:
+        """What a new unit is planned to cost; nothing where it will not be sent."""
+        model, problem = by_row.get(id(unit.row), (None, None))
+        if problem is not None:
+            return 0
+        price = self._price(unit, model)
+        return None if price is None else price.expected_nano
 
     async def _model(self, row: BatchRow) -> tuple[Model | None, NanoGPTError | None]:
         model = self.catalog.cached(row.model)

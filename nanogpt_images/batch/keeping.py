@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import Charge
@@ -11,13 +11,15 @@ from ..parameters import CountRule
 from .journal import Admission, Link, StoredImage
 from .rows import BatchRow
 from .states import State
-from .units import units_of
+from .units import Unit, units_of, unpriced
 
 
 class Keeping(Protocol):
     """The operations of `Journal` that the way of a request takes; see there for what each records."""
 
-    async def admit(self, rows: Sequence[tuple[BatchRow, CountRule]]) -> list[Admission]:
+    async def admit(
+        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+    ) -> list[Admission]:
         """Make and claim units."""
         ...
 
@@ -85,8 +87,11 @@ class NoJournal:
     def __init__(self) -> None:
         self._numbers = itertools.count()
 
-    async def admit(self, rows: Sequence[tuple[BatchRow, CountRule]]) -> list[Admission]:
+    async def admit(
+        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+    ) -> list[Admission]:
         """See `Keeping`."""
+        del price
         units = (
             unit
             for row, rule in rows

@@ -57,6 +57,11 @@ class Unit:
         return stem if index <= last else f"{stem}-extra{index - last}"
 
 
+def unpriced(_: Unit) -> int | None:
+    """Nobody knows what the unit costs."""
+    return None
+
+
 def units_of(row: BatchRow, rule: CountRule, *, occurrence: Callable[[str], int]) -> tuple[Unit, ...]:
     """
     Divide a row into its paid requests.

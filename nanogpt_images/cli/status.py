@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import click
 
 from ..batch.journal import Ending, Holder, Journal, Totals
 from ..batch.states import State
 from . import _common
-from ._client import run_async
+from ._account import Comparison, compare, print_comparison
+from ._client import open_client, run_async
 from ._job import require_journal
 from ._output import count, money, one_line, say, say_fields, say_json
 from ._summary import totals_document
@@ -42,21 +44,40 @@ class _Standing:
     holders: Sequence[Holder]
     unknowns: Sequence[Ending]
     failures: Sequence[Ending]
+    comparison: Comparison | None = None
 
 
 @_common.verb("status", example="status out")
 @_common.directory
-def command(directory: str, base_url: str | None, as_json: bool) -> int:
-    """Say where the batch in DIR stands: requests, images, money, and what failed. Nothing is sent."""
-    del base_url
+@click.option(
+    "--account",
+    is_flag=True,
+    help="Also ask the service what it charged and refunded on the batch's days, and compare.",
+)
+def command(directory: str, account: bool, base_url: str | None, as_json: bool) -> int:
+    """
+    Say where the batch in DIR stands: requests, images, money, and what failed.
+
+    Nothing is sent, unless --account asks for the account's usage, which is free.
+    """
     folder = Path(directory)
     require_journal(folder)
-    standing = run_async(lambda: _read(folder, _IN_JSON if as_json else _SHOWN))
+    standing = run_async(lambda: _stand(folder, _IN_JSON if as_json else _SHOWN, base_url, account=account))
     if as_json:
         say_json(_document(folder, standing))
     else:
         _print(folder, standing)
     return 0
+
+
+async def _stand(directory: Path, limit: int, base_url: str | None, *, account: bool) -> _Standing:
+    if not account:
+        return await _read(directory, limit)
+    async with open_client(base_url=base_url) as client:
+        async with await Journal.open(directory, service=client.service, read_only=True) as journal:
+            spending = await journal.spending()
+        comparison = await compare(spending, client.account)
+    return attrs.evolve(await _read(directory, limit), comparison=comparison)
 
 
 async def _read(directory: Path, limit: int) -> _Standing:
@@ -94,6 +115,7 @@ def _print(directory: Path, standing: _Standing) -> None:
             )
             or "none",
             "images": f"{totals.images:,} of {totals.expected_images:,}",
+            "planned": _planned(totals),
             "spent": money(totals.spent_usd),
             "reserved": f"{money(totals.reserved_usd)} for what is under way" if totals.reserved_nano else "",
             "unknown": f"up to {money(totals.unknown_usd)} may have been charged"
@@ -101,11 +123,24 @@ def _print(directory: Path, standing: _Standing) -> None:
             else "",
         }
     )
+    if standing.comparison is not None:
+        print_comparison(standing.comparison)
     _print_endings("unknown: may have been charged", standing.unknowns, totals.units[State.UNKNOWN])
     _print_endings("failed", standing.failures, totals.units[State.FAILED])
     if (command_line := _next(directory, standing)) and not standing.holders:
         say()
         say(f"next  {command_line}")
+
+
+def _planned(totals: Totals) -> str:
+    parts = [
+        money(totals.planned_usd),
+        f"{money(totals.to_come_usd)} of it still to be sent" if totals.to_come_nano else "",
+        f"{count(totals.unpriced_units, 'request')} without a known price not counted"
+        if totals.unpriced_units
+        else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _print_endings(title: str, endings: Sequence[Ending], total: int) -> None:
@@ -160,6 +195,7 @@ def _document(directory: Path, standing: _Standing) -> dict[str, object]:
         ],
         "unknowns": [_ending(ending) for ending in standing.unknowns],
         "failures": [_ending(ending) for ending in standing.failures],
+        "account": None if standing.comparison is None else standing.comparison.document(),
     }
 
 

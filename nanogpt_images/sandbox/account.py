@@ -40,6 +40,12 @@ class Account:
         if billed:
             self._balances_usd[key] = round(self.balance_usd(key) - cost_usd, 9)
 
+    def refund(self, entry: Entry) -> None:
+        """Give back what *entry* cost; once."""
+        if entry.billed and not entry.refunded_usd:
+            entry.refunded_usd = entry.cost_usd
+            self._balances_usd[entry.key] = round(self.balance_usd(entry.key) + entry.cost_usd, 9)
+
     def clear(self) -> None:
         """Give every key its opening balance again."""
         self._balances_usd.clear()
@@ -75,4 +81,5 @@ def utc_day(seconds: float) -> str:
 def _sums(entries: Iterable[Entry]) -> JsonObject:
     listed = list(entries)
     cost_usd = round(sum(entry.cost_usd for entry in listed), 9)
-    return {"requests": len(listed), "costUsd": cost_usd, "refundedUsd": 0.0}
+    refunded_usd = round(sum(entry.refunded_usd for entry in listed), 9)
+    return {"requests": len(listed), "costUsd": cost_usd, "refundedUsd": refunded_usd}

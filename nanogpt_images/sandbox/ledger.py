@@ -28,6 +28,7 @@ class Entry:
         images: Images drawn and billed for.
         cost_usd: What the images cost.
         billed: Whether the cost was taken from the balance.
+        refunded_usd: What was given back later.
         answered: Whether the whole answer was handed to the socket; the client may still not have read it.
         status: Status of the answer; None while at work or when there was none.
         fault: Kind of the fault that struck, if any.
@@ -44,6 +45,7 @@ class Entry:
     images: int
     cost_usd: float
     billed: bool = False
+    refunded_usd: float = 0.0
     answered: bool = False
     status: int | None = None
     fault: str | None = None

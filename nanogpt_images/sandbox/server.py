@@ -15,7 +15,7 @@ from aiohttp import web
 from .draw import require_pillow
 from .faults import Fault
 from .files import serve_file
-from .ledger import Ledger
+from .ledger import Entry, Ledger
 from .limits import label_of
 from .models import SandboxModel
 from .options import SandboxKeywords, SandboxOptions
@@ -100,6 +100,10 @@ class Sandbox:
     def balance_usd(self, key: str | None = None) -> float:
         """What *key*, by default `api_key`, can still spend."""
         return self._service.account.balance_usd(label_of(key or self.api_key))
+
+    def refund(self, entry: Entry) -> None:
+        """Give back what an entry of the ledger cost, as the service does for some failures."""
+        self._service.account.refund(entry)
 
     def reset(self) -> None:
         """Forget what was billed and counted, as `POST /_sandbox/reset` does."""

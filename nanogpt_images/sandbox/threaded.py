@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from .faults import Fault
-from .ledger import Ledger
+from .ledger import Entry, Ledger
 from .server import Sandbox
 from .urls import Visit
 
@@ -52,6 +52,10 @@ class BlockingSandbox:
     def set_faults(self, *faults: Fault) -> None:
         """Have other faults from now on."""
         self.sandbox.set_faults(*faults)
+
+    def refund(self, entry: Entry) -> None:
+        """Give back what an entry of the ledger cost."""
+        self.sandbox.refund(entry)
 
     def reset(self) -> None:
         """Forget what was billed and counted."""

@@ -89,3 +89,49 @@ def test_no_journal(run: Run, tmp_path: Path, verb: str, name: str) -> None:
     assert "journal.db" in done.err
     assert len(done.err.splitlines()) == 1
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty"]
+
+
+def test_status_tells_what_was_planned(run: Run, troubled: BlockingSandbox) -> None:
+    """`status` sets the planned money beside the spent, and what a changed manifest leaves to be sent."""
+    document = run("status", "out", "--json").document
+    assert document["planned_usd"] == pytest.approx(0.0008)
+    assert document["to_come_usd"] == 0
+    assert document["unpriced_requests"] == 0
+    assert "planned   $0.0008" in run("status", "out").out
+
+
+def test_status_of_a_stopped_batch(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """What a budget kept from being sent is still to come."""
+    batch = ("batch", manifest, "-m", "tiny-and-fast", "-o", "out", "-q", "--base-url", service.url)
+    assert run(*batch, "--budget", "0.0005", "--concurrency", "1").code == 3
+    document = run("status", "out", "--json").document
+    assert document["to_come_usd"] == pytest.approx(document["planned_usd"] - document["spent_usd"])
+    assert "of it still to be sent" in run("status", "out").out
+
+
+def test_status_beside_the_account(run: Run, troubled: BlockingSandbox) -> None:
+    """`status --account` sets the service's own figures, refunds among them, beside the journal's."""
+    for entry in troubled.ledger.billed:
+        if entry.prompt == "an owl at dusk":
+            troubled.refund(entry)
+    options = ("status", "out", "--account", "--base-url", troubled.url)
+    account = run(*options, "--json").document["account"]
+    (line,) = account["models"]
+    assert line == {
+        "model": "tiny-and-fast",
+        "journal_usd": pytest.approx(0.0006),
+        "open_usd": pytest.approx(0.0001),
+        "charged_usd": pytest.approx(0.0007),
+        "refunded_usd": pytest.approx(0.0001),
+    }
+    assert account["balance_usd"] == pytest.approx(99.9994)
+    shown = run(*options).out
+    assert "refunded" in shown
+    assert "$0.0007" in shown
+
+
+def test_the_account_of_another_service(run: Run, troubled: BlockingSandbox) -> None:
+    """A journal is not compared with the account of a service that it was not made with."""
+    done = run("status", "out", "--account", NANOGPT_API_KEY="sk-nano-somebody")
+    assert done.code == 2
+    assert "was made with loopback" in done.err

@@ -1,6 +1,16 @@
 """The journal of a batch: intent before each POST, outcome after each image, in one SQLite file."""
 
 from .journal import Journal
-from .records import Admission, Ending, Holder, Link, StoredImage, Totals
+from .records import Admission, Ending, Holder, Link, ModelSpending, Spending, StoredImage, Totals
 
-__all__ = ["Admission", "Ending", "Holder", "Journal", "Link", "StoredImage", "Totals"]
+__all__ = [
+    "Admission",
+    "Ending",
+    "Holder",
+    "Journal",
+    "Link",
+    "ModelSpending",
+    "Spending",
+    "StoredImage",
+    "Totals",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ...errors import Charge
 from ...parameters import CountRule
@@ -26,7 +26,9 @@ _REOPEN = (
 )
 
 
-def admit(store: Store, rows: Iterable[tuple[BatchRow, CountRule]]) -> list[Admission]:
+def admit(
+    store: Store, rows: Iterable[tuple[BatchRow, CountRule]], price: Callable[[Unit], int | None]
+) -> list[Admission]:
     """
     Make units of *rows*, add those that are new, and claim those that are to be worked on now.
 
@@ -35,17 +37,25 @@ def admit(store: Store, rows: Iterable[tuple[BatchRow, CountRule]]) -> list[Admi
     """
     running = _running(store)
     admissions: list[Admission] = []
-    added: list[Unit] = []
+    added: list[tuple[Unit, int | None]] = []
     for row, rule in rows:
         for unit in units_of(row, rule, occurrence=lambda content_id: _times_seen(store, content_id)):
-            admissions.append(_admit(store, unit, running) or _add(store, unit, added))
+            if (known := _admit(store, unit, running)) is not None:
+                admissions.append(known)
+                continue
+            added.append((unit, price(unit)))
+            admissions.append(_add(store, *added[-1]))
     if added:
         # One step for all, where a trigger would take a quarter of the time.
         store.connection.execute(
-            "UPDATE tally SET units = units + ?, rows = rows + ?, images = images + ?"
-            " WHERE state = ? AND charge = ''",
+            "UPDATE tally SET units = units + ?, rows = rows + ?, images = images + ?,"
+            " planned_nano = planned_nano + ?, unpriced = unpriced + ? WHERE state = ? AND charge = ''",
             (
-                *(len(added), sum(unit.part == 0 for unit in added), sum(unit.images for unit in added)),
+                len(added),
+                sum(unit.part == 0 for unit, _ in added),
+                sum(unit.images for unit, _ in added),
+                sum(planned or 0 for _, planned in added),
+                sum(planned is None for _, planned in added),
                 State.PENDING.value,
             ),
         )
@@ -92,25 +102,16 @@ def _admit(store: Store, unit: Unit, running: frozenset[int]) -> Admission | Non
     )
 
 
-def _add(store: Store, unit: Unit, added: list[Unit]) -> Admission:
+def _add(store: Store, unit: Unit, planned: int | None) -> Admission:
     store.connection.execute(
-        "INSERT INTO unit (id, row, n, part, parts, images, first_index, replica, state, owner, updated_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO unit (id, row, n, part, parts, images, first_index, replica, planned_nano, state, owner,"
+        " updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(
-                bytes.fromhex(unit.id),
-                unit.row.to_json(),
-                unit.n,
-                unit.part,
-                unit.parts,
-                unit.images,
-                unit.first_index,
-                unit.replica,
-            ),
+            *(bytes.fromhex(unit.id), unit.row.to_json(), unit.n, unit.part, unit.parts, unit.images),
+            *(unit.first_index, unit.replica, planned),
             *(State.PENDING.value, store.members.own_id, store.clock()),
         ),
     )
-    added.append(unit)
     return Admission(unit=unit, state=State.PENDING, claimed=True)
 
 

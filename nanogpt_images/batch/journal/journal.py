@@ -14,8 +14,9 @@ from ...errors import Charge
 from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
+from ..units import Unit, unpriced
 from . import admission, reports, transitions
-from .records import Admission, Ending, Holder, Link, StoredImage, Totals
+from .records import Admission, Ending, Holder, Link, Spending, StoredImage, Totals
 from .store import Store
 from .writer import Writer
 
@@ -94,7 +95,9 @@ class Journal:
     ) -> None:
         await self.aclose()
 
-    async def admit(self, rows: Sequence[tuple[BatchRow, CountRule]]) -> list[Admission]:
+    async def admit(
+        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+    ) -> list[Admission]:
         """
         Make units of *rows*, in one commit, and claim those to be worked on now.
 
@@ -102,13 +105,18 @@ class Journal:
         Identical rows are told apart by how many came before, so one `Journal` admits each row of its
         manifest once; some hundred rows per call are a good number.
 
+        Args:
+            rows: Rows, and how their models count.
+            price: What a new unit is planned to cost (nano-USD), None where that is not known; it is called in
+                the journal's thread.
+
         Returns:
             One entry per unit, in order.
 
         Raises:
             JournalError: The journal cannot be written.
         """
-        return await self._run(lambda store: admission.admit(store, rows))
+        return await self._run(lambda store: admission.admit(store, rows, price))
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
         """
@@ -294,6 +302,10 @@ class Journal:
     async def totals(self) -> Totals:
         """The sums of the whole journal, over all processes and earlier runs; quick whatever its size."""
         return await self._run(reports.totals)
+
+    async def spending(self) -> Spending:
+        """What was spent on each model, and when, for comparison with the service's account."""
+        return await self._run(reports.spending)
 
     async def holders(self) -> list[Holder]:
         """The living processes that work on the journal, this one included unless it only reads."""

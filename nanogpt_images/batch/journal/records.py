@@ -106,6 +106,9 @@ class Totals:
         charged_failures: Failed requests that were charged.
         expected_images: What all units together are to make.
         images: Images on disk.
+        planned_nano: What all units were expected to cost when they came in.
+        to_come_nano: The part of it that is for units still to be sent.
+        unpriced_units: Units whose price was not known then; they are in neither.
         spent_nano: What was charged for certain.
         reserved_nano: The worst case of what is under way.
         unknown_nano: The worst case of what may have been charged and cannot be told.
@@ -116,6 +119,9 @@ class Totals:
     charged_failures: int
     expected_images: int
     images: int
+    planned_nano: int
+    to_come_nano: int
+    unpriced_units: int
     spent_nano: int
     reserved_nano: int
     unknown_nano: int
@@ -124,6 +130,16 @@ class Totals:
     def committed_nano(self) -> int:
         """What a budget has to count: spent, reserved and unknown."""
         return self.spent_nano + self.reserved_nano + self.unknown_nano
+
+    @property
+    def planned_usd(self) -> float:
+        """`planned_nano` in USD."""
+        return to_usd(self.planned_nano)
+
+    @property
+    def to_come_usd(self) -> float:
+        """`to_come_nano` in USD."""
+        return to_usd(self.to_come_nano)
 
     @property
     def spent_usd(self) -> float:
@@ -139,6 +155,36 @@ class Totals:
     def unknown_usd(self) -> float:
         """`unknown_nano` in USD."""
         return to_usd(self.unknown_nano)
+
+
+@attrs.frozen(kw_only=True)
+class ModelSpending:
+    """
+    What a job spent on one model, in nano-USD.
+
+    Attributes:
+        spent_nano: What was charged for certain.
+        open_nano: The worst case of what is under way or unknown.
+    """
+
+    model: str
+    spent_nano: int
+    open_nano: int
+
+
+@attrs.frozen(kw_only=True)
+class Spending:
+    """
+    What a job spent by model, and its first and last moment (seconds since the epoch).
+
+    Attributes:
+        first_at: When its first process began; None where none did.
+        last_at: When the last of its units changed; None where it has none.
+    """
+
+    models: tuple[ModelSpending, ...]
+    first_at: float | None
+    last_at: float | None
 
 
 @attrs.frozen(kw_only=True)

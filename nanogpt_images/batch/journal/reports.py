@@ -9,7 +9,7 @@ from ...errors import Charge
 from ..rows import BatchRow
 from ..states import Event, State, advance
 from ..units import Unit
-from .records import Ending, Totals
+from .records import Ending, ModelSpending, Spending, Totals
 from .store import Store
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
@@ -45,18 +45,20 @@ def totals(store: Store) -> Totals:
     """The sums of the whole journal; as quick for a million rows as for ten."""
     units = dict.fromkeys(State, 0)
     reserved = dict.fromkeys(State, 0)
-    rows = images = cost = unknown = charged = 0
-    select = "SELECT state, charge, units, rows, images, cost_nano, reserved_nano, unknown_nano FROM tally"
-    for state, charge, *numbers in store.connection.execute(select):
-        kind = State(state)
-        units[kind] += numbers[0]
-        rows += numbers[1]
-        images += numbers[2]
-        cost += numbers[3]
-        reserved[kind] += numbers[4]
-        unknown += numbers[5]
-        if kind is State.FAILED and charge == Charge.CHARGED.value:
-            charged = numbers[0]
+    select = "SELECT state, sum(units), sum(reserved_nano) FROM tally GROUP BY state"
+    for state, number, nano in store.connection.execute(select):
+        units[State(state)] = number
+        reserved[State(state)] = nano
+    rows, images, planned, unpriced, cost, unknown = store.connection.execute(
+        "SELECT sum(rows), sum(images), sum(planned_nano), sum(unpriced), sum(cost_nano), sum(unknown_nano) FROM tally"
+    ).fetchone()
+    (to_come,) = store.connection.execute(
+        "SELECT sum(planned_nano) FROM tally WHERE state = ?", (State.PENDING.value,)
+    ).fetchone()
+    (charged,) = store.connection.execute(
+        "SELECT sum(units) FROM tally WHERE state = ? AND charge = ?",
+        (State.FAILED.value, Charge.CHARGED.value),
+    ).fetchone()
     (stored,) = store.connection.execute("SELECT images FROM stored").fetchone()
     for lost_units, lost_nano in _stranded(store):
         units[State.SENT] -= lost_units
@@ -69,6 +71,9 @@ def totals(store: Store) -> Totals:
         charged_failures=charged,
         expected_images=images,
         images=stored,
+        planned_nano=planned,
+        to_come_nano=to_come,
+        unpriced_units=unpriced,
         spent_nano=cost,
         reserved_nano=reserved[State.SENT],
         unknown_nano=unknown + reserved[State.UNKNOWN],
@@ -107,6 +112,22 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
     )
     found = store.connection.execute(select, (after, limit)).fetchall()
     return [_ending(record, state) for record in found], found[-1][UNIT_WIDTH] if found else after
+
+
+def spending(store: Store) -> Spending:
+    """What was spent on each model, and when. It reads every unit: about a second for a million."""
+    select = (
+        "SELECT json_extract(row, '$.model') AS model, sum(cost_nano + earlier_cost_nano),"
+        " sum(reserved_nano + earlier_unknown_nano)"
+        " FROM unit WHERE attempts > 0 GROUP BY model ORDER BY model"
+    )
+    models = tuple(
+        ModelSpending(model=model, spent_nano=spent, open_nano=held)
+        for model, spent, held in store.connection.execute(select)
+    )
+    (first_at,) = store.connection.execute("SELECT min(started_at) FROM process").fetchone()
+    (last_at,) = store.connection.execute("SELECT max(updated_at) FROM unit").fetchone()
+    return Spending(models=models, first_at=first_at, last_at=last_at)
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:

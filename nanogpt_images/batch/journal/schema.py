@@ -20,7 +20,8 @@ VERSION = 1
 _QUICK_CHECK_MAX_BYTES = 16 << 20
 _IN_FLIGHT = f"'{State.SENT.value}', '{State.LINKED.value}', '{State.FAILED.value}', '{State.UNKNOWN.value}'"
 
-# Money is integer nano-USD. `cost_nano` and `reserved_nano` are those of the current attempt, the `earlier_…`
+# Money is integer nano-USD. `planned_nano` is what a unit was expected to cost when it came in, NULL where the
+# catalogue had no price for it. `cost_nano` and `reserved_nano` are those of the current attempt, the `earlier_…`
 # columns sum up the attempts before a retry: known costs, and the worst case of those that stayed unknown.
 # `tally` is kept by admission for new units and by a trigger for their changes, so that the sums of a million rows
 # are read at once.
@@ -33,7 +34,7 @@ CREATE TABLE process (
 CREATE TABLE unit (
     seq INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, row TEXT NOT NULL, n INTEGER,
     part INTEGER NOT NULL, parts INTEGER NOT NULL, images INTEGER NOT NULL,
-    first_index INTEGER NOT NULL, replica INTEGER NOT NULL,
+    first_index INTEGER NOT NULL, replica INTEGER NOT NULL, planned_nano INTEGER,
     state TEXT NOT NULL, charge TEXT NOT NULL DEFAULT '', owner INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
     reserved_nano INTEGER NOT NULL DEFAULT 0, cost_nano INTEGER NOT NULL DEFAULT 0,
     earlier_cost_nano INTEGER NOT NULL DEFAULT 0, earlier_unknown_nano INTEGER NOT NULL DEFAULT 0,
@@ -51,7 +52,8 @@ CREATE TABLE stored (images INTEGER NOT NULL, results_bytes INTEGER NOT NULL);
 INSERT INTO stored VALUES (0, 0);
 CREATE TABLE tally (
     state TEXT NOT NULL, charge TEXT NOT NULL, units INTEGER NOT NULL DEFAULT 0, rows INTEGER NOT NULL DEFAULT 0,
-    images INTEGER NOT NULL DEFAULT 0, cost_nano INTEGER NOT NULL DEFAULT 0,
+    images INTEGER NOT NULL DEFAULT 0, planned_nano INTEGER NOT NULL DEFAULT 0,
+    unpriced INTEGER NOT NULL DEFAULT 0, cost_nano INTEGER NOT NULL DEFAULT 0,
     reserved_nano INTEGER NOT NULL DEFAULT 0, unknown_nano INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (state, charge)
 ) WITHOUT ROWID;
@@ -62,6 +64,8 @@ def _tally(sign: str, record: str) -> str:
     return f"""
         UPDATE tally SET units = units {sign} 1, rows = rows {sign} ({record}.part = 0),
             images = images {sign} {record}.images,
+            planned_nano = planned_nano {sign} coalesce({record}.planned_nano, 0),
+            unpriced = unpriced {sign} ({record}.planned_nano IS NULL),
             cost_nano = cost_nano {sign} ({record}.cost_nano + {record}.earlier_cost_nano),
             reserved_nano = reserved_nano {sign} {record}.reserved_nano,
             unknown_nano = unknown_nano {sign} {record}.earlier_unknown_nano

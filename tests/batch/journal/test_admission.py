@@ -11,6 +11,7 @@ from nanogpt_images.batch.journal.admission import admit
 from nanogpt_images.batch.journal.store import Store
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
+from nanogpt_images.batch.units import Unit, unpriced
 from nanogpt_images.parameters import CountRule
 
 RULE = CountRule(maximum=4)
@@ -25,7 +26,7 @@ def admitted(out: Path, rows: list[BatchRow], chunk: int) -> list[tuple[str, boo
     found = []
     for start in range(0, len(rows), chunk):
         with store.transaction():
-            found += admit(store, [(row, RULE) for row in rows[start : start + chunk]])
+            found += admit(store, [(row, RULE) for row in rows[start : start + chunk]], unpriced)
     with store.transaction():
         store.connection.execute("UPDATE unit SET state = 'done' WHERE state = 'pending'")
     store.close()
@@ -102,17 +103,45 @@ async def test_pending_goes_through_everything_once(out: Path) -> None:
         assert [found async for found in journal.pending()] == []
 
 
+def priced(unit: Unit) -> int | None:
+    return 7 * unit.images if unit.part else None
+
+
+async def test_planned_money_moves_with_its_units(out: Path) -> None:
+    """What is planned stays planned; what is to come is for the units still to be sent; the unpriced are counted."""
+    async with await Journal.open(out, service=None) as journal:
+        rows = [(BatchRow("a", "m", count=12), RULE)]
+        units = [found.unit for found in await journal.admit(rows, price=priced)]
+        before = await journal.totals()
+        await journal.sent(units[1].id, 40)
+        after = await journal.totals()
+    async with await Journal.open(out, service=None) as journal:
+        await journal.admit(rows, price=priced)
+        again = await journal.totals()
+    assert (before.planned_nano, before.to_come_nano, before.unpriced_units) == (56, 56, 1)
+    assert (after.planned_nano, after.to_come_nano, after.unpriced_units) == (56, 28, 1)
+    assert (again.planned_nano, again.unpriced_units) == (56, 1)
+
+
 async def test_tallies_agree_with_the_units(out: Path) -> None:
     """The kept sums are what adding up all units gives."""
     async with await Journal.open(out, service=None) as journal:
-        units = [found.unit for found in await journal.admit([(BatchRow("a", "m", count=9), RULE)])]
+        units = [
+            found.unit for found in await journal.admit([(BatchRow("a", "m", count=9), RULE)], price=priced)
+        ]
         for unit in units[:2]:
             await journal.sent(unit.id, 11)
         await journal.refused(units[0].id)
         totals = await journal.totals()
         added = await journal._run(
             lambda store: store.connection.execute(
-                "SELECT sum(part = 0), count(*), sum(images), sum(reserved_nano) FROM unit"
+                "SELECT sum(part = 0), count(*), sum(images), sum(reserved_nano), sum(planned_nano) FROM unit"
             ).fetchone()
         )
-    assert (totals.rows, sum(totals.units.values()), totals.expected_images, totals.reserved_nano) == added
+    assert added == (
+        totals.rows,
+        sum(totals.units.values()),
+        totals.expected_images,
+        totals.reserved_nano,
+        totals.planned_nano,
+    )

@@ -246,7 +246,8 @@ class Batch:
         if self._rows is not None:
             async for task in feed.tasks(self._rows):
                 yield task
-        if self._journal is not None and (self._rows is None or self._join):
+        if self._journal is not None:
+            # All that is open, or with rows of one's own what those left behind who joined in the work.
             left = self._journal.pending(left_by_peers=self._rows is not None)
             async for task in feed.resumed(left):
                 yield task

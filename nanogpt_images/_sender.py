@@ -29,7 +29,7 @@ async def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 
-def _no_news() -> None:
+def _no_news(*_: object) -> None:
     """Nobody wants to know, nor to wait."""
 
 
@@ -42,11 +42,13 @@ class AttemptHooks:
         before: Awaited after pacing and before each attempt; what it raises keeps the attempt from being made.
         refused: Awaited when an attempt failed and another will follow.
         started: Called when an attempt's body leaves, or is known not to; perhaps more than once.
+        paused: Called with the seconds for which the service's limit keeps everybody with this key from starting.
     """
 
     before: Callable[[], Awaitable[None]] = _nothing
     refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
     started: Callable[[], None] = _no_news
+    paused: Callable[[float], None] = _no_news
 
 
 NO_HOOKS: Final = AttemptHooks()
@@ -145,9 +147,9 @@ class Sender:
                 delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
                 if isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError):
                     # The limit is the key's, not this request's: everybody waits.
-                    self.limiter.pause(
-                        min(delay_s or error.retry_after_s or 0.0, self._retry.max_retry_after_s)
-                    )
+                    pause_s = min(delay_s or error.retry_after_s or 0.0, self._retry.max_retry_after_s)
+                    self.limiter.pause(pause_s)
+                    hooks.paused(pause_s)
                 if delay_s is None:
                     raise
                 await hooks.refused(error)

@@ -9,7 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from ..errors import JournalError, ParameterError
 
@@ -47,11 +47,13 @@ else:
 
 _T = TypeVar("_T")
 
-_HEADER: Final = struct.Struct("<4sII")  # magic, number of times, checksum of their bytes
-_MAGIC: Final = b"ngp1"
+# Magic, number of times, checksum of what follows it: the end of a pause and the times.
+_HEADER: Final = struct.Struct("<4sII")
+_MAGIC: Final = b"ngp2"
 _BUSY_S: Final = 0.001
 _OPEN_POLL_S: Final = 0.005
 _MAX_OPEN_S: Final = 30.0
+_MAX_PAUSE_S: Final = 600.0
 _MAX_LIMIT: Final = 100_000
 
 
@@ -59,7 +61,8 @@ class SharedWindow:
     """
     A strict limit on starts: never more than `limit` within any `window_s`, over all processes of one machine.
 
-    The file keeps the times of the latest starts, written under an OS lock that ends with its holder.
+    The file keeps the times of the latest starts, written under an OS lock that ends with its holder, and the end
+    of a pause that the service asked for.
     The lock is never waited for, so an event loop may call `try_start` directly.
 
     A start can be kept open: it then counts as one that happens at the end of its time, until `started` says
@@ -98,6 +101,7 @@ class SharedWindow:
         # Times under which this object's open starts are recorded, oldest first; and corrections not yet written.
         self._open_until: list[float] = []
         self._corrections: list[tuple[float, float]] = []
+        self._pause_until = 0.0
 
     def try_start(self, *, open_s: float = 0.0) -> float:
         """
@@ -129,9 +133,19 @@ class SharedWindow:
             # With the lock busy the correction waits for the next call; the file errs on the safe side meanwhile.
             self.record()
 
+    def pause(self, seconds: float) -> None:
+        """
+        Let nobody start for that long, ten minutes at the most.
+
+        Raises:
+            JournalError: The file cannot be used.
+        """
+        self._pause_until = max(self._pause_until, self._clock() + min(seconds, _MAX_PAUSE_S))
+        self.record()
+
     def record(self) -> bool:
         """
-        Write down the starts that a busy lock kept from the file.
+        Write down the starts and the pause that a busy lock kept from the file.
 
         Returns:
             Whether nothing is left to be written.
@@ -139,9 +153,9 @@ class SharedWindow:
         Raises:
             JournalError: The file cannot be used.
         """
-        if self._corrections:
+        if self._corrections or self._pause_until:
             self._locked(lambda fd, now: _write(fd, self._recent(fd, now)))
-        return not self._corrections
+        return not self._corrections and not self._pause_until
 
     def close(self) -> None:
         """Close the file; a later `try_start` opens it again."""
@@ -173,22 +187,26 @@ class SharedWindow:
 
     def _try_at(self, fd: int, now: float, open_s: float) -> float:
         recent = self._recent(fd, now)
-        blocking = recent[-self._limit] if len(recent) >= self._limit else None
-        if blocking is None:
-            recent.append(now + open_s)
+        starts = recent.starts
+        blocking = starts[-self._limit] if len(starts) >= self._limit else None
+        if blocking is None and recent.pause_until <= now:
+            starts.append(now + open_s)
             if open_s:
                 self._open_until.append(now + open_s)
+            _write(fd, recent)
+            return 0.0
         _write(fd, recent)
         if blocking is None:
-            return 0.0
+            return recent.pause_until - now
         # An open start can end at any moment, so its full time is not slept through.
         return _OPEN_POLL_S if blocking > now else blocking + self._window_s - now
 
-    def _recent(self, fd: int, now: float) -> list[float]:
-        times = _read(fd)
-        if times is None:
-            # Damaged, so any number may have started just now: count a full window.
-            times = [now] * self._limit
+    def _recent(self, fd: int, now: float) -> _Recent:
+        found = _read(fd)
+        # Damaged, so any number may have started just now: count a full window.
+        times = [now] * self._limit if found is None else found.starts
+        pause_until = max(self._pause_until, 0.0 if found is None else found.pause_until)
+        self._pause_until = 0.0
         for recorded, actual in self._corrections:
             if recorded in times:
                 times.remove(recorded)
@@ -196,25 +214,34 @@ class SharedWindow:
             times.append(actual)
         self._corrections.clear()
         # A time far ahead is from before a restart of the machine, whose clock began again.
-        return sorted(at for at in times if at <= now + _MAX_OPEN_S and at + self._window_s - now > 0)
+        return _Recent(
+            pause_until if pause_until <= now + _MAX_PAUSE_S else 0.0,
+            sorted(at for at in times if at <= now + _MAX_OPEN_S and at + self._window_s - now > 0),
+        )
 
 
-def _read(fd: int) -> list[float] | None:
+class _Recent(NamedTuple):
+    pause_until: float
+    starts: list[float]
+
+
+def _read(fd: int) -> _Recent | None:
     os.lseek(fd, 0, os.SEEK_SET)
-    content = os.read(fd, min(os.fstat(fd).st_size, _HEADER.size + 8 * _MAX_LIMIT))
+    content = os.read(fd, min(os.fstat(fd).st_size, _HEADER.size + 8 * (1 + _MAX_LIMIT)))
     if not content:
-        return []
+        return _Recent(0.0, [])
     if len(content) < _HEADER.size:
         return None
     magic, count, checksum = _HEADER.unpack_from(content)
-    body = content[_HEADER.size : _HEADER.size + 8 * count]
-    if magic != _MAGIC or len(body) != 8 * count or zlib.crc32(body) != checksum:
+    body = content[_HEADER.size : _HEADER.size + 8 * (1 + count)]
+    if magic != _MAGIC or len(body) != 8 * (1 + count) or zlib.crc32(body) != checksum:
         return None
-    return list(struct.unpack(f"<{count}d", body))
+    pause_until, *times = struct.unpack(f"<{1 + count}d", body)
+    return _Recent(pause_until, times)
 
 
-def _write(fd: int, times: list[float]) -> None:
-    body = struct.pack(f"<{len(times)}d", *times)
+def _write(fd: int, recent: _Recent) -> None:
+    body = struct.pack(f"<{1 + len(recent.starts)}d", recent.pause_until, *recent.starts)
     os.lseek(fd, 0, os.SEEK_SET)
     # One write, which a kill does not divide; old bytes behind it are not read.
-    os.write(fd, _HEADER.pack(_MAGIC, len(times), zlib.crc32(body)) + body)
+    os.write(fd, _HEADER.pack(_MAGIC, len(recent.starts), zlib.crc32(body)) + body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -59,8 +60,15 @@ class Pacer:
 
     def started(self) -> None:
         """The request of the oldest open place leaves now, or not at all."""
+        self._write(self._window.started)
+
+    def pause(self, seconds: float) -> None:
+        """Let no process of the job start for that long: the service refused for its rate limit."""
+        self._write(partial(self._window.pause, seconds))
+
+    def _write(self, change: Callable[[], None]) -> None:
         try:
-            self._window.started()
+            change()
             self._record()
         except JournalError as error:
             # The place stays open until its time is over; the next request meets the same error.

@@ -97,7 +97,7 @@ class Work:
             self.halt.idle(waiting)
 
         store = self.endings.store(task.unit)
-        hooks = AttemptHooks(before=before, refused=refused, started=started)
+        hooks = AttemptHooks(before=before, refused=refused, started=started, paused=self._paused)
         try:
             result = await self.images.run(request, store, validate=False, hooks=hooks)
         except Halted:
@@ -122,6 +122,10 @@ class Work:
         await self.keeping.repeated(task.unit.id)
         self.funds.hold(task.price_nano)
         self.tally.unknown_nano += task.price_nano
+
+    def _paused(self, seconds: float) -> None:
+        if self.pacer is not None:
+            self.pacer.pause(seconds)
 
     def _pressure(self, error: NanoGPTError) -> None:
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):

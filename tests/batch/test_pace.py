@@ -123,6 +123,47 @@ def test_a_held_lock_is_not_waited_for(path: Path) -> None:
     window.close()
 
 
+def test_a_pause_holds_for_everybody(path: Path) -> None:
+    """The service told one of them to rest, and it told the key: none starts before that is over."""
+    clock = Clock()
+    one, other = (SharedWindow(path, 3, clock=clock) for _ in range(2))
+    one.pause(5.0)
+    assert other.try_start() == 5.0
+    clock.now += 2.0
+    other.pause(1.0)
+    assert one.try_start() == 3.0
+    clock.now += 3.0
+    assert [one.try_start(), other.try_start()] == [0.0, 0.0]
+    one.close()
+    other.close()
+
+
+def test_a_pause_outlives_a_busy_lock(path: Path) -> None:
+    """A pause that could not be written at once is written by the next call."""
+    clock = Clock()
+    one, other = (SharedWindow(path, 3, clock=clock) for _ in range(2))
+    assert other.try_start() == 0.0
+    fd = os.open(path, os.O_RDWR)
+    assert pace._lock(fd)
+    one.pause(5.0)
+    os.close(fd)
+    assert one.record()
+    assert other.try_start() == 5.0
+    one.close()
+    other.close()
+
+
+def test_no_pause_lasts_for_ever(path: Path) -> None:
+    """Ten minutes at the most, and one from before a restart of the machine is dropped."""
+    clock = Clock(900_000.0)
+    window = SharedWindow(path, 3, clock=clock)
+    window.pause(1e9)
+    assert window.try_start() == 600.0
+    clock.now = 5.0
+    assert window.try_start() == 0.0
+    window.close()
+
+
 def test_times_from_before_a_restart_are_dropped(path: Path) -> None:
     """The monotonic clock begins again at boot; what it recorded before does not block for days."""
     clock = Clock(900_000.0)

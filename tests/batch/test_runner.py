@@ -16,9 +16,10 @@ import pytest
 
 from nanogpt_images import AsyncClient, RetryPolicy
 from nanogpt_images._ratelimit import RateLimiter
+from nanogpt_images.batch.events import BatchReport
 from nanogpt_images.batch.gate import Gate
 from nanogpt_images.batch.journal import Journal
-from nanogpt_images.batch.pace import _read
+from nanogpt_images.batch.pace import SharedWindow, _read
 from nanogpt_images.batch.pacer import FILE_NAME
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.runner import Batch
@@ -484,7 +485,7 @@ async def test_no_start_stays_open(open_job) -> None:
         await job.run(job.rows(10))
         now = time.monotonic()
         with (job.out / FILE_NAME).open("rb") as file:
-            times = _read(file.fileno())
+            times = _read(file.fileno()).starts
         assert len(times) == 10
         assert max(times) <= now
 
@@ -498,6 +499,44 @@ async def test_two_processes_do_not_pay_twice(open_job) -> None:
         assert len(job.billed) == len(set(job.billed)) == one.images + other.images == 60
         assert one.images > 0
         assert other.images > 0
+
+
+async def test_the_first_does_what_one_that_joined_left(open_job) -> None:
+    """Also the process that came first, without join, takes over what another claimed and did not do."""
+    async with open_job(latency_s=0.01) as job:
+        gone = asyncio.Event()
+
+        async def slow_rows():
+            await gone.wait()
+            yield job.rows(1)[0]
+
+        async def joins() -> None:
+            async with job.client.batch(job.rows(30), out=job.out, join=True, concurrency=2) as run:
+                async for _ in run:
+                    break
+            gone.set()
+
+        async def first() -> BatchReport:
+            async with job.client.batch(slow_rows(), out=job.out) as run:
+                await joins()
+                return await run.wait()
+
+        await first()
+        assert (await job.totals()).units[State.DONE] == 30
+        assert len(job.billed) == len(set(job.billed)) == 30
+
+
+async def test_a_refusal_of_one_process_slows_the_others(open_job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause that the service asks for reaches the window that all processes of the job share."""
+    pauses: list[float] = []
+    pause = SharedWindow.pause
+    monkeypatch.setattr(SharedWindow, "pause", lambda self, s: (pauses.append(s), pause(self, 0.0)))
+    retry = RetryPolicy(initial_delay_s=0, max_retry_after_s=30)
+    async with open_job(Fault("429", times=1), client={"requests_per_second": 100, "retry": retry}) as job:
+        _, report = await job.run(job.rows(3))
+    assert report.done == 3
+    assert pauses
+    assert all(seconds > 0 for seconds in pauses)
 
 
 async def test_a_directory_in_use_is_refused_without_join(open_job) -> None:

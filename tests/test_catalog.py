@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from nanogpt_images import catalog as catalog_module
+from nanogpt_images._wire.catalog import decode_listed_models
 from nanogpt_images.catalog import Catalog
 from nanogpt_images.errors import (
     Charge,
@@ -19,6 +22,7 @@ from nanogpt_images.errors import (
     ResponseDecodeError,
     TransportError,
 )
+from nanogpt_images.models import ListedModel, Listing
 
 SAMPLES = Path(__file__).parent / "samples"
 IMAGE_MODELS = "/api/v1/image-models"
@@ -65,6 +69,21 @@ class Service:
 @pytest.fixture
 def service() -> Service:
     return Service()
+
+
+async def test_listings_are_decoded_off_the_loop(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a listing is, the loop serves others while it is decoded."""
+    here = threading.get_ident()
+    decoded_in: list[int] = []
+
+    def decode(body: object) -> Listing[ListedModel]:
+        decoded_in.append(threading.get_ident())
+        return decode_listed_models(body)
+
+    monkeypatch.setattr(catalog_module, "decode_listed_models", decode)
+    assert len(await Catalog(service).models()) == 2
+    assert len(decoded_in) == 1
+    assert decoded_in != [here]
 
 
 async def test_listings_are_cached_apart(service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -24,11 +25,14 @@ class Gate:
 
     Attributes:
         active: Requests under way.
+        reason: Why it was made slower at last, such as `429 rate_limit_exceeded`.
     """
 
     def __init__(self, maximum: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.maximum = maximum
         self.active = 0
+        self.reason = ""
+        self._paused_until = float("-inf")
         self._limit = float(maximum)
         self._clock = clock
         self._last_decrease = float("-inf")
@@ -58,8 +62,24 @@ class Gate:
             self.active -= 1
             self._wake()
 
-    def slower(self) -> None:
+    @property
+    def throttle(self) -> str:
+        """What keeps requests back now and why, such as `44 of 64 at once after 503`; nothing in good times."""
+        pause_s = self._paused_until - self._clock()
+        parts = [
+            f"paused for {math.ceil(pause_s)} s" if pause_s > 0 else "",
+            f"{self.limit} of {self.maximum} at once" if self.limit < self.maximum else "",
+        ]
+        shown = ", ".join(part for part in parts if part)
+        return f"{shown} after {self.reason}" if shown else ""
+
+    def pause(self, seconds: float) -> None:
+        """Note that nobody may start for that long; what keeps them from it is the limiter."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def slower(self, reason: str) -> None:
         """The service refused for load."""
+        self.reason = reason
         now = self._clock()
         # The refusals of one burst are one sign, not many.
         if now - self._last_decrease >= _SETTLE_S:

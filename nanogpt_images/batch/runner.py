@@ -115,6 +115,11 @@ class Batch:
         """Requests that may be under way at once now; below `concurrency` while the service pushes back."""
         return self._gate.limit
 
+    @property
+    def throttle(self) -> str:
+        """What keeps requests back now and why, such as `paused for 12 s after 429 rate_limit_exceeded`; else nothing."""
+        return self._gate.throttle
+
     def drain(self) -> None:
         """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
         self._halt.stop()

@@ -124,9 +124,10 @@ class Work:
         self.tally.unknown_nano += task.price_nano
 
     def _paused(self, seconds: float) -> None:
+        self.gate.pause(seconds)
         if self.pacer is not None:
             self.pacer.pause(seconds)
 
     def _pressure(self, error: NanoGPTError) -> None:
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
-            self.gate.slower()
+            self.gate.slower(f"{error.status} {error.code or ''}".strip())

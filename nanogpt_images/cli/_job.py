@@ -24,7 +24,7 @@ from ..errors import (
     ReferenceImageError,
 )
 from ._output import note
-from ._progress import Goal, progress_for
+from ._progress import Goal, progress_for, refreshing
 from ._signals import Interrupts, interrupting
 
 _KEPT_REASONS: Final = 100
@@ -93,11 +93,15 @@ async def carry_out(run: Batch, directory: Path, goal: Goal, *, quiet: bool, sil
         entered = False
         try:
             with progress_for(goal, quiet=quiet) as progress:
-                async with run:
+
+                def show() -> None:
+                    progress.show(run.report, run.throttle)
+
+                async with refreshing(show), run:
                     entered = True
                     async for event in run:
                         _take(outcome, event)
-                        progress.show(run.report)
+                        show()
         except asyncio.CancelledError:
             if interrupts.count < 2:
                 raise

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import attrs
@@ -27,8 +29,8 @@ class Progress(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc_info: object) -> None: ...
-    def show(self, report: BatchReport) -> None:
-        """The numbers changed."""
+    def show(self, report: BatchReport, throttle: str = "") -> None:
+        """How things are now: the numbers, and what keeps requests back."""
         ...
 
 
@@ -55,6 +57,22 @@ def progress_for(goal: Goal, *, quiet: bool) -> Progress:
     return LiveProgress(goal) if sys.stderr.isatty() else PlainProgress(goal)
 
 
+@asynccontextmanager
+async def refreshing(show: Callable[[], None], every_s: float = 0.5) -> AsyncGenerator[None]:
+    """Call *show* now and then: while the service keeps everybody waiting there are no events."""
+
+    async def refresh() -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            show()
+
+    task = asyncio.create_task(refresh())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
 class NoProgress:
     """Shows nothing."""
 
@@ -63,9 +81,9 @@ class NoProgress:
 
     def __exit__(self, *exc_info: object) -> None: ...
 
-    def show(self, report: BatchReport) -> None:
+    def show(self, report: BatchReport, throttle: str = "") -> None:
         """Nothing."""
-        del report
+        del report, throttle
 
 
 class Meter:
@@ -82,7 +100,7 @@ class Meter:
         self.clock = clock
         self._marks = [(clock(), 0, 0)]
 
-    def line(self, report: BatchReport) -> str:
+    def line(self, report: BatchReport, throttle: str = "") -> str:
         """The numbers in words."""
         now = self.clock()
         while len(self._marks) > 1 and now - self._marks[1][0] > _RATE_WINDOW_S:
@@ -100,6 +118,7 @@ class Meter:
             f"{(report.images - images) / elapsed:.1f} images/s" if report.images else "",
             self._spent(report),
             self._left(report, (report.requests - requests) / elapsed),
+            throttle,
         ]
         return " · ".join(part for part in parts if part)
 
@@ -126,11 +145,11 @@ class PlainProgress:
 
     def __exit__(self, *exc_info: object) -> None: ...
 
-    def show(self, report: BatchReport) -> None:
+    def show(self, report: BatchReport, throttle: str = "") -> None:
         """See `Progress`."""
         if self._meter.clock() - self._last >= _PLAIN_EVERY_S:
             self._last = self._meter.clock()
-            note(self._meter.line(report))
+            note(self._meter.line(report, throttle))
 
 
 class LiveProgress:
@@ -164,10 +183,10 @@ class LiveProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def show(self, report: BatchReport) -> None:
+    def show(self, report: BatchReport, throttle: str = "") -> None:
         """See `Progress`."""
         now = self._meter.clock()
         if self._bar is None or self._task is None or now - self._last < _LIVE_EVERY_S:
             return
         self._last = now
-        self._bar.update(self._task, completed=report.ended, description=self._meter.line(report))
+        self._bar.update(self._task, completed=report.ended, description=self._meter.line(report, throttle))

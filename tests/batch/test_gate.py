@@ -61,15 +61,30 @@ async def test_no_more_than_the_maximum_are_inside() -> None:
     assert crowd.gate.active == 0
 
 
+def test_what_throttles_is_told() -> None:
+    """Limit, pause and reason are told while they last, and nothing in good times."""
+    clock = Clock()
+    gate = Gate(10, clock=clock)
+    assert gate.throttle == ""
+    gate.pause(2.5)
+    gate.slower("429 rate_limit_exceeded")
+    assert gate.throttle == "paused for 3 s, 7 of 10 at once after 429 rate_limit_exceeded"
+    clock.now = 3.0
+    assert gate.throttle == "7 of 10 at once after 429 rate_limit_exceeded"
+    for _ in range(100):
+        gate.faster()
+    assert gate.throttle == ""
+
+
 def test_pressure_lowers_the_limit_by_a_third_and_once_a_second() -> None:
     """A burst of refusals is one sign; another second's refusal is another."""
     clock = Clock()
     gate = Gate(10, clock=clock)
     for _ in range(50):
-        gate.slower()
+        gate.slower("503")
     assert gate.limit == 7
     clock.now = 1.0
-    gate.slower()
+    gate.slower("503")
     assert gate.limit == 4
 
 
@@ -79,7 +94,7 @@ def test_the_limit_never_falls_below_one() -> None:
     gate = Gate(4, clock=clock)
     for second in range(100):
         clock.now = float(second)
-        gate.slower()
+        gate.slower("503")
     assert gate.limit == 1
 
 
@@ -107,7 +122,7 @@ async def test_a_lowered_limit_lets_nobody_in_until_enough_have_left() -> None:
     gate = Gate(4, clock=Clock())
     crowd = Crowd(gate, 6)
     await settle()
-    gate.slower()
+    gate.slower("503")
     assert gate.limit == 2
     crowd.leave[0].set()
     crowd.leave[1].set()
@@ -122,7 +137,7 @@ async def test_a_lowered_limit_lets_nobody_in_until_enough_have_left() -> None:
 async def test_a_raised_limit_lets_waiters_in() -> None:
     """Nobody has to leave for a waiter to enter when the limit grows."""
     gate = Gate(2, clock=Clock())
-    gate.slower()
+    gate.slower("503")
     crowd = Crowd(gate, 2)
     await settle()
     assert crowd.inside == [0]

@@ -573,17 +573,17 @@ async def test_a_joined_process_does_what_a_left_one_claimed(open_job) -> None:
 
 async def test_pressure_lowers_the_concurrency_and_costs_no_row(open_job, monkeypatch) -> None:
     """A 503 is a sign for the whole batch; its request is sent again."""
-    signs: list[Gate] = []
+    signs: list[str] = []
 
-    def slower(gate: Gate) -> None:
-        signs.append(gate)
+    def slower(gate: Gate, reason: str) -> None:
+        signs.append(reason)
 
     monkeypatch.setattr(Gate, "slower", slower)
     async with open_job(Fault("503", times=3), client={"retry": RetryPolicy()}) as job:
         job.client._sender._sleep = lambda _: asyncio.sleep(0)
         _, report = await job.run(job.rows(30), concurrency=10)
         assert (report.images, len(job.billed), len(job.sandbox.ledger.posts)) == (30, 30, 33)
-        assert len(signs) == 3
+        assert signs == ["503 provider_transient_error"] * 3
 
 
 async def test_rows_may_be_objects_and_take_the_batch_s_defaults(open_job) -> None:

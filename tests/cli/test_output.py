@@ -139,6 +139,13 @@ def test_progress_line() -> None:
     )
 
 
+def test_progress_tells_what_throttles() -> None:
+    """What keeps requests back stands at the end of the line."""
+    meter = Meter(Goal(requests=None), Clock())
+    line = meter.line(BatchReport(requests=1, done=1, images=1), "7 of 10 at once after 503")
+    assert line.endswith(" · 7 of 10 at once after 503")
+
+
 def test_progress_follows_the_latest_rate() -> None:
     """The rate is that of the last half minute, not of the whole run."""
     clock = Clock()

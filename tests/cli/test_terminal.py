@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.sandbox import BlockingSandbox, Sandbox
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
 from .conftest import command, environment
 
@@ -55,6 +55,19 @@ def test_models_fit(service: BlockingSandbox, tmp_path: Path, columns: int, name
     assert ("Krea v2 Turbo" in text) is named
     for model in service.sandbox.models:
         assert any(line.startswith(model.id) for line in lines)
+
+
+def test_live_progress_while_everybody_waits(tmp_path: Path) -> None:
+    """During the pause that a 429 asks for there are no events, and the live line says all the same why."""
+    (tmp_path / "p.txt").write_text("".join(f"prompt {i}\n" for i in range(6)))
+    faults = [Fault("429", times=1, skip=2)]
+    with Sandbox.in_thread(requests_per_second=None, faults=faults) as service:
+        args = command(
+            "batch", "p.txt", "-m", "tiny-and-fast", "-o", "out", "--concurrency", "2", "--base-url", service.url
+        )  # fmt: skip
+        code, text = on_terminal(args, tmp_path, 140)
+    assert code == 0
+    assert re.search(r"paused for 1 s.* after 429 rate_limit_exceeded", _CONTROL.sub("", text))
 
 
 def test_live_progress(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ MODULES = {
     "openai": "openai_sdk",
     "openai-memory": "openai_sdk",
     "openai-pybase64": "openai_sdk",
+    "openai-pybase64-memory": "openai_sdk",
     "openai-aiohttp": "openai_sdk",
     "aiohttp-json": "plain",
     "floor": "floor",

@@ -36,9 +36,14 @@ def sdk(
     return opened
 
 
+def _faster(text: str) -> bytes:
+    return pybase64.b64decode(text, validate=True)
+
+
 CLIENTS = {
     "openai": sdk(base64.b64decode),
     "openai-memory": sdk(base64.b64decode, memory=True),
-    "openai-pybase64": sdk(lambda text: pybase64.b64decode(text, validate=True)),
+    "openai-pybase64": sdk(_faster),
+    "openai-pybase64-memory": sdk(_faster, memory=True),
     "openai-aiohttp": sdk(base64.b64decode, aiohttp_backend=True),
 }

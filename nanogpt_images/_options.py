@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import platform
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -17,6 +18,10 @@ from .errors import ConfigurationError
 DEFAULT_BASE_URL: Final = "https://nano-gpt.com"
 KEY_VARIABLE: Final = "NANOGPT_API_KEY"
 BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
+
+# Source: RFC 9110, 5.1 and 5.5.
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +60,12 @@ class ClientOptions:
             raise ConfigurationError(f"max_connections must be at least 1, not {max_connections}.")
         if auth not in ("bearer", "x-api-key"):
             raise ConfigurationError(f"auth is 'bearer' or 'x-api-key', not {auth!r}.")
-        return cls(api_key=checked_key(key), base_url=checked_base_url(url), auth=auth, headers=dict(headers))
+        return cls(
+            api_key=checked_key(key),
+            base_url=checked_base_url(url),
+            auth=auth,
+            headers=checked_headers(headers),
+        )
 
     @property
     def user_agent(self) -> str:
@@ -91,6 +101,17 @@ def checked_key(key: str | None) -> str | None:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("the API key has characters that no header can carry; was it pasted whole?")
     return key
+
+
+def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's headers; what HTTP cannot carry is refused, and not repeated: it may be a secret."""
+    for name, value in headers.items():
+        # Annotations do not keep a caller from passing a number.
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("headers: a name is not one that a header can have.")
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"headers: the value of {name} is not text without control characters.")
+    return dict(headers)
 
 
 def checked_base_url(url: str) -> str:

@@ -6,7 +6,7 @@ import platform
 
 import pytest
 
-from nanogpt_images import ConfigurationError, __version__
+from nanogpt_images import AsyncClient, ConfigurationError, __version__
 from nanogpt_images._options import ClientOptions, checked_base_url, checked_key, is_loopback
 
 KEY = "sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -146,6 +146,33 @@ def test_no_header_is_sent_twice(auth: str) -> None:
     assert len({name.lower() for name in headers}) == len(headers) == 4
     assert headers["user-agent"] == "mine"
     assert headers["Authorization" if auth == "bearer" else "x-api-key"].endswith(KEY)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Team": "secret\r\nHost: evil"},
+        {"X-Team": "secret\n"},
+        {"X-Team": "secret\x00"},
+        {"X-Team": "secret\ud83e"},
+        {"X-Team": 5},
+        {"X-Team: secret\nX": "1"},
+        {"X Team": "secret"},
+        {"": "secret"},
+        {5: "secret"},
+    ],
+)
+def test_headers_that_are_refused(headers: dict[str, str]) -> None:
+    """A header that HTTP cannot carry is refused when the client is made, and its value is not repeated."""
+    with pytest.raises(ConfigurationError, match="headers") as caught:
+        AsyncClient(KEY, headers=headers)
+    assert "secret" not in str(caught.value)
+
+
+def test_headers_that_are_accepted() -> None:
+    """Any visible character, spaces and tabs may stand in a value; it may also be empty."""
+    headers = {"X-Team": 'a b\tc;d="e" ü', "x_1": ""}
+    assert resolve(headers=headers).headers == headers
 
 
 def test_a_repr_holds_no_secret() -> None:

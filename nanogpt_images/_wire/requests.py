@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
+from ..errors import ParameterError
+from ..references import MAX_BODY_BYTES
 from ..request import GenerateRequest, ImageRequest, OpenAIRequest
 
 PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
@@ -20,6 +22,9 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
         references: Links or data URLs of its input images, in order.
         mask: Data URL of its mask.
 
+    Raises:
+        ParameterError: A field is no JSON value, or the body is longer than the service takes.
+
     Source: seeds/images-generate.txt; seeds/openai-compatible-generations.txt.
     """
     if isinstance(request, GenerateRequest):
@@ -28,7 +33,22 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
         fields = _openai_compatible(request, references, mask)
     # Parameters of the call win over the same key in `extra`: the first are checked, the second are not.
     body = {**request.extra, **{name: value for name, value in fields.items() if value is not None}}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    try:
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ParameterError(
+            f"{request.model}: the request cannot be written as JSON ({error}). Nothing was sent.",
+            model=request.model,
+        ) from error
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) > MAX_BODY_BYTES:
+        raise ParameterError(
+            f"{request.model}: the request is {len(encoded):,} bytes; the service takes {MAX_BODY_BYTES:,}, input "
+            "images and prompt together. Scale the images down or shorten the prompt. Nothing was sent.",
+            model=request.model,
+            parameter="input_references" if references or mask else "prompt",
+        )
+    return encoded
 
 
 def _normalized(request: GenerateRequest, references: Sequence[str]) -> dict[str, object]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images import GenerateRequest, OpenAIRequest
+from nanogpt_images import Charge, GenerateRequest, OpenAIRequest, ParameterError
 from nanogpt_images._wire.requests import PATHS, encode_body
+from nanogpt_images.references import MAX_BODY_BYTES
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -30,6 +31,26 @@ def test_half_a_character_is_replaced() -> None:
 def test_the_body_is_compact() -> None:
     """No white space and no escapes for plain text: bodies have a limit of bytes."""
     assert encode_body(GenerateRequest(model="m", prompt="ünï")) == '{"model":"m","prompt":"ünï"}'.encode()
+
+
+@pytest.mark.parametrize("images", [0, 2])
+def test_the_whole_body_has_a_limit(images: int) -> None:
+    """Prompt and input images together may fill what the service takes, and not a byte more."""
+    urls = ["data:image/png;base64," + "A" * 2_000_000] * images
+    left = MAX_BODY_BYTES - len(encode_body(GenerateRequest(model="m", prompt=""), urls))
+    assert len(encode_body(GenerateRequest(model="m", prompt="p" * left), urls)) == MAX_BODY_BYTES
+    with pytest.raises(ParameterError, match=r"4,400,001 bytes; the service takes 4,400,000") as caught:
+        encode_body(GenerateRequest(model="m", prompt="p" * (left + 1)), urls)
+    assert caught.value.charge is Charge.NOT_SENT
+    assert caught.value.parameter == ("input_references" if images else "prompt")
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {("a",): 1}, b"bytes"])
+def test_what_json_cannot_say_is_refused(value: object) -> None:
+    """A field of `extra` that is no JSON value stops the request before it is sent."""
+    with pytest.raises(ParameterError, match="cannot be written as JSON") as caught:
+        encode_body(GenerateRequest(model="m", prompt="p", extra={"field": value}))
+    assert caught.value.charge is Charge.NOT_SENT
 
 
 def test_arguments_go_before_extra_fields() -> None:

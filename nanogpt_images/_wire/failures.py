@@ -54,7 +54,9 @@ _PERHAPS_BILLED: Final = re.compile(
 _BILLED: Final = re.compile(
     r"\b(?:has been|have been|was|were|been|is|are) (?:charged|billed)\b", re.IGNORECASE
 )
-_MARKUP: Final = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+# Neither pattern can look past the next "<": a body of nothing else would cost the square of its length.
+_TAG: Final = re.compile(r"(<[^<>]*>)")
+_HIDING: Final = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
 _SPACE: Final = re.compile(r"\s+")
 # A key in an echoed header or body must not reach a log.
 _KEY: Final = re.compile(r"sk-[A-Za-z0-9_-]{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -204,9 +206,21 @@ def _advice(status: int, failure: Failure, retry_after_s: float | None) -> str:
 
 
 def _excerpt(body: bytes) -> str:
-    text = _MARKUP.sub(" ", body[:20_000].decode("utf-8", "replace"))
+    text = _without_markup(body[:20_000].decode("utf-8", "replace"))
     text = "".join(char if char.isprintable() else " " for char in text)
     return _redact(_SPACE.sub(" ", text).strip())[:_EXCERPT_CHARS]
+
+
+def _without_markup(text: str) -> str:
+    """The text outside tags, scripts and styles."""
+    kept: list[str] = []
+    hidden = False
+    for place, piece in enumerate(_TAG.split(text)):
+        if place % 2 == 0:
+            kept += [] if hidden else [piece]
+        elif hiding := _HIDING.match(piece):
+            hidden = not hiding[1]
+    return " ".join(kept)
 
 
 def _redact(text: str) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from multidict import CIMultiDict
 
-from nanogpt_images._wire.failures import charge_of, decode_failure, parse_retry_after
+from nanogpt_images._wire.failures import _without_markup, charge_of, decode_failure, parse_retry_after
 from nanogpt_images.errors import (
     AuthenticationError,
     BadRequestError,
@@ -276,6 +276,26 @@ def test_excerpts_are_short_and_plain() -> None:
     assert len(error.excerpt) == 200
     assert error.excerpt.isprintable()
     assert not {"color", "alert"} & set(error.excerpt.replace("{", " ").replace("(", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("a<br>b <i class='x'>c</i> 1 < 2", "a b c 1 < 2"),
+        ("<STYLE>b{}</STYLE >seen<script>if (1<2) {'<b>'}</script>too", "seen too"),
+        ("<scripted>seen</scripted>", "seen"),
+        ("seen<script>never closed", "seen"),
+    ],
+)
+def test_an_excerpt_is_the_text_that_a_page_shows(markup: str, text: str) -> None:
+    """Tags, scripts and styles are left out, and a lone angle bracket is text."""
+    assert decode(502, markup.encode()).excerpt == text
+
+
+@pytest.mark.parametrize("piece", ["<", "<script ", "<script>", "<a>"])
+def test_a_page_of_brackets_is_read_in_one_pass(piece: str) -> None:
+    """Text that never closes what it opens is not searched again from each place: that would take minutes here."""
+    _without_markup(piece * 400_000)
 
 
 @pytest.mark.parametrize(

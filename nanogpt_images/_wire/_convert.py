@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, TypeGuard, TypeVar, cast
 
 import attrs
 
+from .._money import MAX_USD
+
 if TYPE_CHECKING:
     from cattrs import Converter
 
@@ -51,11 +53,11 @@ def as_number(value: object) -> float | None:
 
 
 def as_usd(value: object) -> float | None:
-    """An amount of money, which the service also sends as decimal text; a negative one is None."""
-    if type(value) is float and 0 <= value < math.inf:
+    """An amount of money, which the service also sends as decimal text; None below 0 and above `MAX_USD`."""
+    if type(value) is float and 0 <= value <= MAX_USD:
         return value  # nearly all of them, and false for NaN
     number = as_number(value)
-    return None if number is None or number < 0 else float(number)
+    return float(number) if number is not None and 0 <= number <= MAX_USD else None
 
 
 def as_int(value: object) -> int | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 from ..models import PromptLimit, ReferenceLimits
 from ..parameters import ONE_IMAGE, CountRule, EnumSpec, ParameterSpec, RangeSpec
 from ._convert import Json, as_int, as_object, as_text, as_texts
+
+MOST_PER_REQUEST: Final = 1_000
+"""Assumption: no model makes more images at once (20 is the most seen); a greater number is a mistake."""
 
 
 def count_rule(n: ParameterSpec | None, *, fixed: int | None, maxima: Iterable[int | None]) -> CountRule:
@@ -14,7 +18,8 @@ def count_rule(n: ParameterSpec | None, *, fixed: int | None, maxima: Iterable[i
     The rule that one record states.
 
     A fixed count rules alone (1 too: such a model takes no `n`). Otherwise it is the range of `n`, its
-    maximum cut to the least of *maxima*; without a range it starts at 1. Numbers below 1 say nothing.
+    maximum cut to the least of *maxima*; without a range it starts at 1. Numbers below 1 or above
+    `MOST_PER_REQUEST` say nothing.
 
     Args:
         n: Descriptor of `n`.
@@ -23,10 +28,12 @@ def count_rule(n: ParameterSpec | None, *, fixed: int | None, maxima: Iterable[i
 
     Source: seeds/image-models.txt; seeds/images-models.txt.
     """
-    if fixed is not None and fixed >= 1:
+    if fixed is not None and 1 <= fixed <= MOST_PER_REQUEST:
         return CountRule(fixed, fixed, fixed)
     lowest, highest = _range_of(n)
-    limits = [limit for limit in (highest, *maxima) if limit is not None and limit >= 1]
+    if lowest is not None and lowest > MOST_PER_REQUEST:
+        lowest = None
+    limits = [limit for limit in (highest, *maxima) if limit is not None and 1 <= limit <= MOST_PER_REQUEST]
     if not limits and lowest is None:
         return ONE_IMAGE
     # Assumption: a range without an end is only as long as its start.

@@ -10,10 +10,10 @@ from typing import Final, TypeAlias, TypeVar
 import anyio.to_thread
 import attrs
 
-from .._money import to_nano
+from .._money import MAX_USD, to_nano
 from ..catalog import Catalog
 from ..checks import checked
-from ..errors import BudgetExceededError, ConnectError, NanoGPTError, NotFoundError
+from ..errors import BudgetExceededError, ConnectError, NanoGPTError, NotFoundError, ParameterError
 from ..models import Model
 from ..parameters import ONE_IMAGE, CountRule
 from .endings import Task
@@ -104,8 +104,8 @@ class Feed:
         except NanoGPTError as error:
             return Task(unit=unit, problem=error)
         price = self._price(unit, model)
-        if price is None and self.needs_price:
-            return Task(unit=unit, problem=_unpriced(unit.row.model))
+        if (fault := self._price_fault(unit, price)) is not None:
+            return Task(unit=unit, problem=fault)
         return Task(
             unit=unit,
             request=request,
@@ -127,7 +127,14 @@ class Feed:
         if problem is not None:
             return 0
         price = self._price(unit, model)
+        if self._price_fault(unit, price) is not None:
+            return 0
         return None if price is None else price.expected_nano
+
+    def _price_fault(self, unit: Unit, price: Price | None) -> NanoGPTError | None:
+        if price is None:
+            return _unpriced(unit.row.model) if self.needs_price else None
+        return _beyond_measure(unit) if price.high_nano > to_nano(MAX_USD) else None
 
     async def _model(self, row: BatchRow) -> tuple[Model | None, NanoGPTError | None]:
         model = self.catalog.cached(row.model)
@@ -185,4 +192,12 @@ def _unpriced(model_id: str) -> BudgetExceededError:
     return BudgetExceededError(
         f"no price is known for {model_id}, so a budget cannot be kept. Nothing was sent; "
         "pass assume_price_usd (--assume-price) or leave the budget out."
+    )
+
+
+def _beyond_measure(unit: Unit) -> ParameterError:
+    return ParameterError(
+        f"by the catalogue {unit.images:,} images of {unit.row.model} cost more than ${MAX_USD:,}, which cannot be "
+        "right. Nothing was sent.",
+        model=unit.row.model,
     )

@@ -32,6 +32,9 @@ MAY_2026 = datetime(2026, 5, 12, tzinfo=UTC)
         ("nan", None),
         (float("inf"), None),
         ("1e999", None),
+        (1e9, 1e9),
+        (1e9 + 1, None),
+        ("2e9", None),
         (10**400, None),
         (True, None),
         (None, None),
@@ -40,7 +43,7 @@ MAY_2026 = datetime(2026, 5, 12, tzinfo=UTC)
     ],
 )
 def test_money(value: object, usd: float | None) -> None:
-    """Money may be a decimal string; negative, infinite and other values are no money."""
+    """Money may be a decimal string; negative, absurd and other values are no money."""
     assert _convert.as_usd(value) == usd
 
 

@@ -179,6 +179,23 @@ def test_prompt_limits(raw: dict[str, object], limit: PromptLimit | None) -> Non
     assert read_supported(raw).prompt_limit == limit
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"fixed_image_count": 1_001},
+        {"fixed_image_count": 10**400},
+        {"max_images": 10**20},
+        {"max_output_images": 1e300},
+        {"n": {"type": "range", "min": 10**20, "max": 10**21}},
+        {"n": {"type": "enum", "values": [10**20]}},
+    ],
+)
+def test_counts_beyond_all_measure_say_nothing(raw: dict[str, object]) -> None:
+    """A number of images that no model makes is a mistake: reserving and numbering so many would fail later."""
+    assert read_supported(raw).count_rule == ONE_IMAGE
+    assert read_supported({**raw, "max_images": 4}).count_rule == CountRule(1, 4)
+
+
 @given(st.lists(st.integers(-2, 30)), st.none() | st.integers(-3, 30), st.none() | st.integers(-3, 30))
 def test_every_rule_can_be_met(values: list[int], most: int | None, fixed: int | None) -> None:
     """Whatever numbers a record states, the rule is a usable one and its `n` range agrees with it."""

@@ -102,7 +102,7 @@ class AiohttpTransport:
             raise _connect_timed_out(request, self._connect_timeout_s) from error
         except TimeoutError as error:
             raise _timed_out(request) from error
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ValueError) as error:
             raise _broken(request, error) from error
         async with response:
             yield _AiohttpResponse(response, request, deadline)
@@ -202,7 +202,8 @@ def _connect_timed_out(request: HttpRequest, seconds: float) -> ConnectError:
 
 def _broken(request: HttpRequest, error: Exception, *, status: int | None = None) -> NanoGPTError:
     reason = _reason(error)
-    if isinstance(error, aiohttp.InvalidURL):
+    # aiohttp's InvalidURL is one, and what it lets pass of a host name that IDNA cannot encode another.
+    if isinstance(error, ValueError) and not request.body_begun:
         return ConfigurationError(f"{_place(request)} is not a usable URL. Nothing was sent.")
     sent = request.body_begun or (
         request.body is None and not isinstance(error, aiohttp.ClientConnectorError)

@@ -110,6 +110,8 @@ class Downloads:
 
     async def _fetch(self, index: int, url: str, store: ImageStore) -> None:
         progress = _Progress(url, store.open(index))
+        if not _is_web_address(url):
+            raise _failed(progress, "that is no web address")
         attempt = 1
         while True:
             before = progress.received
@@ -156,10 +158,9 @@ class Downloads:
         progress.redirects += 1
         try:
             target = urljoin(progress.url, response.headers.get("Location", ""))
-            usable = urlsplit(target).scheme in ("https", "http")
         except ValueError:
-            target, usable = "", False
-        if progress.redirects > _MAX_REDIRECTS or not usable:
+            target = ""
+        if progress.redirects > _MAX_REDIRECTS or not _is_web_address(target):
             raise _failed(progress, "it redirects without end or to no web address")
         progress.url = target
 
@@ -168,6 +169,14 @@ class Downloads:
         if response.status in _GONE:
             return _failed(progress, f"it answers {response.status}: expired, or gone", expired=True)
         return decode_failure(response.status, response.headers, body, target="the signed URL", paid=False)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("https", "http") and bool(parts.hostname)
 
 
 def _continues(response: HttpResponse, received: int) -> bool:
@@ -190,5 +199,7 @@ def _failed(progress: _Progress, reason: str, *, expired: bool = False) -> Downl
     place = progress.url.partition("?")[0]
     advice = "The image is lost." if expired else "Downloading again is free while the URL lives."
     return DownloadError(
-        f"cannot download {place}: {reason}. It was charged. {advice}", charge=Charge.CHARGED, expired=expired
+        f"cannot download {place}: {reason.rstrip('.')}. It was charged. {advice}",
+        charge=Charge.CHARGED,
+        expired=expired,
     )

@@ -142,6 +142,17 @@ async def test_downloads_that_fail(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "url", ["", "//host/a.png", "file:///etc/passwd", "javascript:1", "https://", "https://["]
+)
+async def test_a_url_that_is_no_web_address_is_not_asked_for(url: str) -> None:
+    """What the service gives as a URL reaches the transport only as http or https with a host."""
+    made, transport, _ = downloads()
+    with pytest.raises(DownloadError, match="no web address"):
+        await made.read(url)
+    assert not transport.requests
+
+
 async def test_redirects_are_followed_without_the_key() -> None:
     """A storage host may redirect; every hop is a plain GET, and none has the key."""
     async with connected() as (client, sandbox):

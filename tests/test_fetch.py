@@ -230,7 +230,8 @@ async def test_a_named_host_opens_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:image/png;base64,AA==", "", "//["]
+    "location",
+    ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:image/png;base64,AA==", "", "//[", "http://xn--a/"],
 )
 async def test_redirects_lead_to_http_only(location: str) -> None:
     """A redirect to another scheme, to nowhere or to nonsense is refused."""
@@ -266,7 +267,16 @@ async def test_https_is_not_left_for_http() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://images.test/a", "http://", "http://[::1", "http://images.test:port/", "/a"]
+    "url",
+    [
+        "ftp://images.test/a",
+        "http://",
+        "http://[::1",
+        "http://images.test:port/",
+        "/a",
+        "http://xn--a/",
+        "http://xn--ß/",
+    ],
 )
 async def test_a_url_that_is_none_is_refused(url: str) -> None:
     """Other schemes and malformed URLs are refused before anything is resolved."""

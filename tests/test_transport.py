@@ -272,7 +272,9 @@ async def test_a_pooled_connection_that_died_was_not_sent(
     assert caught.value.charge is (NOT_SENT if closing else UNKNOWN)
 
 
-@pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:99999", "nonsense"])
+@pytest.mark.parametrize(
+    "url", ["http://", "http://127.0.0.1:99999", "nonsense", "http://a..b", "http://.a", f"http://{'a' * 64}"]
+)
 async def test_an_unusable_url_is_a_configuration_error(transport: AiohttpTransport, url: str) -> None:
     """A URL that aiohttp cannot use says so, and nothing was sent."""
     with pytest.raises(ConfigurationError, match="Nothing was sent"):

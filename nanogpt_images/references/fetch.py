@@ -131,9 +131,11 @@ class _Guard:
 def _parsed(url: str) -> URL:
     try:
         parsed = URL(url)
+        # Decoding an international name can fail, which is the time to learn it.
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host)
     except ValueError as error:
         raise ReferenceImageError(f"the URL is malformed ({error}). Nothing was sent.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    if not usable:
         raise ReferenceImageError("the URL is not an http or https URL with a host. Nothing was sent.")
     return parsed
 
@@ -141,9 +143,10 @@ def _parsed(url: str) -> URL:
 def _next_hop(url: URL, location: str) -> URL:
     try:
         target = url.join(URL(location))
+        usable = bool(location) and target.scheme in ("http", "https") and bool(target.host)
     except ValueError as error:
         raise _failure(url, "redirects to a malformed URL") from error
-    if not location or target.scheme not in ("http", "https") or not target.host:
+    if not usable:
         raise _failure(url, "redirects to nowhere that http or https reaches")
     if url.scheme == "https" and target.scheme == "http":
         raise _failure(url, f"redirects from https to plain http ({target.host})")

@@ -116,13 +116,14 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 def checked_base_url(url: str) -> str:
     """The base URL without a trailing slash; https, or anything on loopback."""
+    url = url.strip()
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigurationError(f"base_url is not a URL: {error}.") from error
     # First, so that no other error repeats a secret.
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if "@" in parts.netloc or "?" in url or "#" in url:
         raise ConfigurationError(
             "base_url must be an origin and a path: no user, password, query or fragment."
         )
@@ -132,7 +133,10 @@ def checked_base_url(url: str) -> str:
         raise ConfigurationError(
             f"base_url {url!r} is not https: the key would cross the network in clear. http is for loopback only."
         )
-    return url.strip().rstrip("/")
+    # urlsplit drops line breaks and keeps backslashes, aiohttp's parser does neither.
+    if not url.isprintable() or " " in url or "\\" in url:
+        raise ConfigurationError(f"base_url {url!r} holds characters that do not belong into a URL.")
+    return url.rstrip("/")
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import platform
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from yarl import URL
 
 from nanogpt_images import AsyncClient, ConfigurationError, __version__
 from nanogpt_images._options import ClientOptions, checked_base_url, checked_key, is_loopback
@@ -79,6 +82,13 @@ def test_base_urls_that_are_used(url: str, kept: str) -> None:
         ("https://user:secret@host:port", "is not a URL"),
         ("https://host?key=secret", "no user"),
         ("https://host/#x", "no user"),
+        ("https://host?", "no user"),
+        ("https://host#", "no user"),
+        ("https://@host", "no user"),
+        ("https://ho\nst", "characters"),
+        ("https://host/a b", "characters"),
+        ("https://host\\x", "characters"),
+        ("https://\u2100", "is not a URL"),
     ],
 )
 def test_base_urls_that_are_refused(url: str, reason: str) -> None:
@@ -86,6 +96,30 @@ def test_base_urls_that_are_refused(url: str, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason) as caught:
         checked_base_url(url)
     assert "secret" not in str(caught.value)
+
+
+PIECES = st.sampled_from(
+    [
+        *("http://", "https://", "127.0.0.1", "localhost", "::1", "evil.example", "//", "80", "xn--"),
+        *"@\\/?#:%[] \n\t\0.é。ⓛ",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=8).map("".join) | st.text())
+@example("https://host?")
+def test_the_address_that_is_checked_is_the_one_that_is_used(text: str) -> None:
+    """aiohttp's parser finds in an accepted base URL with a path behind it no other host, scheme or end."""
+    try:
+        base_url = checked_base_url(text)
+        used = URL(f"{base_url}/api/v1/images")
+        host = used.host or ""
+    except (ConfigurationError, ValueError):  # refused by the one, or unusable for the other
+        return
+    assert used.scheme == "https" or is_loopback(host)
+    assert used.path.endswith("/api/v1/images")
+    assert not used.user
+    assert not used.query_string
 
 
 @pytest.mark.parametrize(

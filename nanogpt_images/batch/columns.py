@@ -17,6 +17,7 @@ _log: Final = logging.getLogger("nanogpt_images.batch")
 
 # Assumption: a column this close to a known name is a slip of the pen. Leaving it out would pay for the wrong image.
 _SLIP: Final = 0.85
+_MOST_COLUMNS: Final = 1_000
 
 
 def _number(text: str) -> object:
@@ -94,8 +95,14 @@ class Columns:
         Columns of other names are left out and named in a log record.
 
         Raises:
-            ManifestError: There is no prompt column, a field has two columns, or a name is a near miss.
+            ManifestError: There is no prompt column, a field has two columns, a name is a near miss, or there
+                are more columns than any table of prompts has.
         """
+        if len(header) > _MOST_COLUMNS:
+            raise ManifestError(
+                f"line {line}: there are {len(header):,} columns; {_MOST_COLUMNS:,} are the most. Nothing was sent.",
+                line=line,
+            )
         names = {name.lower(): name for name in (*ROW_FIELDS, *KNOWN_PARAMETERS, *known)}
         labels = [label.strip().lower() for label in header]
         fields = tuple(names.get(label) for label in labels)

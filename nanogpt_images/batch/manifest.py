@@ -75,10 +75,13 @@ def scan_manifest(
     """
     file = Path(path)
     reader = _reader_for(file)
-    if file.is_dir():
-        raise ManifestError(f"{file} is a directory, not a manifest. Nothing was sent.")
-    if not file.exists():
-        raise ManifestError(f"there is no file {file}. Nothing was sent.")
+    try:
+        if file.is_dir():
+            raise ManifestError(f"{file} is a directory, not a manifest. Nothing was sent.")
+        if not file.exists():
+            raise ManifestError(f"there is no file {file}. Nothing was sent.")
+    except OSError as error:
+        raise _unreadable(file, error) from error
     records = _records(file, reader, known_parameters, max_line_bytes)
     return (_row(fields, line, model, defaults) for line, fields in records)
 
@@ -98,9 +101,13 @@ def _records(file: Path, reader: Reader, known: Collection[str], max_line_bytes:
                 empty = False
                 yield record
     except OSError as error:
-        raise ManifestError(f"{file} cannot be read: {error.strerror}. Nothing was sent.") from error
+        raise _unreadable(file, error) from error
     if empty:
         raise ManifestError(f"{file} holds no rows. Nothing was sent.")
+
+
+def _unreadable(file: Path, error: OSError) -> ManifestError:
+    return ManifestError(f"{file} cannot be read: {error.strerror}. Nothing was sent.")
 
 
 def _row(

@@ -1,5 +1,7 @@
 """Files of prompts."""
 
+import contextlib
+import csv
 import logging
 import tracemalloc
 from pathlib import Path
@@ -172,6 +174,7 @@ def test_missing_cells_at_the_end_are_blank(write) -> None:
         ("m.csv", 'prompt\nb\n"never\nclosed\n', 3, "quote"),
         ("m.csv", 'prompt\n"G I G" painted\n', 2, "quote"),
         ("m.csv", "text,seed\na,1\n", 1, "no prompt column; the columns are 'text', 'seed'"),
+        ("m.csv", "prompt" + ",x" * 1_000 + "\na\n", 1, "1,001 columns; 1,000 are the most"),
         ("m.csv", "prompt,resoluton\na,1\n", 1, "did you mean 'resolution'"),
         ("m.csv", "prompt,Prompt\na,b\n", 1, "two columns 'prompt'"),
         ("m.csv", "\n\ntext\n", 3, "no prompt column"),
@@ -215,6 +218,8 @@ def test_the_file_is_checked_at_once(tmp_path: Path) -> None:
         ("dir.csv", "is a directory"),
         ("m.xlsx", ".jsonl, .csv, .tsv or .txt"),
         ("m", "suffix ''"),
+        ("m" * 300 + ".csv", "cannot be read: File name too long"),
+        ("\0.csv", "there is no file"),
     ]:
         with pytest.raises(ManifestError, match=text):
             read_manifest(tmp_path / name)
@@ -236,6 +241,77 @@ def test_scanning_goes_on_after_a_wrong_row(write) -> None:
         item.prompt if isinstance(item, BatchRow) else item.line for item in scan_manifest(path, model="m")
     ]
     assert items == ["a", 2, 3, "b"]
+
+
+TOKENS = st.sampled_from(
+    [
+        *(
+            "prompt",
+            "count",
+            "key",
+            "seed",
+            "parameters",
+            "n",
+            "model",
+            "fox",
+            "-1",
+            "1e999",
+            "null",
+            "[[",
+            "é",
+        ),
+        *'\n\r\t,;:"{}[]\\ \0\ufeff\u2028',
+        *('"prompt":', '{"prompt":"a",', '"seed":', "true}", "\ud800"),
+    ]
+)
+FILES = (st.lists(TOKENS, max_size=30).map("".join) | st.text(max_size=60)).map(
+    lambda text: text.encode("utf-8", "surrogatepass")
+) | st.binary(max_size=60)
+
+
+@given(FILES, st.sampled_from([".jsonl", ".csv", ".tsv", ".txt"]), st.booleans())
+def test_any_file_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str, with_header: bool
+) -> None:
+    """Any bytes give rows in the order of their lines, each storable as JSON, and errors of the tree alone."""
+    path = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    path.write_bytes(b"prompt\tseed\n" * (with_header and suffix == ".tsv") + content)
+    lines: list[int] = []
+    with contextlib.suppress(ManifestError):
+        for item in scan_manifest(path, model="m"):
+            lines.append(item.line or 0)
+            if isinstance(item, BatchRow):
+                assert BatchRow.from_json(item.to_json()) == item
+                assert item.prompt.strip()
+    assert lines == sorted(set(lines))
+    assert all(0 < line <= content.count(b"\n") + 2 for line in lines)
+
+
+ROWS = st.builds(
+    BatchRow,
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip),
+    st.just("m"),
+    count=st.integers(1, 9),
+    # Space around a cell is no part of it, but for the prompt.
+    key=st.none() | st.text(st.characters(codec="utf-8"), max_size=9).map(str.strip).filter(len),
+    seed=st.none() | st.integers(-9, 9),
+)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4), st.sampled_from([".jsonl", ".csv"]))
+def test_rows_that_are_written_are_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[BatchRow], suffix: str
+) -> None:
+    """What the standard library's json and csv write of rows comes back as these rows."""
+    path = tmp_path_factory.getbasetemp() / f"written{suffix}"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if suffix == ".jsonl":
+            file.writelines(f"{row.to_json()}\n" for row in rows)
+        else:
+            table = csv.writer(file)
+            table.writerow(["prompt", "count", "key", "seed"])
+            table.writerows([row.prompt, row.count, row.key, row.parameters.get("seed")] for row in rows)
+    assert list(read_manifest(path, model="m")) == rows
 
 
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv", "m.tsv", "m.txt"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from nanogpt_images._wire.failures import _without_markup, charge_of, decode_failure, parse_retry_after
@@ -353,3 +356,68 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
     """`Retry-After` is a number of seconds or a date; anything else is as if it were not there."""
     now = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
     assert parse_retry_after(value, now=now) == seconds
+
+
+WORDS = (
+    "charged",
+    "not",
+    "billed",
+    "You have",
+    "may",
+    "been",
+    "<script>",
+    "</script>",
+    "<",
+    "sk-nano-123456",
+    "\0",
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(("error", "message", "code", "type", "param", "requestId", "status")) | st.text(),
+            inner,
+        )
+    ),
+    max_leaves=8,
+)
+BODIES = (
+    JSON.map(lambda body: json.dumps(body).encode())
+    | st.binary(max_size=200)
+    | st.lists(st.sampled_from(WORDS)).map(lambda words: " ".join(words).encode())
+)
+HEADER_VALUES = st.text(max_size=20) | st.sampled_from(
+    [
+        "1e400",
+        "-5",
+        "nan",
+        "1_0",
+        "Wed, 21 Oct 2099 07:28:00 GMT",
+        "Wed, 99 Oct 9999 99:99:99 +9999",
+        "https://[",
+        "//",
+    ]
+)
+
+
+@given(
+    st.integers(300, 999),
+    st.dictionaries(st.sampled_from(["Retry-After", "Location", "X-Request-ID"]), HEADER_VALUES),
+    BODIES,
+    st.booleans(),
+)
+def test_any_failure_is_one_error_of_the_tree(
+    status: int, headers: dict[str, str], body: bytes, paid: bool
+) -> None:
+    """Whatever a service answers, it becomes a StatusError of bounded size whose facts agree and survive pickling."""
+    error = decode_failure(status, CIMultiDict(headers), body, target="m", paid=paid)
+    assert error.status == status
+    assert (error.charge is NOT_SENT) == (not paid)
+    assert len(error.excerpt) <= 200
+    assert error.excerpt.isprintable()
+    assert len(str(error)) < 2000
+    assert error.retry_after_s is None or 0 <= error.retry_after_s < float("inf")
+    assert "sk-nano-123456" not in f"{error}{error.excerpt}"
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.charge) == (type(error), str(error), error.charge)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ._secrets import Secret
 from ._version import __version__
 from .errors import ConfigurationError
 
@@ -83,12 +84,13 @@ class ClientOptions:
         return "loopback" if is_loopback(parts.hostname or "") else self.base_url
 
     def request_headers(self) -> dict[str, str]:
-        """Headers of every request to the API."""
-        headers = [("User-Agent", self.user_agent), ("Accept", "application/json"), *self.headers.items()]
+        """Headers of every request to the API; no repr shows the key, or what the caller's own hold."""
+        headers = [("User-Agent", self.user_agent), ("Accept", "application/json")]
+        headers += [(name, Secret(value)) for name, value in self.headers.items()]
         if self.api_key is not None and self.auth == "bearer":
-            headers.append(("Authorization", f"Bearer {self.api_key}"))
+            headers.append(("Authorization", Secret(f"Bearer {self.api_key}")))
         elif self.api_key is not None:
-            headers.append(("x-api-key", self.api_key))
+            headers.append(("x-api-key", Secret(self.api_key)))
         # A later one replaces an earlier one in any case: two of a name would both be sent.
         return dict({name.lower(): (name, value) for name, value in headers}.values())
 
@@ -100,7 +102,7 @@ def checked_key(key: str | None) -> str | None:
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("the API key has characters that no header can carry; was it pasted whole?")
-    return key
+    return Secret(key)
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:

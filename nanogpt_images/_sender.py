@@ -14,6 +14,7 @@ import attrs
 
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
+from ._secrets import Redactor
 from ._wire.failures import decode_failure
 from .errors import Charge, DailyLimitError, NanoGPTError, RateLimitError, ResponseDecodeError, TransportError
 from .transport import HttpRequest, HttpResponse, Transport
@@ -61,6 +62,7 @@ class Sender:
     Args:
         base_url: Origin and path prefix, without a trailing slash.
         headers: Sent with every request to that origin; they hold the key.
+        key: Is replaced in whatever the service sends back and an error repeats.
         transport: Sends each attempt.
         retry: Decides what is sent again. No other layer repeats anything.
         limiter: Paces the starts.
@@ -77,9 +79,11 @@ class Sender:
         retry: RetryPolicy,
         limiter: RateLimiter,
         max_connections: int,
+        key: str | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._base_url = base_url
+        self._redact = Redactor(key)
         self._headers = dict(headers)
         self._transport = transport
         self._retry = retry
@@ -144,6 +148,7 @@ class Sender:
                         request = attrs.evolve(request, body_begun=False)
                     return await self._attempt(request, read, target=target, hooks=hooks)
             except NanoGPTError as error:
+                self._redact.error(error)
                 delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
                 if isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError):
                     # The limit is the key's, not this request's: everybody waits.
@@ -170,7 +175,7 @@ class Sender:
                 # From here the request counts as started, also where a transport does not report its body.
                 started()
                 if response.status >= 300:
-                    body = await read_failure(response)
+                    body = self._redact.body(await read_failure(response))
                     raise decode_failure(
                         response.status, response.headers, body, target=target, paid=request.paid
                     )
@@ -184,11 +189,12 @@ class Sender:
             async for chunk in response.chunks():
                 body += chunk
                 if len(body) > _MAX_JSON_BYTES:
-                    raise _not_json(path, response, "is larger than 64 MiB", body)
+                    raise _not_json(path, response, "is larger than 64 MiB", self._redact.body(body[:200]))
+            clean = self._redact.body(body)
             try:
-                return json.loads(body)
+                return json.loads(clean)
             except (ValueError, RecursionError) as error:
-                raise _not_json(path, response, "is not JSON", body) from error
+                raise _not_json(path, response, "is not JSON", clean) from error
 
         return read
 
@@ -233,8 +239,8 @@ async def read_failure(response: HttpResponse) -> bytes:
     return bytes(body[:_MAX_FAILURE_BYTES])
 
 
-def _not_json(path: str, response: HttpResponse, fault: str, body: bytearray) -> ResponseDecodeError:
-    excerpt = bytes(body[:200]).decode("utf-8", "replace")
+def _not_json(path: str, response: HttpResponse, fault: str, body: bytes) -> ResponseDecodeError:
+    excerpt = body[:200].decode("utf-8", "replace")
     return ResponseDecodeError(
         f"{path}: the answer {fault} (it begins with {excerpt[:60]!r}). Is base_url the NanoGPT API?",
         charge=Charge.NOT_SENT,

@@ -156,6 +156,7 @@ class AsyncClient:
             retry=self._retry,
             limiter=RateLimiter(requests_per_second),
             max_connections=max_connections,
+            key=self._options.api_key,
         )
         self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s)
         self.account = Account(self._sender)

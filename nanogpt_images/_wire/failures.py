@@ -102,7 +102,7 @@ def decode_failure(
     retry_after_s = parse_retry_after(headers.get("Retry-After"), now=now)
     parts = [f"{target}: the service answered {status}"]
     if failure.code and failure.code != str(status):
-        parts[0] += f" {failure.code}"
+        parts[0] += f" {_redact(failure.code)[:100]}"
     if text:
         parts.append(_redact(text)[:500])
     elif location := headers.get("Location"):

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._aiohttp import AiohttpTransport as AiohttpTransport
+    from ._provenance.reading import read_provenance as read_provenance
+    from ._provenance.record import Provenance as Provenance
     from ._retry import RetryPolicy as RetryPolicy
     from ._version import __version__ as __version__
     from .account import Balance as Balance
@@ -91,6 +93,8 @@ if TYPE_CHECKING:
 
 _NAMES_BY_MODULE = {
     "_aiohttp": "AiohttpTransport",
+    "_provenance.reading": "read_provenance",
+    "_provenance.record": "Provenance",
     "_retry": "RetryPolicy",
     "_version": "__version__",
     "account": "Balance Usage",

@@ -83,6 +83,12 @@ class ClientOptions:
         parts = urlsplit(self.base_url)
         return "loopback" if is_loopback(parts.hostname or "") else self.base_url
 
+    @property
+    def origin(self) -> str:
+        """Scheme and host: a path can hold what is not for everybody."""
+        parts = urlsplit(self.base_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
     def request_headers(self) -> dict[str, str]:
         """Headers of every request to the API; no repr shows the key, or what the caller's own hold."""
         headers = [("User-Agent", self.user_agent), ("Accept", "application/json")]

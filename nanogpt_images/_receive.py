@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import attrs
 
 from ._b64stream import ImageStream, StreamDecodeError
 from ._wire.answers import Answer, decode_answer
 from .errors import Charge, OutputError, ResponseDecodeError, TransportError
-from .outputs import ImageStore, StoredImage
+from .outputs import ImageStore, StoredImage, finished
 from .transport import HttpResponse
 
 
@@ -34,7 +36,8 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
         TransportError: The connection broke, or time ran out; likewise.
         OutputError: The store cannot take the images.
     """
-    stream = ImageStream(store.open, max_image_bytes=max_image_bytes)
+    open_image = functools.partial(store.open, request_id=response.headers.get("X-Request-ID"))
+    stream = ImageStream(open_image, max_image_bytes=max_image_bytes)
     try:
         async for chunk in response.chunks():
             stream.feed(chunk)
@@ -42,12 +45,12 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
         whole = [index for index, size in sorted(stream.sizes.items()) if size]
         answer = decode_answer(rest, response.headers, whole)
     except (StreamDecodeError, ValueError, RecursionError) as error:
-        raise _undecodable(response, stream, store, error, model) from error
+        raise await _undecodable(response, stream, store, error, model) from error
     except OutputError as error:
         store.discard()
         raise _unwritten(error, response, model) from error
     except TransportError as error:
-        error.partial = _salvage(response, stream, store, model)
+        error.partial = await _salvage(response, stream, store, model)
         raise
     except BaseException:
         store.discard()
@@ -62,14 +65,14 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
             json_path="$.data",
             excerpt=rest[:200].decode("utf-8", "replace"),
         )
-    return Received(answer=answer, stored=_finish(response, store, whole, model))
+    return Received(answer=answer, stored=await _finish(response, store, whole, model))
 
 
-def _finish(
+async def _finish(
     response: HttpResponse, store: ImageStore, whole: list[int], model: str
 ) -> tuple[StoredImage, ...]:
     try:
-        return store.finish(whole)
+        return await finished(store, whole)
     except OutputError as error:
         raise _unwritten(error, response, model) from error
 
@@ -79,20 +82,22 @@ def _unwritten(error: OutputError, response: HttpResponse, model: str) -> Output
     return OutputError(f"{model}: {error} {charge.sentence}", charge=charge, request_id=request_id)
 
 
-def _salvage(response: HttpResponse, stream: ImageStream, store: ImageStore, model: str) -> Received | None:
+async def _salvage(
+    response: HttpResponse, stream: ImageStream, store: ImageStore, model: str
+) -> Received | None:
     """Keep the images that arrived whole from an answer that did not."""
     whole = [index for index, size in sorted(stream.sizes.items()) if size]
     if not whole:
         store.discard()
         return None
     answer = decode_answer(b"{}", response.headers, ())
-    return Received(answer=answer, stored=_finish(response, store, whole, model))
+    return Received(answer=answer, stored=await _finish(response, store, whole, model))
 
 
-def _undecodable(
+async def _undecodable(
     response: HttpResponse, stream: ImageStream, store: ImageStore, error: Exception, model: str
 ) -> ResponseDecodeError:
-    partial = _salvage(response, stream, store, model)
+    partial = await _salvage(response, stream, store, model)
     excerpt = error.excerpt if isinstance(error, StreamDecodeError) else ""
     reason = error.reason if isinstance(error, StreamDecodeError) else "the body is not JSON"
     index = error.index if isinstance(error, StreamDecodeError) else None

@@ -176,6 +176,7 @@ class AsyncClient:
             timeout_s=timeout_s,
             max_image_bytes=max_image_bytes,
             has_key=self._options.api_key is not None,
+            service=self._options.origin,
             spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
         )
 
@@ -191,6 +192,7 @@ class AsyncClient:
         defaults: Mapping[str, object] | None = None,
         validate: bool = True,
         join: bool = False,
+        provenance: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -209,6 +211,7 @@ class AsyncClient:
             defaults: Parameters for rows that lack them, such as `{"resolution": "1024x1024"}`.
             validate: Check each row against the catalogue before it is sent.
             join: Work on *out* together with processes that have it open.
+            provenance: Write into each file how it was made; see `Images.generate_to`.
             on_event: Called with each event, on the event loop.
 
         Raises:
@@ -228,6 +231,7 @@ class AsyncClient:
             defaults=defaults,
             validate=validate,
             join=join,
+            provenance=provenance,
             pace=self._pacer,
             on_event=on_event,
         )
@@ -242,6 +246,7 @@ class AsyncClient:
         concurrency: int = 64,
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
+        provenance: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -253,6 +258,7 @@ class AsyncClient:
             concurrency: See `batch`, as for all that follow.
             budget_usd: See `batch`.
             assume_price_usd: See `batch`.
+            provenance: See `batch`.
             on_event: See `batch`.
         """
         self._sender.slots.at_least(concurrency)
@@ -266,6 +272,7 @@ class AsyncClient:
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
             retry_unknown=unknown,
+            provenance=provenance,
             pace=self._pacer,
             on_event=on_event,
         )

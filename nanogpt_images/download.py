@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -14,7 +15,7 @@ from ._retry import RetryPolicy
 from ._sender import Slots, read_failure
 from ._wire.failures import decode_failure
 from .errors import Charge, DownloadError, NanoGPTError, StatusError
-from .outputs import ImageStore, MemoryStore, StoredImage
+from .outputs import ImageStore, MemoryStore, StoredImage, finished
 from .transport import HttpRequest, HttpResponse, Transport
 
 _MAX_REDIRECTS: Final = 3
@@ -89,27 +90,30 @@ class Downloads:
         (stored,) = await self.fetch_all([(0, url)], MemoryStore())
         return stored.data or b""
 
-    async def fetch_all(self, links: Sequence[tuple[int, str]], store: ImageStore) -> tuple[StoredImage, ...]:
+    async def fetch_all(
+        self, links: Sequence[tuple[int, str]], store: ImageStore, *, request_id: str | None = None
+    ) -> tuple[StoredImage, ...]:
         """
         Download *links* into *store*, one after the other.
 
         Args:
             links: (index of the image, signed URL).
             store: Takes the bytes; on failure it is left as if nothing had been downloaded.
+            request_id: Of the request that the images were made by.
 
         Raises:
             DownloadError: A URL has expired, or cannot be downloaded. Nothing is paid by trying again.
         """
         try:
             for index, url in links:
-                await self._fetch(index, url, store)
-            return store.finish([index for index, _ in links])
+                await self._fetch(url, functools.partial(store.open, index, request_id))
+            return await finished(store, [index for index, _ in links])
         except BaseException:
             store.discard()
             raise
 
-    async def _fetch(self, index: int, url: str, store: ImageStore) -> None:
-        progress = _Progress(url, store.open(index))
+    async def _fetch(self, url: str, open_image: Callable[[], Sink]) -> None:
+        progress = _Progress(url, open_image())
         if not _is_web_address(url):
             raise _failed(progress, "that is no web address")
         attempt = 1
@@ -117,7 +121,7 @@ class Downloads:
             before = progress.received
             try:
                 async with self._slots.one():
-                    if await self._attempt(progress, lambda: store.open(index)):
+                    if await self._attempt(progress, open_image):
                         return
             except DownloadError:
                 raise

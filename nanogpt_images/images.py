@@ -13,6 +13,7 @@ import anyio.to_thread
 import attrs
 
 from ._names import image_stem, prompt_slug, safe_name
+from ._provenance.record import Provenance
 from ._receive import Received, receive
 from ._sender import NO_HOOKS, AttemptHooks, Sender
 from ._spending import Spending
@@ -48,6 +49,7 @@ class Images:
         timeout_s: float,
         max_image_bytes: int,
         has_key: bool,
+        service: str | None = None,
         spending: Spending | None = None,
     ) -> None:
         self._sender = sender
@@ -58,6 +60,7 @@ class Images:
         self._timeout_s = timeout_s
         self._max_image_bytes = max_image_bytes
         self._has_key = has_key
+        self._service = service
         self._spending = spending
 
     async def generate(
@@ -197,6 +200,7 @@ class Images:
         model: str,
         name: str | None = None,
         overwrite: bool = False,
+        provenance: bool = False,
         n: int | None = None,
         resolution: str | None = None,
         aspect_ratio: str | None = None,
@@ -221,6 +225,8 @@ class Images:
             name: File name without suffix; by default a few words of the prompt.
             overwrite: Replace files of that name. Otherwise they stop the call before anything is sent, or,
                 where no *name* was given, a number is added to the new ones.
+            provenance: Write into each file how it was made: prompt, model, parameters, seed, request ID
+                (`read_provenance` reads it). Whoever gets the file can read that too.
             n: See `generate`, as for all that follow.
             resolution: See `generate`.
             aspect_ratio: See `generate`.
@@ -255,7 +261,12 @@ class Images:
         # Under a name of its own making, a second call adds a number instead of failing.
         guarded = name is not None and not overwrite
         await anyio.to_thread.run_sync(_prepare, folder, stem, guarded)
-        store = DirectoryStore(folder, functools.partial(image_stem, stem), overwrite=overwrite)
+        store = DirectoryStore(
+            folder,
+            functools.partial(image_stem, stem),
+            overwrite=overwrite,
+            provenance=self.provenance_of(request) if provenance else None,
+        )
         result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
         return await self.downloaded(result, store)
 
@@ -317,6 +328,10 @@ class Images:
             raise
         return self._result(request, received, asked)
 
+    def provenance_of(self, request: ImageRequest) -> Provenance:
+        """What an image of *request* is to say about its making; the ID of the request is added on arrival."""
+        return Provenance.of(request, service=self._service)
+
     async def downloaded(self, result: GenerationResult, store: ImageStore) -> GenerationResult:
         """*result* with the images behind its URLs in *store*; what was received already stays as it is."""
         linked = [image for image in result.images if image.url is not None]
@@ -324,13 +339,17 @@ class Images:
             return result
         try:
             stored = await self._downloads.fetch_all(
-                [(image.index, image.url or "") for image in linked], store
+                [(image.index, image.url or "") for image in linked], store, request_id=result.request_id
             )
         except NanoGPTError as error:
             error.partial = result  # type: ignore[attr-defined]
             raise
         by_index = {image.index: Image.stored(image) for image in stored}
-        return attrs.evolve(result, images=tuple(by_index.get(image.index, image) for image in result.images))
+        return attrs.evolve(
+            result,
+            images=tuple(by_index.get(image.index, image) for image in result.images),
+            problems=(*result.problems, *(image.problem for image in stored if image.problem is not None)),
+        )
 
     async def _model(self, request: ImageRequest) -> Model | None:
         try:
@@ -364,7 +383,10 @@ class Images:
             payment_source=answer.payment_source,
             request_id=answer.request_id,
             created=answer.created,
-            problems=tuple(_problems(images, asked)),
+            problems=(
+                *_problems(images, asked),
+                *(s.problem for s in received.stored if s.problem is not None),
+            ),
             extra=answer.extra,
         )
 

@@ -6,25 +6,30 @@ import hashlib
 import itertools
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Final, Protocol
 
+import anyio.to_thread
 import attrs
 
 from ._b64stream import Sink
+from ._provenance.embedding import Embedding
+from ._provenance.record import Provenance
+from ._provenance.steps import Edit
 from ._sniff import HEAD_BYTES, ImageInfo, sniff
 from .errors import OutputError
 
 PART_SUFFIX: Final = ".part"
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".svg", ".bin")
+_PIECE_BYTES: Final = 2**20
 _SAME_TYPE: Final = {".jpeg": ".jpg"}
 
 
 @attrs.frozen(kw_only=True)
 class StoredImage:
-    """An image that arrived whole. Either `data` or `path` is set."""
+    """An image that arrived whole. Either `data` or `path` is set; `problem` says what could not be done for it."""
 
     index: int
     info: ImageInfo
@@ -32,13 +37,18 @@ class StoredImage:
     data: bytes | None = attrs.field(default=None, repr=False)
     path: Path | None = None
     sha256: str | None = None
+    problem: str | None = None
 
 
 class ImageStore(Protocol):
     """Takes the images of one answer."""
 
-    def open(self, index: int) -> Sink:
-        """Begin image *index*, anew if it was begun before."""
+    def open(self, index: int, request_id: str | None = None) -> Sink:
+        """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
+        ...
+
+    def is_slow(self, indices: Sequence[int]) -> bool:
+        """Whether `finish` of these images, which are complete, would stall an event loop."""
         ...
 
     def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
@@ -56,10 +66,16 @@ class MemoryStore:
     def __init__(self) -> None:
         self._buffers: dict[int, BytesIO] = {}
 
-    def open(self, index: int) -> Sink:
+    def open(self, index: int, request_id: str | None = None) -> Sink:
         """See `ImageStore`."""
+        del request_id
         self._buffers[index] = buffer = BytesIO()
         return buffer
+
+    def is_slow(self, indices: Sequence[int]) -> bool:
+        """See `ImageStore`."""
+        del indices
+        return False
 
     def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
         """See `ImageStore`."""
@@ -89,6 +105,7 @@ class DirectoryStore:
         stem: (index of the image, number of images) → file name without suffix.
         overwrite: Replace a file of the same name; otherwise a number is added to the new one's.
         digest: Also compute SHA-256 while the bytes pass.
+        provenance: Written into each image, with the ID of its request.
     """
 
     def __init__(
@@ -98,14 +115,17 @@ class DirectoryStore:
         *,
         overwrite: bool = False,
         digest: bool = False,
+        provenance: Provenance | None = None,
     ) -> None:
         self._directory = directory
         self._stem = stem
         self._overwrite = overwrite
         self._digest = digest
+        self._provenance = provenance
         self._parts: dict[int, _PartFile] = {}
+        self._embeddings: dict[int, Embedding] = {}
 
-    def open(self, index: int) -> Sink:
+    def open(self, index: int, request_id: str | None = None) -> Sink:
         """See `ImageStore`. Raises OutputError where the directory cannot be written."""
         if (old := self._parts.pop(index, None)) is not None:
             old.remove()
@@ -115,12 +135,24 @@ class DirectoryStore:
             make_directory(self._directory)
             part = _PartFile(self._directory, digest=self._digest)
         self._parts[index] = part
-        return part
+        if self._provenance is None:
+            return part
+        record = attrs.evolve(self._provenance, request_id=request_id)
+        self._embeddings[index] = embedding = Embedding(part, record)
+        return embedding
+
+    def is_slow(self, indices: Sequence[int]) -> bool:
+        """See `ImageStore`. An image that turned out to be unfit for a record is copied without it."""
+        embeddings = [self._embeddings[index] for index in indices if index in self._embeddings]
+        for embedding in embeddings:
+            embedding.close()
+        return any(embedding.undo is not None for embedding in embeddings)
 
     def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
         """See `ImageStore`. What could not be given its name stays as a `.part` file, named in the error."""
         stored: list[StoredImage] = []
         for index in indices:
+            problem = self._settle(index)
             part = self._parts[index]
             info = part.close()
             target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
@@ -128,14 +160,49 @@ class DirectoryStore:
             del self._parts[index]
             stored.append(
                 StoredImage(
-                    index=index, info=info, size_bytes=part.size_bytes, path=path, sha256=part.sha256()
+                    index=index,
+                    info=info,
+                    size_bytes=part.size_bytes,
+                    path=path,
+                    sha256=part.sha256(),
+                    problem=problem,
                 )
             )
         self.discard()
         return tuple(stored)
 
+    def _settle(self, index: int) -> str | None:
+        """Complete the file of image *index*, and say why it has no record although it was to have one."""
+        embedding = self._embeddings.pop(index, None)
+        if embedding is None:
+            return None
+        embedding.close()
+        if embedding.problem is None:
+            return None
+        if embedding.undo is not None:
+            self._undo(index, embedding.undo)
+        return f"image {index} has no provenance in it: {embedding.problem}; it is as it came"
+
+    def _undo(self, index: int, edit: Edit) -> None:
+        edited = self._parts[index]
+        try:
+            part = _PartFile(self._directory, digest=self._digest)
+        except (FileNotFoundError, OutputError):
+            return
+        try:
+            part.write(edit.head)
+            for piece in edited.pieces(edit.taken):
+                part.write(piece)
+        except OutputError:
+            # Better an image with a superfluous text than none: the disk is full, and it was paid for.
+            part.remove()
+            return
+        self._parts[index] = part
+        edited.remove()
+
     def discard(self) -> None:
         """See `ImageStore`."""
+        self._embeddings.clear()
         while self._parts:
             self._parts.popitem()[1].remove()
 
@@ -183,6 +250,11 @@ class _PartFile:
         self._release()
         return info
 
+    def pieces(self, start: int) -> Iterator[bytes]:
+        os.lseek(self._fd, start, os.SEEK_SET)
+        while piece := os.read(self._fd, _PIECE_BYTES):
+            yield piece
+
     def sha256(self) -> str | None:
         return None if self._hash is None else self._hash.hexdigest()
 
@@ -194,6 +266,13 @@ class _PartFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+async def finished(store: ImageStore, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+    """`store.finish`, in a thread where it would stall the event loop."""
+    if store.is_slow(indices):
+        return await anyio.to_thread.run_sync(store.finish, indices)
+    return store.finish(indices)
 
 
 def write_image(data: bytes, target: Path, *, overwrite: bool = True) -> Path:

@@ -18,7 +18,7 @@ from nanogpt_images import account, catalog, images, sync
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
 PAIRS = [
-    (images.Images, sync.Images, {"run", "downloaded"}),
+    (images.Images, sync.Images, {"run", "downloaded", "provenance_of"}),
     (catalog.Catalog, sync.Catalog, {"aclose", "cached"}),
     (account.Account, sync.Account, set[str]()),
     (ngi.AsyncClient, ngi.Client, {"aclose"}),

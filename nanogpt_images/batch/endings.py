@@ -20,6 +20,7 @@ from .funds import Funds
 from .halt import Halt
 from .journal import Link, StoredImage
 from .keeping import Keeping
+from .requests import request_of
 from .states import State
 from .units import Unit
 
@@ -61,6 +62,7 @@ class Endings:
 
     Attributes:
         out: The batch's directory; None keeps images in memory.
+        provenance: Write into each file how it was made.
     """
 
     images: Images
@@ -69,6 +71,7 @@ class Endings:
     halt: Halt
     tally: Tally
     out: Path | None
+    provenance: bool = False
 
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
@@ -163,7 +166,12 @@ class Endings:
     def store(self, unit: Unit) -> ImageStore:
         if self.out is None:
             return MemoryStore()
-        return DirectoryStore(self.out / "images", lambda index, total: unit.image_stem(index), digest=True)
+        return DirectoryStore(
+            self.out / "images",
+            lambda index, total: unit.image_stem(index),
+            digest=True,
+            provenance=self.images.provenance_of(request_of(unit.row, unit.n)) if self.provenance else None,
+        )
 
     def _record(self, image: Image) -> StoredImage:
         assert image.path is not None

@@ -65,6 +65,7 @@ class Batch:
         validate: bool = True,
         join: bool = False,
         retry_unknown: bool = False,
+        provenance: bool = False,
         pace: Callable[[Path], Pacer | None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> None:
@@ -76,6 +77,8 @@ class Batch:
             raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
         if rows is None and out is None:
             raise ConfigurationError("a batch without rows needs the directory of a journal: pass out=.")
+        if provenance and out is None:
+            raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
         self._rows = rows
         self._images = images
         self._catalog = catalog
@@ -89,6 +92,7 @@ class Batch:
         self._validate = validate
         self._join = join
         self._retry_unknown = retry_unknown
+        self._provenance = provenance
         self._pace = pace
         self._on_event = on_event
         self._tally = Tally()
@@ -142,6 +146,7 @@ class Batch:
                 halt=self._halt,
                 tally=self._tally,
                 out=self._out,
+                provenance=self._provenance,
             )
             work = Work(
                 images=self._images,

@@ -1,0 +1,73 @@
+"""
+JPEG: a record is an XMP packet in an APP1 segment, behind the segments that have to come first.
+
+Source: ITU-T T.81, annex B; XMP Specification Part 3, 1.1.3 "JPEG".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .record import Provenance
+from .steps import Edit, Rest, Skip, Take, UnfitError, Walk
+from .xmp import packet_of
+
+_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_EXIF: Final = b"Exif\0\0"
+_MAX_SEGMENT: Final = 0xFFFF
+_APP0, _APP1, _SCAN, _END = 0xE0, 0xE1, 0xDA, 0xD9
+# Markers without a length: TEM, RST0 to RST7, SOI.
+_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+def edit(head: bytes, record: Provenance) -> Edit | None:
+    """
+    Where *record* goes in a file that begins with *head*; None where more of it is needed.
+
+    Raises:
+        UnfitError: The beginning is damaged, or the record is too long for a segment.
+    """
+    at = 2
+    while True:
+        if len(head) < at + 4 + len(_EXIF):
+            return None
+        if head[at] != 0xFF:
+            raise UnfitError("its segments are damaged")
+        exif = head[at + 1] == _APP1 and head[at + 4 :].startswith(_EXIF)
+        if head[at + 1] != _APP0 and not exif:
+            break
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    room = _MAX_SEGMENT - 2 - len(_XMP)
+    packet = packet_of(record, max_bytes=room)
+    if len(packet) > room:
+        raise UnfitError("its prompt is too long for a JPEG's metadata")
+    segment = bytes((0xFF, _APP1)) + (2 + len(_XMP) + len(packet)).to_bytes(2, "big") + _XMP + packet
+    return Edit(taken=at, head=head[:at] + segment)
+
+
+def walk(found: Callable[[bytes], object]) -> Walk:
+    """Walk over the segments to the picture and the end; *found* gets each XMP packet."""
+    if (yield Take(2)) != b"\xff\xd8":
+        raise UnfitError("it is no JPEG")
+    while True:
+        prefix, marker = yield Take(2)
+        while marker == 0xFF:  # fill bytes
+            (marker,) = yield Take(1)
+        if prefix != 0xFF or marker == _END:
+            raise UnfitError("there is no picture in it" if marker == _END else "its segments are damaged")
+        if marker in _BARE:
+            continue
+        size = int.from_bytes((yield Take(2)), "big") - 2
+        if size < 0:
+            raise UnfitError("its segments are damaged")
+        if marker == _APP1:
+            body = yield Take(size)
+            if body.startswith(_XMP):
+                found(body[len(_XMP) :])
+        else:
+            yield Skip(size)
+        if marker == _SCAN:
+            break
+    if (yield Rest(2)) != b"\xff\xd9":
+        raise UnfitError("it is cut short")

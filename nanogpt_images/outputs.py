@@ -23,6 +23,7 @@ from .errors import OutputError
 
 PART_SUFFIX: Final = ".part"
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".svg", ".bin")
+NO_PROVENANCE: Final = " has no provenance in it: "
 _PIECE_BYTES: Final = 2**20
 _SAME_TYPE: Final = {".jpeg": ".jpg"}
 
@@ -181,7 +182,7 @@ class DirectoryStore:
             return None
         if embedding.undo is not None:
             self._undo(index, embedding.undo)
-        return f"image {index} has no provenance in it: {embedding.problem}; it is as it came"
+        return f"image {index}{NO_PROVENANCE}{embedding.problem}; it is as it came"
 
     def _undo(self, index: int, edit: Edit) -> None:
         edited = self._parts[index]

@@ -108,7 +108,9 @@ def _checks(fields: Mapping[str, object]) -> Iterator[bool]:
     yield isinstance(fields.get("prompt"), str)
     yield isinstance(fields.get("model"), str)
     yield fields.get("route", "images") in ("images", "openai")
-    yield isinstance(fields.get("parameters", {}), dict)
+    parameters = fields.get("parameters", {})
+    # An input image in it would be a file of this machine, read and sent because a stranger's image says so.
+    yield isinstance(parameters, dict) and _NOT_PARAMETERS.isdisjoint(cast("dict[str, object]", parameters))
     yield isinstance(fields.get("seed"), int | None)
     left_out = fields.get("left_out", [])
     yield isinstance(left_out, list) and all(isinstance(name, str) for name in cast("list[object]", left_out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import attrs
 from .._money import to_nano, to_usd
 from ..errors import Charge, DownloadError, NanoGPTError
 from ..images import Images
-from ..outputs import DirectoryStore, ImageStore, MemoryStore
+from ..outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore
 from ..request import ImageRequest
 from ..results import GenerationResult, Image
 from .events import BatchEvent, Tally
@@ -23,6 +24,8 @@ from .keeping import Keeping
 from .requests import request_of
 from .states import State
 from .units import Unit
+
+_log = logging.getLogger("nanogpt_images.batch")
 
 
 @attrs.frozen(kw_only=True)
@@ -36,6 +39,7 @@ class Task:
         price_nano: Its worst case.
         expected_nano: What it is counted at where the service does not say.
         links: Signed URLs still to be downloaded.
+        request_id: The service's ID of the request that they came of.
         problem: Why it will not be sent at all.
     """
 
@@ -44,6 +48,7 @@ class Task:
     price_nano: int = 0
     expected_nano: int = 0
     links: Sequence[Link] = ()
+    request_id: str | None = None
     problem: NanoGPTError | None = None
 
 
@@ -72,6 +77,7 @@ class Endings:
     tally: Tally
     out: Path | None
     provenance: bool = False
+    _told: set[str] = attrs.field(factory=set[str], init=False)
 
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
@@ -193,7 +199,16 @@ class Endings:
             model=task.unit.row.model,
             prompt=task.unit.row.prompt,
             asked=len(task.links),
+            request_id=task.request_id,
         )
+
+    def _tell(self, result: GenerationResult | None) -> None:
+        """Log why images are without the record that they were to have, once for each reason."""
+        for problem in result.problems if result is not None else ():
+            _, found, reason = problem.partition(NO_PROVENANCE)
+            if found and reason not in self._told:
+                self._told.add(reason)
+                _log.warning("an image%s%s (said once for this reason)", NO_PROVENANCE, reason)
 
     def _event(
         self,
@@ -204,6 +219,7 @@ class Endings:
         error: NanoGPTError | None = None,
         cost: int = 0,
     ) -> BatchEvent:
+        self._tell(result)
         event = BatchEvent(
             unit=task.unit,
             state=state,

@@ -94,7 +94,7 @@ class Feed:
         """What is to be done for one unit."""
         unit = admission.unit
         if admission.state is State.LINKED:
-            return Task(unit=unit, links=admission.links)
+            return Task(unit=unit, links=admission.links, request_id=admission.request_id)
         if problem is not None:
             return Task(unit=unit, problem=problem)
         try:

@@ -33,6 +33,8 @@ async def open_client(
     paid: bool = True,
     requests_per_second: float | None = 25,
     quiet: bool = False,
+    budget_usd: float | None = None,
+    assume_price_usd: float | None = None,
 ) -> AsyncGenerator[AsyncClient]:
     """
     The client that a verb works with.
@@ -43,6 +45,8 @@ async def open_client(
         paid: The verb sends paid requests, so it needs a key.
         requests_per_second: Pacing; a sandbox in this process is not paced.
         quiet: Without a note on the sandbox.
+        budget_usd: See `AsyncClient`.
+        assume_price_usd: See `AsyncClient`.
 
     Raises:
         NoKeyError: A key is needed and there is none that can be used.
@@ -63,7 +67,13 @@ async def open_client(
         if sandbox and not quiet:
             note("sandbox: images are stand-ins, nothing is charged")
         yield await stack.enter_async_context(
-            AsyncClient(api_key=key, base_url=url, requests_per_second=requests_per_second)
+            AsyncClient(
+                api_key=key,
+                base_url=url,
+                requests_per_second=requests_per_second,
+                budget_usd=budget_usd,
+                assume_price_usd=assume_price_usd,
+            )
         )
 
 

@@ -96,6 +96,14 @@ assume_price = click.option(
 budget = click.option(
     "--budget", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, earlier runs included."
 )
+provenance = click.option(
+    "--provenance",
+    is_flag=True,
+    help="Write prompt, model, parameters and request ID into each file; 'show' reads them.",
+)
+budget_of_one = click.option(
+    "--budget", type=click.FloatRange(min=0), metavar="USD", help="Send nothing if it could cost more."
+)
 concurrency = click.option(
     "--concurrency",
     type=click.IntRange(min=1),

@@ -35,6 +35,7 @@ class Job:
     budget_usd: float | None = None
     assume_price_usd: float | None = None
     join: bool = False
+    provenance: bool = False
     validate: bool = True
     quiet: bool = False
     silent: bool = False
@@ -82,6 +83,7 @@ async def work(job: Job) -> Closing:
             assume_price_usd=job.assume_price_usd,
             validate=job.validate,
             join=job.join,
+            provenance=job.provenance,
         )
         started = time.monotonic()
         outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)

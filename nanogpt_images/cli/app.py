@@ -20,6 +20,8 @@ _VERBS: Final = {
     "models": "List the models, or search them.",
     "model": "Show everything known of one model.",
     "generate": "Make images of one prompt.",
+    "show": "Say how an image was made, from its file.",
+    "regenerate": "Make the images of a file again.",
     "plan": "Say what a manifest will do and cost; nothing is sent.",
     "batch": "Make the images of a manifest; a rerun resumes.",
     "status": "Say where a batch stands.",

@@ -33,6 +33,7 @@ from ._work import Job, work
 @_common.concurrency
 @_common.pacing
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
+@_common.provenance
 @_common.no_validate
 @_common.sandbox
 @_common.quiet
@@ -52,6 +53,7 @@ def command(
     requests_per_second: float,
     no_pacing: bool,
     join: bool,
+    provenance: bool,
     no_validate: bool,
     sandbox: bool,
     quiet: bool,
@@ -87,6 +89,7 @@ def command(
         budget_usd=budget,
         assume_price_usd=assume_price,
         join=join,
+        provenance=provenance,
         validate=not no_validate,
         quiet=quiet,
         silent=quiet or as_json,

@@ -29,6 +29,7 @@ from ._work import service_options
 @_common.assume_price
 @_common.concurrency
 @_common.pacing
+@_common.provenance
 @_common.sandbox
 @_common.quiet
 @click.pass_obj
@@ -41,6 +42,7 @@ def command(
     concurrency: int,
     requests_per_second: float,
     no_pacing: bool,
+    provenance: bool,
     sandbox: bool,
     quiet: bool,
     base_url: str | None,
@@ -76,6 +78,7 @@ def command(
                     concurrency=concurrency,
                     budget_usd=budget,
                     assume_price_usd=assume_price,
+                    provenance=provenance,
                 )
                 outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
             return Closing(

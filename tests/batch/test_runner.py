@@ -191,13 +191,13 @@ async def test_urls_are_in_the_journal_before_they_are_downloaded(open_job) -> N
         downloads = job.client._downloads
         fetch_all = downloads.fetch_all
 
-        async def watched(links, store):
+        async def watched(links, store, **more):
             def read():
                 with closing(sqlite3.connect(job.out / "journal.db")) as journal, journal:
                     return [state for (state,) in journal.execute("SELECT state FROM unit")]
 
             states.append(await anyio.to_thread.run_sync(read))
-            return await fetch_all(links, store)
+            return await fetch_all(links, store, **more)
 
         downloads.fetch_all = watched
         _, report = await job.run(job.rows(1, route="openai", response_format="url"))

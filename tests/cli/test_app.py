@@ -13,7 +13,19 @@ from nanogpt_images.cli.app import cli
 
 from .conftest import Run, command, environment
 
-VERBS = ("models", "model", "generate", "plan", "batch", "status", "retry", "sandbox", "demo")
+VERBS = (
+    "models",
+    "model",
+    "generate",
+    "show",
+    "regenerate",
+    "plan",
+    "batch",
+    "status",
+    "retry",
+    "sandbox",
+    "demo",
+)
 
 
 def test_version(spawn: Run) -> None:

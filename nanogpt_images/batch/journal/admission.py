@@ -134,10 +134,12 @@ def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
     store.connection.execute("UPDATE unit SET owner = ? WHERE seq = ?", (store.members.own_id, seq))
     if state is not State.LINKED:
         return Admission(unit=unit, state=state, claimed=True)
-    select = "SELECT links, linked_at FROM unit WHERE seq = ?"
-    text, linked_at = store.connection.execute(select, (seq,)).fetchone()
+    select = "SELECT links, linked_at, request_id FROM unit WHERE seq = ?"
+    text, linked_at, request_id = store.connection.execute(select, (seq,)).fetchone()
     links = tuple(Link(index=index, url=url) for index, url in json.loads(text))
-    return Admission(unit=unit, state=state, claimed=True, links=links, linked_at=linked_at)
+    return Admission(
+        unit=unit, state=state, claimed=True, links=links, linked_at=linked_at, request_id=request_id
+    )
 
 
 def claim_next(

@@ -56,6 +56,7 @@ class Admission:
             over, or under way in another process.
         links: What is still to be downloaded, for a `LINKED` one.
         linked_at: When the links were journalled (seconds since the epoch).
+        request_id: The service's ID of the request, for a `LINKED` one.
     """
 
     unit: Unit
@@ -63,6 +64,7 @@ class Admission:
     claimed: bool
     links: tuple[Link, ...] = ()
     linked_at: float | None = None
+    request_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)

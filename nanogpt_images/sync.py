@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import attrs
 
@@ -21,6 +21,9 @@ from .errors import NanoGPTError
 from .images import Images as AsyncImages
 from .outputs import write_image
 from .results import GenerationResult, Image, ImageData, ResultData, target_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -61,6 +64,21 @@ class BlockingImage(ImageData):
             DownloadError: The URL cannot be downloaded.
         """
         return write_image(self.read(), target_of(path, self.index), overwrite=overwrite)
+
+    def to_pil(self) -> PillowImage:
+        """
+        The image as a Pillow image, its pixels loaded. Needs the extra `pillow`.
+
+        Raises:
+            ConfigurationError: Pillow is not installed.
+            ResponseDecodeError: Pillow cannot decode the image; its bytes are as they came.
+            DownloadError: The URL cannot be downloaded.
+        """
+        from .integrations.pillow import decode, require_pillow
+
+        require_pillow()
+        source = self.path if self.data is None and self.path is not None else self.read()
+        return decode(source, self.media_type)
 
 
 @attrs.frozen(kw_only=True)

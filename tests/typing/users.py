@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import assert_type
 
+from PIL.Image import Image as PillowImage
+
 import nanogpt_images as ngi
 
 
@@ -22,6 +24,7 @@ async def async_client() -> None:
         assert_type(result, ngi.GenerationResult)
         assert_type(result.images[0].data, bytes | None)
         assert_type(await result.images[0].save("fox"), Path)
+        assert_type(await result.images[0].to_pil(), PillowImage)
         assert_type(result.cost_usd, float | None)
         async with client.batch(
             [ngi.BatchRow("a red fox", "gpt-image-2", resolution="1024x1024")], out="out"
@@ -40,6 +43,7 @@ def blocking_client() -> None:
         result = client.images.generate("a red fox", model="gpt-image-2", n=2)
         assert_type(result, ngi.BlockingResult)
         assert_type(result.images[0].save("fox"), Path)
+        assert_type(result.images[0].to_pil(), PillowImage)
         assert_type(client.images.generate_to("out", "a red fox", model="gpt-image-2"), ngi.BlockingResult)
         client.images.generate("a red fox", model="gpt-image-2", nonsense=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         client.images.generate("a red fox")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

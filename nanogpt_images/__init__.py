@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from .errors import ServerError as ServerError
     from .errors import StatusError as StatusError
     from .errors import TransportError as TransportError
+    from .export import ExportReport as ExportReport
+    from .export import export_batch as export_batch
     from .images import Images as Images
     from .models import Endpoint as Endpoint
     from .models import ImageModel as ImageModel
@@ -110,6 +112,7 @@ _NAMES_BY_MODULE = {
         ManifestError NanoGPTError NotFoundError OutcomeUnknownError OutputError ParameterError
         PayloadTooLargeError PermissionDeniedError RateLimitError ReferenceImageError RequestTimeoutError
         ResponseDecodeError ServerError StatusError TransportError""",
+    "export": "ExportReport export_batch",
     "images": "Images",
     "models": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",

@@ -25,6 +25,7 @@ _VERBS: Final = {
     "plan": "Say what a manifest will do and cost; nothing is sent.",
     "batch": "Make the images of a manifest; a rerun resumes.",
     "status": "Say where a batch stands.",
+    "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",

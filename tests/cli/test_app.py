@@ -22,6 +22,7 @@ VERBS = (
     "plan",
     "batch",
     "status",
+    "export",
     "retry",
     "sandbox",
     "demo",

@@ -16,7 +16,7 @@ from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
 from . import admission, reports, transitions
-from .records import Admission, Ending, Holder, Link, Spending, StoredImage, Totals
+from .records import Admission, Ending, Holder, KeptImage, Link, Spending, StoredImage, Totals
 from .store import Store
 from .writer import Writer
 
@@ -294,6 +294,20 @@ class Journal:
     def failures(self) -> AsyncIterator[Ending]:
         """Units that failed, in the order of admission."""
         return self._endings(State.FAILED)
+
+    async def kept(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[KeptImage]]:
+        """
+        The images on disk, in the order in which they came; only *chunk* of them are in memory at a time.
+
+        Args:
+            chunk: How many are read at once.
+        """
+        after = 0
+        while True:
+            found, after = await self._run(partial(reports.kept, after=after, limit=chunk))
+            if not found:
+                return
+            yield found
 
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
         """Which of *files*, relative to the directory, are images that the journal knows."""

@@ -37,6 +37,42 @@ class StoredImage:
 
 
 @attrs.frozen(kw_only=True)
+class KeptImage:
+    """
+    An image with what it came of; the fields of a line of `results.jsonl`.
+
+    Attributes:
+        key: The row's key.
+        index: Its place within the row, from 0.
+        prompt: The row's.
+        model: The row's.
+        parameters: The row's.
+        file: Path relative to the batch's directory, with forward slashes.
+        media_type: Such as `image/png`, from the bytes.
+        width: Pixels, where the format tells.
+        height: Pixels, where the format tells.
+        bytes: Size of the file.
+        sha256: Hex digest of the file.
+        cost_usd: Its part of what the request cost.
+        request_id: The service's ID of the request.
+    """
+
+    key: str | None
+    index: int
+    prompt: str
+    model: str
+    parameters: Mapping[str, object]
+    file: str
+    media_type: str
+    width: int | None
+    height: int | None
+    bytes: int
+    sha256: str
+    cost_usd: float
+    request_id: str | None
+
+
+@attrs.frozen(kw_only=True)
 class Link:
     """A signed URL whose image has been charged; `index` is its place in the request's answer."""
 

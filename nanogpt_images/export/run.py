@@ -1,0 +1,155 @@
+"""Journal → rows → writer → one file that appears when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypeAlias, assert_never
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from ..batch.journal import Journal, KeptImage
+from ..errors import ParameterError
+from .target import Target, failing_as
+
+ExportFormat: TypeAlias = Literal["parquet", "webdataset", "csv"]
+
+_CHUNK: Final = 1_000
+_NAMES: Final[dict[ExportFormat, str]] = {
+    "parquet": "export.parquet",
+    "webdataset": "export-webdataset",
+    "csv": "export.csv",
+}
+
+
+@attrs.frozen(kw_only=True)
+class ExportReport:
+    """
+    What was written.
+
+    Attributes:
+        path: The file, or the directory of shards.
+        images: Rows or samples in it.
+        missing: Images that were to be copied into it and are not on disk any more: a row without its image in
+            Parquet, no sample in WebDataset.
+        size_bytes: What it takes on disk.
+    """
+
+    path: Path
+    images: int
+    missing: int
+    size_bytes: int
+
+
+class Writer(Protocol):
+    """Writes one format. Blocking; used by one thread at a time."""
+
+    images: int
+    missing: int
+
+    def write(self, images: Sequence[KeptImage]) -> None:
+        """Add *images*."""
+        ...
+
+    def close(self) -> None:
+        """Complete the file."""
+        ...
+
+
+async def export_batch(
+    directory: str | os.PathLike[str],
+    *,
+    to: ExportFormat,
+    path: str | os.PathLike[str] | None = None,
+    embed_images: bool = False,
+    overwrite: bool = False,
+    max_shard_bytes: int = 10**9,
+) -> ExportReport:
+    """
+    Write the images of a batch, and what they came of, to a file for other programs.
+
+    The columns are the fields of `results.jsonl`. The journal is read a thousand images at a time, also while a
+    batch is at work on it; what is written appears under its name when it is whole.
+
+    Args:
+        directory: Of the batch.
+        to: `parquet`; `webdataset`: a directory of tar files with an image, its prompt and its fields for each
+            sample; or `csv`.
+        path: Where to write; by default `export.parquet`, `export-webdataset` or `export.csv` in *directory*.
+        embed_images: For Parquet: also a column `image` with the bytes, as Hugging Face's `datasets` has it.
+        overwrite: Replace an existing file; an existing directory is never replaced.
+        max_shard_bytes: For WebDataset: a shard that reaches this size is followed by another one.
+
+    Raises:
+        ConfigurationError: Parquet needs the extra `parquet`.
+        JournalError: *directory* holds no batch, or its journal cannot be read.
+        OutputError: *path* exists or cannot be written.
+        ParameterError: The options contradict each other.
+    """
+    if to not in _NAMES:
+        raise ParameterError(f"to must be one of {', '.join(_NAMES)}, not {to!r}.", parameter="to")
+    if embed_images and to != "parquet":
+        raise ParameterError(
+            f"embed_images goes with parquet: {to} "
+            + ("has no column for bytes." if to == "csv" else "always holds the images."),
+            parameter="embed_images",
+        )
+    source = Path(directory)
+    run = anyio.to_thread.run_sync
+    async with await Journal.open(source, service=None, read_only=True) as journal:
+        target = await run(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
+        writer: Writer | None = None
+        try:
+            writer = await run(_open, to, source, target, embed_images, max_shard_bytes)
+            async for images in journal.kept(chunk=_CHUNK):
+                await run(_write, writer, images, target)
+            await run(_complete, writer, target)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await run(_abandon, writer, target)
+            raise
+        size_bytes = await run(lambda: target.size_bytes)
+    return ExportReport(path=target.path, images=writer.images, missing=writer.missing, size_bytes=size_bytes)
+
+
+def _open(to: ExportFormat, source: Path, target: Target, embed_images: bool, max_shard_bytes: int) -> Writer:
+    """The writer of a format; only that one's module is loaded."""
+    with failing_as(target.path):
+        match to:
+            case "csv":
+                from .csv_file import CsvWriter
+
+                return CsvWriter(target.part)
+            case "parquet":
+                from .parquet import ParquetWriter
+
+                return ParquetWriter(target.part, source if embed_images else None)
+            case "webdataset":
+                from .webdataset import ShardWriter
+
+                return ShardWriter(target.part, source, max_shard_bytes)
+            case _:
+                assert_never(to)
+
+
+def _write(writer: Writer, images: Sequence[KeptImage], target: Target) -> None:
+    with failing_as(target.path):
+        writer.write(images)
+
+
+def _complete(writer: Writer, target: Target) -> None:
+    with failing_as(target.path):
+        writer.close()
+        target.publish()
+
+
+def _abandon(writer: Writer | None, target: Target) -> None:
+    if writer is not None:
+        # A full disk takes the last bytes no more than those before; only the file has to be let go.
+        with contextlib.suppress(Exception):
+            writer.close()
+    target.abandon()

@@ -1,0 +1,70 @@
+"""A file or directory that appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import OutputError
+
+
+class Target:
+    """
+    Where an export goes. Blocking.
+
+    Attributes:
+        path: Its name.
+        part: A hidden name beside it, under which it is written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        """
+        Nothing is written yet.
+
+        Raises:
+            OutputError: *path* exists, or its directory cannot be made.
+        """
+        self.path = path
+        self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        if path.is_dir() or (path.exists() and not overwrite):
+            advice = "choose another path" if path.is_dir() else "choose another path or pass overwrite=True"
+            raise OutputError(f"{path} exists; {advice}.")
+        with failing_as(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+    def publish(self) -> None:
+        """Give the whole file or directory its name."""
+        for file in self.part.iterdir() if self.part.is_dir() else (self.part,):
+            _sync(file)
+        os.replace(self.part, self.path)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        if self.part.is_dir():
+            shutil.rmtree(self.part, ignore_errors=True)
+        else:
+            self.part.unlink(missing_ok=True)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of what was published."""
+        files = self.path.iterdir() if self.path.is_dir() else (self.path,)
+        return sum(file.stat().st_size for file in files)
+
+
+@contextmanager
+def failing_as(path: Path) -> Generator[None]:
+    """Within the block, an OSError is an OutputError that names *path*."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())

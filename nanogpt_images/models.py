@@ -8,6 +8,7 @@ from typing import Generic, TypeVar, overload
 
 import attrs
 
+from ._display import Displayed
 from .parameters import ONE_IMAGE, CountRule, EnumSpec, ParameterSpec, ParameterSpecs
 from .prices import PriceTable
 
@@ -53,7 +54,7 @@ class PromptLimit:
 
 
 @attrs.frozen(kw_only=True)
-class ModelRecord:
+class ModelRecord(Displayed):
     """
     What both listings say of a model; see `ImageModel` and `ListedModel` for what each adds.
 
@@ -192,7 +193,7 @@ RecordT_co = TypeVar("RecordT_co", bound=ModelRecord, covariant=True)
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Listing(Sequence[RecordT_co], Generic[RecordT_co]):
+class Listing(Displayed, Sequence[RecordT_co], Generic[RecordT_co]):
     """
     A listing of models in the service's order.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 import attrs
 
+from ._display import Displayed
 from .errors import ConfigurationError
 from .outputs import StoredImage, write_image
 
@@ -41,7 +42,7 @@ class Downloader:
 
 
 @attrs.frozen(kw_only=True)
-class ImageData:
+class ImageData(Displayed):
     """
     One image: in memory, at a signed URL, or in a file.
 
@@ -133,7 +134,7 @@ class Image(ImageData):
 
 
 @attrs.frozen(kw_only=True)
-class ResultData:
+class ResultData(Displayed):
     """
     What an answer says beside its images.
 

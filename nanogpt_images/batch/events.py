@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
+from .._display import Displayed
 from .._money import to_usd
 from ..errors import Charge, NanoGPTError
-from ..results import GenerationResult, Image
+from ..results import GenerationResult, Image, ImageData
 from .rows import BatchRow
 from .states import State
 from .units import Unit
+
+_SAMPLES: Final = 12
 
 
 @attrs.frozen(kw_only=True)
@@ -55,7 +60,7 @@ class BatchEvent:
 
 
 @attrs.frozen(kw_only=True)
-class BatchReport:
+class BatchReport(Displayed):
     """
     The numbers of one run.
 
@@ -76,6 +81,7 @@ class BatchReport:
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
         stopped: Why the run ended before its rows did; None when it went through.
+        samples: The first images of this run, for a look at them.
     """
 
     rows: int = 0
@@ -92,6 +98,7 @@ class BatchReport:
     unknown_usd: float = 0.0
     planned_usd: float = 0.0
     stopped: NanoGPTError | None = None
+    samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False)
 
     @property
     def ended(self) -> int:
@@ -105,8 +112,9 @@ class BatchReport:
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
-        """The numbers as JSON values, under the same names; `stopped` is a text."""
+        """The numbers as JSON values, under the same names; `stopped` is a text, `samples` are left out."""
         numbers = attrs.asdict(self, recurse=False)
+        del numbers["samples"]
         return {**numbers, "stopped": None if self.stopped is None else str(self.stopped)}
 
 
@@ -117,6 +125,7 @@ class Tally:
         self.rows = self.requests = self.done = self.images = self.missing = self.skipped = 0
         self.failed = self.unknown = self.unresolved = self.open_downloads = 0
         self.spent = self.unknown_nano = self.planned = 0
+        self.samples: list[ImageData] = []
 
     def skip(self, state: State) -> None:
         """Count a request that is not this run's to carry out."""
@@ -127,7 +136,9 @@ class Tally:
         """Count the outcome of one request."""
         self.requests += sent
         self.planned += planned
-        self.images += sum(image.path is not None or image.data is not None for image in event.images)
+        kept = [image for image in event.images if image.path is not None or image.data is not None]
+        self.images += len(kept)
+        self.samples += kept[: _SAMPLES - len(self.samples)]
         if event.state is State.UNKNOWN:
             self.unknown += 1
             self.unknown_nano += cost
@@ -156,4 +167,5 @@ class Tally:
             unknown_usd=to_usd(self.unknown_nano),
             planned_usd=to_usd(self.planned),
             stopped=stopped,
+            samples=tuple(self.samples),
         )

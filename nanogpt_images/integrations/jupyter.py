@@ -1,0 +1,197 @@
+"""
+How images, results, models and reports look in a notebook. Needs no extra; Pillow, where present, makes thumbnails.
+
+Nothing is sent: an image that is only a URL is not fetched. A page stays small: encoded images go into it as they
+are up to a limit, larger ones as thumbnails, and without Pillow as a line of text. Everything is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+from collections.abc import Iterable, Mapping, Sequence
+from functools import singledispatch
+from html import escape
+from io import BytesIO
+from typing import Final
+
+from ..batch.events import BatchReport
+from ..models import Listing, ModelRecord
+from ..results import ImageData, ResultData
+
+EMBED_BYTES: Final = 512 * 1024
+"""An image up to this size goes into the page as it is."""
+PAGE_BYTES: Final = 4 * 2**20
+"""What all images of one object may take."""
+_LARGE, _SMALL = 512, 160
+_SHOWN_MODELS: Final = 50
+_CELL: Final = "margin:0;font-size:smaller;overflow-wrap:anywhere"
+_SHEET: Final = "display:flex;flex-wrap:wrap;gap:8px;align-items:flex-end"
+
+
+@singledispatch
+def html_of(shown: object) -> str:
+    """*shown* as HTML."""
+    return f"<pre>{escape(repr(shown))}</pre>"
+
+
+@html_of.register
+def _(shown: ImageData) -> str:
+    return _figures([shown], _LARGE)
+
+
+@html_of.register
+def _(shown: ResultData) -> str:
+    images: Sequence[ImageData] = getattr(shown, "images", ())
+    facts = {
+        "model": shown.model,
+        "prompt": shown.prompt,
+        "cost": None if shown.cost_usd is None else f"${shown.cost_usd:g}",
+        "request": shown.request_id,
+        "note": "; ".join(shown.problems),
+    }
+    return _figures(images, _LARGE if len(images) == 1 else _LARGE // 2) + _table(facts)
+
+
+@html_of.register
+def _(shown: BatchReport) -> str:
+    numbers = {
+        "images": f"{shown.images:,}",
+        "requests": f"{shown.requests:,}",
+        "cost": f"${shown.cost_usd:g}",
+        "skipped": _some(shown.skipped),
+        "failed": _some(shown.failed),
+        "unknown": f"{shown.unknown:,}, up to ${shown.unknown_usd:g}" if shown.unknown else None,
+        "open downloads": _some(shown.open_downloads),
+        "stopped": None if shown.stopped is None else str(shown.stopped),
+    }
+    return _table(numbers) + _figures(shown.samples, _SMALL)
+
+
+@html_of.register
+def _(shown: ModelRecord) -> str:
+    return _table(
+        {
+            "model": shown.id,
+            "name": shown.name.strip(),
+            "price of an image": _price(shown),
+            "images per request": str(shown.count_rule),
+            "resolutions": ", ".join(shown.resolutions),
+            "aspect ratios": ", ".join(shown.aspect_ratios),
+            "qualities": ", ".join(shown.qualities),
+            "parameters": ", ".join(sorted(shown.parameters)),
+            "description": shown.description,
+        }
+    )
+
+
+@html_of.register(Listing)
+def _(shown: Listing[ModelRecord]) -> str:
+    header = "".join(
+        f"<th>{name}</th>" for name in ("model", "images per request", "resolutions", "price of an image")
+    )
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(record))}</tr>"
+        for record in shown.data[:_SHOWN_MODELS]
+    )
+    left = len(shown) - _SHOWN_MODELS
+    more = f"<p>and {left:,} more</p>" if left > 0 else ""
+    return f"<table><tr>{header}</tr>{rows}</table>{more}"
+
+
+def _cells(record: ModelRecord) -> tuple[str, str, str, str]:
+    return record.id, str(record.count_rule), ", ".join(record.resolutions), _price(record) or ""
+
+
+def _price(model: ModelRecord) -> str | None:
+    bounds = model.price_bounds()
+    if bounds is None:
+        return None
+    low, high = (f"{price:g} {model.prices.currency}" for price in bounds)
+    return low if low == high else f"{low} to {high}"
+
+
+def _some(number: int) -> str | None:
+    return f"{number:,}" if number else None
+
+
+def _table(facts: Mapping[str, str | None]) -> str:
+    rows = "".join(
+        f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
+        for name, value in facts.items()
+        if value
+    )
+    return f"<table>{rows}</table>"
+
+
+def _figures(images: Iterable[ImageData], max_px: int) -> str:
+    figures: list[str] = []
+    left = PAGE_BYTES
+    for image in images:
+        source = _source(image, max_px, min(left, EMBED_BYTES))
+        left -= len(source or "")
+        caption = (
+            f'<figcaption style="{_CELL}">{escape(_caption(image, embedded=source is not None))}</figcaption>'
+        )
+        picture = (
+            ""
+            if source is None
+            else f'<img src="{source}" alt="" style="max-width:{max_px}px;max-height:{max_px}px">'
+        )
+        figures.append(f'<figure style="margin:0;max-width:{max_px}px">{picture}{caption}</figure>')
+    return f'<div style="{_SHEET}">{"".join(figures)}</div>' if figures else ""
+
+
+def _caption(image: ImageData, *, embedded: bool) -> str:
+    parts = [image.path.name] if image.path is not None else []
+    if image.width and image.height:
+        parts.append(f"{image.width} x {image.height}")
+    if not embedded and image.data is None and image.path is None:
+        parts.append("at a signed URL; save() or read() downloads it")
+    elif not embedded:
+        parts += [image.media_type or "unknown format", f"{image.size_bytes or 0:,} bytes, not shown"]
+    return " · ".join(parts)
+
+
+def _source(image: ImageData, max_px: int, max_bytes: int) -> str | None:
+    """A data URL: of the image itself if it is small enough, else of a thumbnail; None where there is neither."""
+    if image.media_type is None:
+        return None
+    try:
+        size = (
+            len(image.data) if image.data is not None else image.path.stat().st_size if image.path else None
+        )
+        if size is None:
+            return None
+        if size <= max_bytes * 3 // 4:  # base64 makes four characters of three bytes
+            data = image.data if image.data is not None else image.path.read_bytes() if image.path else b""
+            return _data_url(image.media_type, data)
+        thumbnail = _thumbnail(image, max_px)
+    except OSError:
+        return None
+    fits = thumbnail is not None and len(thumbnail) <= max_bytes * 3 // 4
+    return _data_url("image/webp", thumbnail) if thumbnail is not None and fits else None
+
+
+def _data_url(media_type: str, data: bytes) -> str:
+    return f"data:{escape(media_type)};base64,{base64.b64encode(data).decode()}"
+
+
+def _thumbnail(image: ImageData, max_px: int) -> bytes | None:
+    if importlib.util.find_spec("PIL") is None:
+        return None
+    from PIL import Image
+
+    source = image.path if image.data is None else BytesIO(image.data)
+    if source is None:
+        return None
+    file = BytesIO()
+    try:
+        with Image.open(source) as opened:
+            # What is larger than a screen twice over, JPEG decodes in part only.
+            opened.draft(None, (max_px * 2, max_px * 2))
+            opened.thumbnail((max_px, max_px))
+            opened.convert("RGBA").save(file, "WEBP")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None
+    return file.getvalue()

@@ -14,6 +14,7 @@ from .record import Provenance
 from .steps import CUT_SHORT, Edit, Push, UnfitError, Walk
 
 _ENOUGH_TO_SNIFF: Final = 64
+_MAX_HEAD_BYTES: Final = 256 * 1024
 
 
 @attrs.frozen(kw_only=True)
@@ -112,11 +113,18 @@ class Embedding:
             except UnfitError as error:
                 self.problem = str(error)
             else:
-                if self._edit is None:
+                if self._edit is None and len(self._head) <= _MAX_HEAD_BYTES:
                     return
-                self._check = Push(self._form.walk(self._found))
-                self._check.feed(self._head)
+                self._watch(self._form)
         self._begin()
+
+    def _watch(self, form: Format) -> None:
+        """Check the rest of the image as it passes; without an edit its beginning is too long to be looked through."""
+        if self._edit is None:
+            self.problem = "its metadata are too long"
+            return
+        self._check = Push(form.walk(self._found))
+        self._check.feed(self._head)
 
     def _begin(self) -> None:
         self._decided = True

@@ -20,7 +20,7 @@ from ..models import Listing, ModelRecord
 from ..results import ImageData, ResultData
 
 EMBED_BYTES: Final = 512 * 1024
-"""An image up to this size goes into the page as it is."""
+"""What an image may take in the page, as base64; a larger one is made smaller."""
 PAGE_BYTES: Final = 4 * 2**20
 """What all images of one object may take."""
 _LARGE, _SMALL = 512, 160

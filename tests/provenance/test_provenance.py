@@ -164,6 +164,7 @@ DAMAGED = {
     "webp with a wrong size": PICTURES["webp-alpha"][:4] + b"\xf0\x00" + PICTURES["webp-alpha"][6:],
     "jpeg with xmp of its own": picture("JPEG", xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"),
     "webp with xmp of its own": picture("WEBP", xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"),
+    "jpeg that never comes to the point": b"\xff\xd8" + b"\xff\xe1\xff\xffExif\0\0".ljust(65537, b"\0") * 6,
     "gif": picture("GIF", mode="P"),
     "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"></svg>',
     "something": b"who knows" * 100,

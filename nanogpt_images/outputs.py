@@ -180,16 +180,16 @@ class DirectoryStore:
         embedding.close()
         if embedding.problem is None:
             return None
-        if embedding.undo is not None:
-            self._undo(index, embedding.undo)
-        return f"image {index}{NO_PROVENANCE}{embedding.problem}; it is as it came"
+        undone = embedding.undo is None or self._undo(index, embedding.undo)
+        state = "it is as it came" if undone else "a text stays in it, as there is no room for a copy without"
+        return f"image {index}{NO_PROVENANCE}{embedding.problem}; {state}"
 
-    def _undo(self, index: int, edit: Edit) -> None:
+    def _undo(self, index: int, edit: Edit) -> bool:
         edited = self._parts[index]
         try:
             part = _PartFile(self._directory, digest=self._digest)
         except (FileNotFoundError, OutputError):
-            return
+            return False
         try:
             part.write(edit.head)
             for piece in edited.pieces(edit.taken):
@@ -197,9 +197,10 @@ class DirectoryStore:
         except OutputError:
             # Better an image with a superfluous text than none: the disk is full, and it was paid for.
             part.remove()
-            return
+            return False
         self._parts[index] = part
         edited.remove()
+        return True
 
     def discard(self) -> None:
         """See `ImageStore`."""

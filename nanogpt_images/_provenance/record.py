@@ -37,7 +37,7 @@ class Provenance:
         route: `images` or `openai`.
         parameters: What else was asked for, such as `resolution` and `n`.
         seed: The one asked for; None where the service chose.
-        left_out: Names of parameters that are not in the file: input images, and values of some size.
+        left_out: Names of parameters that are not in the file: input images, addresses, large values.
         request_id: The service's ID of the request.
         service: Origin of the service, such as `https://nano-gpt.com`.
         version: Version of this package that wrote it.
@@ -57,9 +57,9 @@ class Provenance:
     def of(cls, request: ImageRequest, *, service: str | None) -> Self:
         """The record of an image that *request* is to make."""
         fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
-        large = {name for name, value in request.extra.items() if len(repr(value)) > _MAX_EXTRA_CHARACTERS}
+        private = {name for name, value in request.extra.items() if _stays_out(repr(value))}
         given = {
-            **{name: value for name, value in request.extra.items() if name not in large},
+            **{name: value for name, value in request.extra.items() if name not in private},
             **{name: value for name, value in fields.items() if name not in _NOT_PARAMETERS},
         }
         return cls(
@@ -68,7 +68,7 @@ class Provenance:
             route=request.route,
             parameters={name: value for name, value in given.items() if value is not None},
             seed=request.seed,
-            left_out=(*(name for name in _INPUT_IMAGES if fields.get(name)), *sorted(large)),
+            left_out=(*(name for name in _INPUT_IMAGES if fields.get(name)), *sorted(private)),
             service=service,
         )
 
@@ -101,6 +101,11 @@ class Provenance:
             return None
         names = {field.name for field in attrs.fields(cls)}
         return cls(**{name: value for name, value in fields.items() if name in names})  # type: ignore[arg-type]
+
+
+def _stays_out(value: str) -> bool:
+    """Whether a further field of the body may be an image, or an address with a signature in it."""
+    return len(value) > _MAX_EXTRA_CHARACTERS or "://" in value or "data:" in value
 
 
 def _checks(fields: Mapping[str, object]) -> Iterator[bool]:

@@ -98,4 +98,4 @@ def _row_of(
 
 def _count_of(record: Provenance) -> int | None:
     count = record.parameters.get("nImages", record.parameters.get("n"))
-    return count if isinstance(count, int) and count > 0 else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count > 0 else None

@@ -221,6 +221,7 @@ def test_a_full_disk_at_the_undoing_keeps_the_image(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "write", full)
     (stored,) = made.finish([0])
+    assert "a text stays in it" in stored.problem
     assert stored.path.read_bytes().endswith(DAMAGED["png cut short"][33:])
     assert stored.sha256 == hashlib.sha256(stored.path.read_bytes()).hexdigest()
     assert os.listdir(tmp_path) == [stored.path.name]
@@ -297,12 +298,12 @@ def test_the_record_of_a_request() -> None:
     request = OpenAIRequest(
         prompt="a fox", model="hidream", size="1024x1024", seed=7, user="somebody", n=2, response_format="url",
         image_data_url=b"secret", mask_data_url="data:image/png;base64,AAAA",
-        extra={"style": "ink", "blob": "x" * 2000, "nothing": None},
+        extra={"style": "ink", "blob": "x" * 2000, "nothing": None, "callback": ["https://example.com/?key=secret"]},
     )  # fmt: skip
     record = Provenance.of(request, service="https://nano-gpt.com")
     assert record.parameters == {"style": "ink", "size": "1024x1024", "n": 2}
     assert (record.route, record.seed) == ("openai", 7)
-    assert record.left_out == ("image_data_url", "mask_data_url", "blob")
+    assert record.left_out == ("image_data_url", "mask_data_url", "blob", "callback")
     plain = Provenance.of(GenerateRequest(prompt="a fox", model="gpt-image-2"), service=None)
     assert (plain.parameters, plain.left_out, plain.seed) == ({}, (), None)
 

@@ -33,6 +33,7 @@ async def async_client() -> None:
                 assert_type(event, ngi.BatchEvent)
         assert_type(run.report, ngi.BatchReport)
         assert_type(await client.run_batch([{"prompt": "a", "model": "b"}]), ngi.BatchReport)
+        assert_type(await ngi.export_batch("out", to="parquet", embed_images=True), ngi.ExportReport)
 
 
 def blocking_client() -> None:
@@ -55,4 +56,5 @@ def blocking_client() -> None:
 
 
 def pure() -> None:
+    assert_type(ngi.read_provenance("fox.png"), ngi.Provenance | None)
     assert_type(ngi.split_count(10, ngi.CountRule(1, 4)), list[int | None])

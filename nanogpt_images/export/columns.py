@@ -7,13 +7,13 @@ from typing import Final
 
 import attrs
 
-from ..batch.journal import KeptImage
+from ..batch.journal import ResultRecord
 
-NAMES: Final = tuple(field.name for field in attrs.fields(KeptImage))
+NAMES: Final = tuple(field.name for field in attrs.fields(ResultRecord))
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def cells(image: KeptImage) -> list[object]:
+def cells(image: ResultRecord) -> list[object]:
     """The values of a row, in the order of `NAMES`; parameters are JSON text, because each model has its own."""
     return [
         _JSON.encode(image.parameters) if name == "parameters" else getattr(image, name) for name in NAMES

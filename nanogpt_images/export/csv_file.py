@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..batch.journal import KeptImage
+from ..batch.journal import ResultRecord
 from .columns import NAMES, cells
 
 
@@ -20,7 +20,7 @@ class CsvWriter:
         self._csv = csv.writer(self._file)
         self._csv.writerow(NAMES)
 
-    def write(self, images: Sequence[KeptImage]) -> None:
+    def write(self, images: Sequence[ResultRecord]) -> None:
         """See `Writer`."""
         self._csv.writerows(map(cells, images))
         self.images += len(images)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ..batch.journal import KeptImage
+from ..batch.journal import ResultRecord
 from ..errors import ConfigurationError
 from .columns import NAMES, cells
 
@@ -53,7 +53,7 @@ class ParquetWriter:
             use_dictionary=["model", "media_type", "parameters"],
         )
 
-    def write(self, images: Sequence[KeptImage]) -> None:
+    def write(self, images: Sequence[ResultRecord]) -> None:
         """See `Writer`."""
         for image in images:
             row = cells(image)

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from ..batch.journal import Journal, KeptImage
+from ..batch.journal import Journal, ResultRecord
 from ..errors import ParameterError
 from .target import Target, failing_as
 
@@ -51,7 +51,7 @@ class Writer(Protocol):
     images: int
     missing: int
 
-    def write(self, images: Sequence[KeptImage]) -> None:
+    def write(self, images: Sequence[ResultRecord]) -> None:
         """Add *images*."""
         ...
 
@@ -105,7 +105,7 @@ async def export_batch(
         writer: Writer | None = None
         try:
             writer = await run(_open, to, source, target, embed_images, max_shard_bytes)
-            async for images in journal.kept(chunk=_CHUNK):
+            async for images in journal.results(chunk=_CHUNK):
                 await run(_write, writer, images, target)
             await run(_complete, writer, target)
         except BaseException:
@@ -136,7 +136,7 @@ def _open(to: ExportFormat, source: Path, target: Target, embed_images: bool, ma
                 assert_never(to)
 
 
-def _write(writer: Writer, images: Sequence[KeptImage], target: Target) -> None:
+def _write(writer: Writer, images: Sequence[ResultRecord], target: Target) -> None:
     with failing_as(target.path):
         writer.write(images)
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import attrs
 
-from ..batch.journal import KeptImage
+from ..batch.journal import ResultRecord
 from ..errors import ParameterError
 
 
@@ -47,7 +47,7 @@ class ShardWriter:
         directory.mkdir()
         self._tar = self._next_shard()
 
-    def write(self, images: Sequence[KeptImage]) -> None:
+    def write(self, images: Sequence[ResultRecord]) -> None:
         """See `Writer`."""
         for image in images:
             try:
@@ -66,7 +66,7 @@ class ShardWriter:
         """See `Writer`."""
         self._tar.close()
 
-    def _add_sample(self, image: KeptImage, file: BinaryIO) -> None:
+    def _add_sample(self, image: ResultRecord, file: BinaryIO) -> None:
         stem = f"{self.images:09d}"
         fields = json.dumps(attrs.asdict(image), ensure_ascii=False).encode()
         prompt = image.prompt.encode()

@@ -185,7 +185,7 @@ async def test_pages_of_the_journal_are_complete(out: Path) -> None:
     from nanogpt_images.batch.journal import Journal
 
     async with await Journal.open(out, service=None, read_only=True) as journal:
-        pages = [page async for page in journal.kept(chunk=2)]
+        pages = [page async for page in journal.results(chunk=2)]
     assert [len(page) for page in pages] == [2, 1]
     assert [attrs.asdict(image) for page in pages for image in page] == results(out)
 

@@ -16,7 +16,7 @@ from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
 from . import admission, reports, transitions
-from .records import Admission, Ending, Holder, KeptImage, Link, Spending, StoredImage, Totals
+from .records import Admission, Ending, Holder, Link, ResultRecord, Spending, StoredImage, Totals
 from .store import Store
 from .writer import Writer
 
@@ -295,7 +295,7 @@ class Journal:
         """Units that failed, in the order of admission."""
         return self._endings(State.FAILED)
 
-    async def kept(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[KeptImage]]:
+    async def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
         """
         The images on disk, in the order in which they came; only *chunk* of them are in memory at a time.
 
@@ -304,7 +304,7 @@ class Journal:
         """
         after = 0
         while True:
-            found, after = await self._run(partial(reports.kept, after=after, limit=chunk))
+            found, after = await self._run(partial(reports.results, after=after, limit=chunk))
             if not found:
                 return
             yield found

@@ -37,7 +37,7 @@ class StoredImage:
 
 
 @attrs.frozen(kw_only=True)
-class KeptImage:
+class ResultRecord:
     """
     An image with what it came of; the fields of a line of `results.jsonl`.
 

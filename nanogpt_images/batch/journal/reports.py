@@ -11,7 +11,7 @@ from ...errors import Charge
 from ..rows import BatchRow
 from ..states import Event, State, advance
 from ..units import Unit
-from .records import Ending, KeptImage, ModelSpending, Spending, Totals
+from .records import Ending, ModelSpending, ResultRecord, Spending, Totals
 from .store import Store
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
@@ -19,7 +19,7 @@ UNIT_WIDTH: Final = 8
 _MANY: Final = 500
 
 _UnitRecord: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
-_KeptRecord: TypeAlias = tuple[str, int, str | None, str, str, int | None, int | None, int, str, int, int]
+_ResultRow: TypeAlias = tuple[str, int, str | None, str, str, int | None, int | None, int, str, int, int]
 _EndingRecord: TypeAlias = tuple[*_UnitRecord, int, str, str | None, str | None, str | None, int, int, float]
 
 
@@ -133,7 +133,7 @@ def spending(store: Store) -> Spending:
     return Spending(models=models, first_at=first_at, last_at=last_at)
 
 
-def kept(store: Store, after: int, limit: int) -> tuple[list[KeptImage], int]:
+def results(store: Store, after: int, limit: int) -> tuple[list[ResultRecord], int]:
     """
     Images on disk, in the order in which they came.
 
@@ -151,14 +151,14 @@ def kept(store: Store, after: int, limit: int) -> tuple[list[KeptImage], int]:
         " WHERE image.rowid > ? ORDER BY image.rowid LIMIT ?"
     )
     found = store.connection.execute(select, (after, limit)).fetchall()
-    return [_kept(record) for record in found], found[-1][-1] if found else after
+    return [_result(record) for record in found], found[-1][-1] if found else after
 
 
-def _kept(record: _KeptRecord) -> KeptImage:
+def _result(record: _ResultRow) -> ResultRecord:
     row, index, request_id, file, media_type, width, height, size, sha256, cost_nano, _ = record
     # Not through BatchRow: its checks, made when the row was admitted, would take most of the time of an export.
     fields = json.loads(row)
-    return KeptImage(
+    return ResultRecord(
         key=fields["key"],
         index=index,
         prompt=fields["prompt"],

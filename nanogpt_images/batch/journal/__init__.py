@@ -5,12 +5,14 @@ from .records import (
     Admission,
     Ending,
     Holder,
+    KeptImage,
     Link,
     ModelSpending,
     ResultRecord,
     Spending,
     StoredImage,
     Totals,
+    UnitRecord,
 )
 
 __all__ = [
@@ -18,10 +20,12 @@ __all__ = [
     "Ending",
     "Holder",
     "Journal",
+    "KeptImage",
     "Link",
     "ModelSpending",
     "ResultRecord",
     "Spending",
     "StoredImage",
     "Totals",
+    "UnitRecord",
 ]

@@ -15,8 +15,8 @@ from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, reports, transitions
-from .records import Admission, Ending, Holder, Link, ResultRecord, Spending, StoredImage, Totals
+from . import admission, listing, reports, transitions
+from .records import Admission, Ending, Holder, Link, ResultRecord, Spending, StoredImage, Totals, UnitRecord
 from .store import Store
 from .writer import Writer
 
@@ -308,6 +308,21 @@ class Journal:
             if not found:
                 return
             yield found
+
+    async def units(self, *, chunk: int = _CHUNK) -> AsyncIterator[UnitRecord]:
+        """
+        Every unit with the images kept of it, in the order of admission.
+
+        Args:
+            chunk: How many are read at once.
+        """
+        after = 0
+        while True:
+            found, after = await self._run(partial(listing.units, after=after, limit=chunk))
+            if not found:
+                return
+            for record in found:
+                yield record
 
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
         """Which of *files*, relative to the directory, are images that the journal knows."""

@@ -134,6 +134,52 @@ class Ending:
 
 
 @attrs.frozen(kw_only=True)
+class KeptImage:
+    """An image that the journal lists; `cost_nano` is its share of what its request cost."""
+
+    image: StoredImage
+    cost_nano: int
+
+    @property
+    def cost_usd(self) -> float:
+        """`cost_nano` in USD."""
+        return to_usd(self.cost_nano)
+
+
+@attrs.frozen(kw_only=True)
+class UnitRecord:
+    """
+    A unit as a reader of the journal finds it.
+
+    Attributes:
+        unit: The paid request.
+        state: Where it stands; what a dead process had under way is unknown.
+        charge: What is known about the money of one that failed or is unknown.
+        error_type: Name of the error's class, for one that failed, is unknown or waits for its download.
+        error_text: Its text.
+        request_id: The service's ID of the request.
+        cost_nano: What its last attempt cost; for one that is under way or unknown, the most it can cost.
+        attempts: How often it was sent.
+        images: Those on disk, those of earlier attempts first.
+    """
+
+    unit: Unit
+    state: State
+    charge: Charge | None
+    error_type: str | None
+    error_text: str | None
+    request_id: str | None
+    cost_nano: int
+    attempts: int
+    images: tuple[KeptImage, ...]
+
+    @property
+    def cost_usd(self) -> float:
+        """`cost_nano` in USD."""
+        return to_usd(self.cost_nano)
+
+
+@attrs.frozen(kw_only=True)
 class Totals:
     """
     The sums of a journal. Money is in nano-USD, with a `…_usd` twin.

@@ -18,12 +18,12 @@ UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_
 UNIT_WIDTH: Final = 8
 _MANY: Final = 500
 
-_UnitRecord: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
+RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
 _ResultRow: TypeAlias = tuple[str, int, str | None, str, str, int | None, int | None, int, str, int, int]
-_EndingRecord: TypeAlias = tuple[*_UnitRecord, int, str, str | None, str | None, str | None, int, int, float]
+_EndingRecord: TypeAlias = tuple[*RawUnit, int, str, str | None, str | None, str | None, int, int, float]
 
 
-def read_unit(record: _UnitRecord) -> Unit:
+def read_unit(record: RawUnit) -> Unit:
     """The unit of a record of `UNIT_COLUMNS`."""
     identity, row, n, images, part, parts, first_index, replica = record
     return Unit(

@@ -1,0 +1,84 @@
+"""Pages → files: each replaced whole, none that is a stranger's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ..errors import OutputError
+from .page import GENERATOR, Page, render
+from .spool import Spool
+from .summary import Tile
+
+INDEX: Final = "index.html"
+
+_WRITE_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 1_000
+_SANDBOX: Final = "loopback"
+
+
+def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | None) -> list[Path]:
+    """
+    Write the pages of *spool* into *folder*, and remove those of an earlier, longer gallery.
+
+    Args:
+        folder: The batch's directory.
+        spool: The entries.
+        tiles: The numbers of the whole job.
+        service: What the job was made with, as its journal has it.
+
+    Returns:
+        The pages, the first one first.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    names = [INDEX, *(f"gallery-{number}.html" for number in range(2, spool.pages + 1))]
+    # The first page last: what it links to is there when it appears.
+    for place in reversed(range(spool.pages)):
+        page = Page(
+            title=folder.resolve().name,
+            service="the sandbox" if service == _SANDBOX else service or "",
+            tiles=tiles,
+            entries=spool.lines(place),
+            number=place + 1,
+            names=names,
+        )
+        _write(folder / names[place], page)
+    for stale in folder.glob("gallery-*.html"):
+        if stale.name not in names and _is_ours(stale):
+            stale.unlink()
+    return [folder / name for name in names]
+
+
+def check_free(folder: Path) -> None:
+    """
+    Make sure that the first page replaces nothing but its like.
+
+    Raises:
+        OutputError: An `index.html` of someone else stands there.
+    """
+    index = folder / INDEX
+    if index.exists() and not _is_ours(index):
+        raise OutputError(
+            f"{index} was not made by this package, so it is not replaced. Move it, then make the gallery again."
+        )
+
+
+def _write(target: Path, page: Page) -> None:
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with partial.open(
+            "w", encoding="utf-8", errors="replace", newline="\n", buffering=_WRITE_BYTES
+        ) as file:
+            file.writelines(render(page))
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _is_ours(page: Path) -> bool:
+    with page.open("rb") as file:
+        return f'content="{GENERATOR}"'.encode() in file.read(_HEAD_BYTES)

@@ -1,0 +1,181 @@
+"""Journal → thumbnails and pages."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from ..batch.journal import Journal, UnitRecord
+from ..batch.planfile import load_plan
+from ..errors import ConfigurationError, OutputError
+from .summary import tiles
+
+if TYPE_CHECKING:
+    from .spool import Spool
+
+MAX_CARDS: Final = 20_000
+"""Cards on a page; what is beyond goes on further pages."""
+MAX_PAGE_BYTES: Final = 48 << 20
+
+_CHUNK: Final = 256
+_MAX_WORKERS: Final = 4
+_ItemT = TypeVar("_ItemT")
+
+
+@attrs.frozen(kw_only=True)
+class Gallery:
+    """
+    A gallery as it was written.
+
+    Attributes:
+        index: The page to open first.
+        pages: All pages, `index` among them.
+        images: Images on them.
+        not_shown: Images among these that have a placeholder: too large, broken or missing.
+        thumbnails_made: Thumbnails that did not exist before.
+    """
+
+    index: Path
+    pages: tuple[Path, ...]
+    images: int
+    not_shown: int
+    thumbnails_made: int
+
+
+async def write_gallery(
+    directory: str | os.PathLike[str],
+    *,
+    max_cards: int = MAX_CARDS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Gallery:
+    """
+    Write `index.html` beside the images of a batch, and thumbnails where there are none yet.
+
+    The page needs no network and no server. The journal is only read, so the batch may be running; the same
+    journal gives the same bytes. Pages are replaced whole or not at all. Broken off, the thumbnails so far stay.
+
+    Args:
+        directory: The batch's directory.
+        max_cards: Images and failures on one page; more of them make further pages, `gallery-2.html` and so on.
+        on_progress: Called with the images that are through and the images in all.
+
+    Raises:
+        ConfigurationError: The extra `gallery` is not installed.
+        JournalError: There is no journal, or none that can be read.
+        OutputError: A file cannot be written, or an `index.html` stands there that is not a gallery.
+    """
+    require_gallery()
+    from .publish import check_free, publish
+    from .spool import Spool
+
+    folder = Path(directory)
+    try:
+        async with await Journal.open(folder, service=None, read_only=True) as journal:
+            await anyio.to_thread.run_sync(check_free, folder)
+            totals, service = await journal.totals(), await journal.service()
+            counts = _Counts(totals.images, on_progress)
+            with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
+                await _fill(spool, folder, journal, counts)
+                numbers = tiles(totals, load_plan(folder))
+                pages = await anyio.to_thread.run_sync(publish, folder, spool, numbers, service)
+    except OSError as error:
+        raise OutputError(
+            f"the gallery in {folder} cannot be written ({error.strerror or error}). Free space or check the"
+            " directory's permissions, then make it again: thumbnails that exist are kept."
+        ) from error
+    return Gallery(
+        index=pages[0],
+        pages=tuple(pages),
+        images=counts.images,
+        not_shown=counts.not_shown,
+        thumbnails_made=counts.made,
+    )
+
+
+def require_gallery() -> None:
+    """Raise ConfigurationError where the extra `gallery` is not installed."""
+    if any(importlib.util.find_spec(name) is None for name in ("jinja2", "PIL")):
+        raise ConfigurationError(
+            "the gallery needs Jinja2 and Pillow: pip install 'nanogpt_images[gallery]'. Nothing was sent."
+        )
+
+
+class _Counts:
+    def __init__(self, total: int, on_progress: Callable[[int, int], None] | None) -> None:
+        self.images = self.not_shown = self.made = 0
+        self._total = total
+        self._on_progress = on_progress
+
+    def add(self, line: _Line) -> None:
+        self.images += line.images
+        self.not_shown += line.not_shown
+        self.made += line.made
+        if self._on_progress is not None:
+            self._on_progress(self.images, max(self._total, self.images))
+
+
+@attrs.frozen(kw_only=True)
+class _Line:
+    text: str
+    cards: int
+    images: int
+    not_shown: int
+    made: int
+
+
+async def _fill(spool: Spool, folder: Path, journal: Journal, counts: _Counts) -> None:
+    workers = anyio.CapacityLimiter(min(_MAX_WORKERS, os.cpu_count() or 1))
+    async for records in _in_chunks(journal.units(), _CHUNK):
+        lines: list[_Line | None] = [None] * len(records)
+
+        async def make(place: int, record: UnitRecord, into: list[_Line | None] = lines) -> None:
+            into[place] = line = await anyio.to_thread.run_sync(_line, folder, record, limiter=workers)
+            if line is not None:
+                counts.add(line)
+
+        async with anyio.create_task_group() as group:
+            for place, record in enumerate(records):
+                group.start_soon(make, place, record)
+        await anyio.to_thread.run_sync(_add, spool, [line for line in lines if line is not None])
+
+
+async def _in_chunks(items: AsyncIterator[_ItemT], size: int) -> AsyncIterator[list[_ItemT]]:
+    chunk: list[_ItemT] = []
+    async for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _line(folder: Path, record: UnitRecord) -> _Line | None:
+    """A request as the page holds it, its thumbnails made; None where there is nothing to show."""
+    from .entries import card_count, request_entry
+    from .page import to_line
+    from .thumbnails import make_thumbnail
+
+    cards = card_count(record)
+    if not cards:
+        return None
+    thumbnails = [make_thumbnail(folder, kept.image) for kept in record.images]
+    return _Line(
+        text=to_line(request_entry(record, thumbnails)),
+        cards=cards,
+        images=len(thumbnails),
+        not_shown=sum(thumbnail.file is None for thumbnail in thumbnails),
+        made=sum(thumbnail.made for thumbnail in thumbnails),
+    )
+
+
+def _add(spool: Spool, lines: Sequence[_Line]) -> None:
+    for line in lines:
+        spool.add(line.text, line.cards)

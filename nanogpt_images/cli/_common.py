@@ -123,5 +123,6 @@ pacing = combined(
     ),
     click.option("--no-pacing", is_flag=True, help="No limit on starts."),
 )
+no_gallery = click.option("--no-gallery", is_flag=True, help="Do not make DIR/index.html at the end.")
 manifest = click.argument("file", metavar="FILE")
 directory = click.argument("directory", metavar="DIR")

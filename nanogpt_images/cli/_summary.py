@@ -30,6 +30,7 @@ class Closing:
         plan: What it was to do; None for a retry, and for a large manifest.
         directory: Where the images are.
         again: The arguments that resume it.
+        gallery: The page that shows them; None where none was made.
         service: Options that name the service, for the next command (`--sandbox`, `--base-url …`).
         elapsed_s: How long it took.
     """
@@ -37,6 +38,7 @@ class Closing:
     outcome: Outcome
     plan: Estimate | None
     directory: Path
+    gallery: Path | None
     again: Sequence[str]
     service: Sequence[str]
     elapsed_s: float
@@ -95,6 +97,7 @@ def _print(closing: Closing) -> None:
         {
             "images": str(closing.directory / "images"),
             "results": str(closing.directory / "results.jsonl"),
+            "gallery": "" if closing.gallery is None else str(closing.gallery),
             "unknown": f"up to {money(outcome.totals.unknown_usd)} may have been charged for {count(outcome.totals.units[State.UNKNOWN], 'request')}"
             if outcome.totals is not None and outcome.totals.units[State.UNKNOWN]
             else "",
@@ -175,6 +178,7 @@ def _document(closing: Closing) -> dict[str, object]:
         "out": str(closing.directory),
         "images_dir": str(closing.directory / "images"),
         "results": str(closing.directory / "results.jsonl"),
+        "gallery": None if closing.gallery is None else str(closing.gallery),
         "interrupted": bool(outcome.interrupted),
         "reasons": dict(outcome.reasons.most_common()),
         "next": next_command(closing),

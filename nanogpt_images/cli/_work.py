@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import attrs
 
 from ..batch.estimates import Estimate
 from ..batch.plan import check_row
+from ..batch.planfile import save_plan
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from ._client import open_client
+from ._gallery import gallery_at_end
 from ._job import carry_out, totals_of
 from ._manifest import Manifest, planned
 from ._output import count, money, note, one_line
@@ -37,6 +40,7 @@ class Job:
     join: bool = False
     provenance: bool = False
     validate: bool = True
+    gallery: bool = True
     quiet: bool = False
     silent: bool = False
 
@@ -87,13 +91,21 @@ async def work(job: Job) -> Closing:
         )
         started = time.monotonic()
         outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        elapsed_s = time.monotonic() - started
+        whole_plan = None if large else plan
+        if whole_plan is not None:
+            # For the gallery's sums; the batch is done without it.
+            with contextlib.suppress(OSError):
+                await anyio.to_thread.run_sync(save_plan, job.directory, whole_plan)
+        page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
         return Closing(
             outcome=outcome,
-            plan=None if large else plan,
+            plan=whole_plan,
+            gallery=page,
             directory=job.directory,
             again=job.again,
             service=job.service,
-            elapsed_s=time.monotonic() - started,
+            elapsed_s=elapsed_s,
         )
 
 

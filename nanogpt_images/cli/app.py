@@ -27,6 +27,7 @@ _VERBS: Final = {
     "status": "Say where a batch stands.",
     "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
+    "gallery": "Make a page of a batch's images, to look through.",
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }

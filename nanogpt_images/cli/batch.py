@@ -35,6 +35,7 @@ from ._work import Job, work
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
 @_common.provenance
 @_common.no_validate
+@_common.no_gallery
 @_common.sandbox
 @_common.quiet
 @click.pass_obj
@@ -55,6 +56,7 @@ def command(
     join: bool,
     provenance: bool,
     no_validate: bool,
+    no_gallery: bool,
     sandbox: bool,
     quiet: bool,
     base_url: str | None,
@@ -91,6 +93,7 @@ def command(
         join=join,
         provenance=provenance,
         validate=not no_validate,
+        gallery=not no_gallery,
         quiet=quiet,
         silent=quiet or as_json,
     )

@@ -20,8 +20,9 @@ _DIRECTORY: Final = "nanogpt-demo"
 
 @_common.verb("demo", example="demo -o nanogpt-demo")
 @click.option("-o", "--out", default=_DIRECTORY, show_default=True, metavar="DIR", help="Where to write.")
+@_common.no_gallery
 @_common.quiet
-def command(out: str, quiet: bool, base_url: str | None, as_json: bool) -> int:
+def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_json: bool) -> int:
     """Run a bulk job against the sandbox: real image files, no key, no network, no charge."""
     require_sandbox()
     directory = Path(out)
@@ -35,6 +36,7 @@ def command(out: str, quiet: bool, base_url: str | None, as_json: bool) -> int:
         base_url=base_url,
         sandbox=True,
         requests_per_second=None,
+        gallery=not no_gallery,
         quiet=quiet,
         silent=silent,
     )
@@ -46,5 +48,7 @@ def command(out: str, quiet: bool, base_url: str | None, as_json: bool) -> int:
         say(
             f"{count(totals.images, 'image')} in {directory / 'images'}; the service would have charged {money(totals.spent_usd)}."
         )
+        if closing.gallery is not None:
+            say(f"Look at them in a browser: {closing.gallery}")
         say("Your own prompts, with NANOGPT_API_KEY set: nanogpt-images batch prompts.txt -m MODEL -o out")
     return code

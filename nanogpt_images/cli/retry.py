@@ -11,6 +11,7 @@ from ..batch.journal import Totals
 from ..batch.states import State
 from . import _common
 from ._client import open_client, run_async
+from ._gallery import gallery_at_end
 from ._job import Outcome, carry_out, require_journal, totals_of
 from ._output import count, money, note
 from ._progress import Goal
@@ -30,6 +31,7 @@ from ._work import service_options
 @_common.concurrency
 @_common.pacing
 @_common.provenance
+@_common.no_gallery
 @_common.sandbox
 @_common.quiet
 @click.pass_obj
@@ -43,6 +45,7 @@ def command(
     requests_per_second: float,
     no_pacing: bool,
     provenance: bool,
+    no_gallery: bool,
     sandbox: bool,
     quiet: bool,
     base_url: str | None,
@@ -81,13 +84,16 @@ def command(
                     provenance=provenance,
                 )
                 outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
+            elapsed_s = time.monotonic() - started
+            page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
             return Closing(
                 outcome=outcome,
                 plan=None,
+                gallery=page,
                 directory=folder,
                 again=args,
                 service=service_options(base_url, sandbox=sandbox),
-                elapsed_s=time.monotonic() - started,
+                elapsed_s=elapsed_s,
             )
 
     return close(run_async(work), as_json=as_json)

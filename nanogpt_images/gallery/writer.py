@@ -102,9 +102,7 @@ async def write_gallery(
 def require_gallery() -> None:
     """Raise ConfigurationError where the extra `gallery` is not installed."""
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "PIL")):
-        raise ConfigurationError(
-            "the gallery needs Jinja2 and Pillow: pip install 'nanogpt_images[gallery]'. Nothing was sent."
-        )
+        raise ConfigurationError("the gallery needs Jinja2 and Pillow: pip install 'nanogpt_images[gallery]'")
 
 
 class _Counts:

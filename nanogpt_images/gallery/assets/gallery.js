@@ -53,6 +53,7 @@
   }
 
   function short(long, length) {
+    if (long.length <= length) return long;
     const characters = [...long.slice(0, length * 2 + 2)];
     return characters.length > length ? characters.slice(0, length).join("").trimEnd() + "…" : long;
   }
@@ -165,17 +166,28 @@
     return card;
   }
 
-  function pictureOf({ request, image, state }) {
-    if (image?.thumbnail)
-      return element("img", { alt: short(request.prompt, 160), loading: "lazy", decoding: "async", src: link(image.thumbnail) });
-    if (image) return placeholder("fault", "No preview", image.fault);
-    return placeholder(state, STATES[state], reasonOf(request));
+  function pictureOf(item) {
+    const { request, image } = item;
+    if (!image?.thumbnail) return placeholderOf(item, 200);
+    const small = element("img", { alt: short(request.prompt, 160), loading: "lazy", decoding: "async", src: link(image.thumbnail) });
+    small.addEventListener("error", () => small.replaceWith(placeholder("fault", "No preview", `${image.thumbnail} cannot be shown.`)));
+    return small;
   }
 
-  const placeholder = (kind, title, reason) =>
-    element("span", { className: `placeholder ${kind}` }, element("strong", { textContent: title }), element("span", { textContent: short(reason, 200) }));
+  function placeholderOf({ request, image, state }, length) {
+    if (image) return placeholder("fault", "No preview", image.fault);
+    const reason = [request.error, request.reason].filter(Boolean).join(": ");
+    const money = state === "linked" ? "It is paid for, and the next run downloads it." : CHARGES[request.charge];
+    return placeholder(state, STATES[state], short(reason, length), money);
+  }
 
-  const reasonOf = (request) => [request.error, request.reason].filter(Boolean).join(": ") || CHARGES[request.charge] || "";
+  const placeholder = (kind, title, ...lines) =>
+    element(
+      "span",
+      { className: `placeholder ${kind}` },
+      element("strong", { textContent: title }),
+      ...lines.filter(Boolean).map((line) => element("span", { textContent: line, dir: "auto" })),
+    );
 
   function metaOf({ request, image }) {
     const cost = image ? image.cost_usd : request.cost_usd;
@@ -309,9 +321,10 @@
   function showCount() {
     const number = (count) => count.toLocaleString("en");
     const all = shown.length === items.length;
+    byId("count").hidden = items.length === 0;
     byId("count").textContent = all ? `${number(items.length)} shown` : `${number(shown.length)} of ${number(items.length)} shown`;
     byId("nothing").hidden = shown.length > 0;
-    byId("clear").hidden = items.length === 0;
+    filters.hidden = byId("clear").hidden = items.length === 0;
     byId("nothing-text").textContent = items.length ? "Nothing matches these filters." : "There is nothing to show yet: no request of this job has ended.";
     byId("keys").hidden = shown.length === 0;
   }
@@ -345,7 +358,6 @@
     byId("copied").textContent = "";
     byId("viewer-text").scrollTop = 0;
     byId("stage").replaceChildren(largeOf(item));
-    showReason(item);
     showOriginal(image);
     byId("facts").replaceChildren(...factsOf(item).flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value, dir: "auto" })]));
     byId("previous").disabled = place === 0;
@@ -354,23 +366,11 @@
 
   function largeOf(item) {
     const { request, image } = item;
-    if (!image?.thumbnail) return pictureOf(item);
+    if (!image?.thumbnail) return placeholderOf(item, Infinity);
     const large = element("img", { alt: short(request.prompt, 300), src: link(image.file) });
     if (image.width) Object.assign(large, { width: image.width, height: image.height });
     large.addEventListener("error", () => large.replaceWith(placeholder("fault", "Not found", `${image.file} cannot be shown.`)));
     return large;
-  }
-
-  function showReason({ request, image, state }) {
-    const reason = byId("viewer-reason");
-    reason.hidden = Boolean(image);
-    reason.className = `reason ${state}`;
-    if (image) return;
-    const lines = [reasonOf(request), CHARGES[request.charge]].filter(Boolean);
-    reason.replaceChildren(
-      element("strong", { textContent: STATES[state] }),
-      ...[...new Set(lines)].map((line) => element("p", { textContent: line, dir: "auto" })),
-    );
   }
 
   function showOriginal(image) {
@@ -394,7 +394,7 @@
       ["File", image?.file],
       ["Request ID", request.request_id],
       ["Request", request.part],
-      ["Images asked for", request.n],
+      ["Images asked for", request.n > 1 ? request.n : null],
       ["Attempts", request.attempts],
       ["Route", request.route === "openai" ? "OpenAI-compatible" : null],
     ];

@@ -83,7 +83,7 @@ async def write_gallery(
             counts = _Counts(totals.images, on_progress)
             with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
                 await _fill(spool, folder, journal, counts)
-                numbers = tiles(totals, load_plan(folder))
+                numbers = tiles(totals, await anyio.to_thread.run_sync(load_plan, folder))
                 pages = await anyio.to_thread.run_sync(publish, folder, spool, numbers, service)
     except OSError as error:
         raise OutputError(

@@ -22,7 +22,7 @@ from nanogpt_images.parameters import CountRule
 HOSTILE = {
     "script": "</script><script>globalThis.pwned = 1; alert(1)</script>",
     "comment": "<!--<script>alert(2)",
-    "handler": "\"><img src=x onerror=\"globalThis.pwned = 2\"> & 'quotes' &lt;b&gt;",
+    "handler": '"><img src=x onerror="globalThis.pwned = 2"> & \'quotes\' &lt;b&gt;',
     "template": "{{ 7 * 7 }} {% raw %} ${7 * 7}",
     "right-to-left": "ثعلب أحمر في الثلج \u202e abc",
     "emoji": "a fox 🦊👩‍👩‍👧 in the snow ❄️",

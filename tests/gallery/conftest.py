@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import anyio
 import attrs
 import pytest
 from PIL import Image
@@ -86,13 +87,17 @@ async def write_job(out: Path, rows: Sequence[Row]) -> Path:
     """Write a job of *rows* into *out*."""
     (out / "images").mkdir(parents=True)
     async with await Journal.open(out, service="loopback", fsync_images=False) as journal:
-        for place, row in enumerate(rows):
-            fields = {"model": "gpt-image-2", **row.fields}
-            rule = CountRule(maximum=fields.get("count", 1))
-            (admission,) = await journal.admit([(BatchRow(row.prompt, **fields), rule)])
-            if row.ending != "pending":
-                await _end(journal, out, admission.unit, row, place)
+        admissions = await journal.admit([_admitted(row) for row in rows])
+        async with anyio.create_task_group() as group:
+            for place, (row, admission) in enumerate(zip(rows, admissions, strict=True)):
+                if row.ending != "pending":
+                    group.start_soon(_end, journal, out, admission.unit, row, place)
     return out
+
+
+def _admitted(row: Row) -> tuple[BatchRow, CountRule]:
+    fields = {"model": "gpt-image-2", **row.fields}
+    return BatchRow(row.prompt, **fields), CountRule(maximum=fields.get("count", 1))
 
 
 async def _end(journal: Journal, out: Path, unit: Any, row: Row, place: int) -> None:

@@ -295,7 +295,7 @@
     const choices = [["", "All", items.length], ...Object.entries(STATES).map(([state, label]) => [state, label, states.get(state)])];
     for (const [state, label, count] of choices) {
       if (state && !count) continue;
-      const radio = element("input", { type: "radio", name: "state", value: state, checked: !state });
+      const radio = element("input", { type: "radio", name: "state", value: state, defaultChecked: !state });
       byId("states").append(element("label", {}, radio, label + " ", element("span", { textContent: count.toLocaleString("en") })));
     }
   }
@@ -433,8 +433,9 @@
     byId("viewer-said").textContent = "";
     focusCard(current);
   });
-  viewer.addEventListener("keydown", (event) => {
-    if (modified(event)) return;
+  // Wherever the focus is: a click on the picture takes it from the dialog.
+  document.addEventListener("keydown", (event) => {
+    if (!viewer.open || modified(event)) return;
     if (event.key === "ArrowLeft") step(-1);
     else if (event.key === "ArrowRight") step(1);
     else return;

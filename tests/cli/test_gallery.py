@@ -9,7 +9,10 @@ import anyio
 import click
 import pytest
 
+from nanogpt_images.batch.journal import Totals
+from nanogpt_images.batch.states import State
 from nanogpt_images.cli import _gallery
+from nanogpt_images.cli._job import Outcome
 from nanogpt_images.errors import NanoGPTError
 from nanogpt_images.sandbox import BlockingSandbox, Fault
 
@@ -118,6 +121,23 @@ def test_an_interrupt_stops_the_gallery_alone(batch: Run, monkeypatch: pytest.Mo
     assert done.code == 0
     assert "3 images" in done.out
     assert "gallery: left out; 'nanogpt-images gallery out' makes it" in done.err
+
+
+async def test_after_an_interrupt_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who interrupts a batch wants the command to end: no gallery is made."""
+    monkeypatch.setattr(_gallery, "write_gallery", lambda *args, **options: pytest.fail("begun"))
+    totals = Totals(
+        rows=1,
+        units=dict.fromkeys(State, 0),
+        charged_failures=0,
+        expected_images=1,
+        images=1,
+        spent_nano=0,
+        reserved_nano=0,
+        unknown_nano=0,
+    )
+    for outcome in (Outcome(totals=totals, interrupted=1), Outcome(totals=None)):
+        assert await _gallery.gallery_at_end(tmp_path, outcome, silent=True) is None
 
 
 def test_progress_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:

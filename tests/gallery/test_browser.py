@@ -238,6 +238,16 @@ async def test_an_svg_is_an_image_only(open_page: OpenPage) -> None:
     await expect(dialog(page).get_by_role("link")).to_have_count(0)
 
 
+async def test_a_card_is_named_once(open_page: OpenPage) -> None:
+    """To a screen reader a card is its prompt, cost and model, and says where it stands among all."""
+    page = await open_page()
+    named = page.get_by_role("button", name="two foxes $0.02 \u00b7 hidream", exact=True)
+    await expect(named).to_have_count(2)
+    place = len(HOSTILE) + 1
+    card = page.get_by_role("listitem").filter(has=named).first
+    await expect(card).to_have_attribute("aria-posinset", str(place))
+
+
 async def test_keyboard_alone(open_page: OpenPage) -> None:
     """From the first key to the last image and back, without a mouse."""
     page = await open_page()

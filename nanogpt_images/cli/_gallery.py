@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
     """
     if outcome.totals is None or outcome.interrupted:
         return None
-    by_hand = f"'nanogpt-images gallery {directory}' makes it"
+    by_hand = f"'{shlex.join(['nanogpt-images', 'gallery', str(directory)])}' makes it"
     if outcome.totals.images > MOST_AT_END:
         _note(f"gallery: left out, there are more than {MOST_AT_END:,} images; {by_hand}", silent=silent)
         return None

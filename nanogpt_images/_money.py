@@ -33,3 +33,11 @@ def to_nano(usd: float | str | Decimal) -> int:
 def to_usd(nano: int) -> float:
     """The nearest float in USD of an amount in nano-USD."""
     return nano / NANO_PER_USD
+
+
+def usd_text(usd: float) -> str:
+    """`$0.0655`: at least cents, further digits only while they mean something."""
+    if usd >= 100:
+        return f"${usd:,.2f}"
+    whole, _, digits = f"{usd:.6f}".partition(".")
+    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"

@@ -8,17 +8,14 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TextIO
 
+from .._money import usd_text
+
 _GAP = "  "
 
 
 def money(usd: float | None) -> str:
     """`$0.0655`: at least cents, further digits only while they mean something."""
-    if usd is None:
-        return "unknown"
-    if usd >= 100:
-        return f"${usd:,.2f}"
-    whole, _, digits = f"{usd:.6f}".partition(".")
-    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"
+    return "unknown" if usd is None else usd_text(usd)
 
 
 def money_range(low: float, high: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from .._money import usd_text
 from ..batch.journal import Totals
 from ..batch.planfile import Planned
 from ..batch.states import State
@@ -56,14 +57,6 @@ def tiles(totals: Totals, plan: Planned | None) -> list[Tile]:
     ]
 
 
-def money(usd: float) -> str:
-    """`$0.0655`: at least cents, further digits only while they mean something."""
-    if usd >= 100:
-        return f"${usd:,.2f}"
-    whole, _, digits = f"{usd:.6f}".partition(".")
-    return f"${whole}.{digits.rstrip('0').ljust(2, '0')}"
-
-
 def _counted(label: str, actual: int, planned: int, notes: Sequence[str] = ()) -> Tile:
     return Tile(
         label=label,
@@ -78,11 +71,11 @@ def _cost(totals: Totals, plan: Planned | None) -> Tile:
     share = None
     if plan is not None:
         unpriced = f", {plan.unpriced_requests:,} requests without a price" if plan.unpriced_requests else ""
-        notes.append(f"of {money(plan.cost_usd)} planned{unpriced}")
+        notes.append(f"of {usd_text(plan.cost_usd)} planned{unpriced}")
         share = min(1.0, totals.spent_usd / plan.cost_usd) if plan.cost_usd else None
     if totals.reserved_nano:
-        notes.append(f"{money(totals.reserved_usd)} reserved for what is under way")
-    return Tile(label="Spent", value=money(totals.spent_usd), notes=notes, share=share)
+        notes.append(f"{usd_text(totals.reserved_usd)} reserved for what is under way")
+    return Tile(label="Spent", value=usd_text(totals.spent_usd), notes=notes, share=share)
 
 
 def _open_requests(totals: Totals) -> list[str]:
@@ -98,6 +91,6 @@ def _troubles(totals: Totals) -> list[str]:
         notes.append(f"{units[State.FAILED]:,} failed{charged}")
     if totals.unknown_nano or units[State.UNKNOWN]:
         notes.append(
-            f"{units[State.UNKNOWN]:,} unknown, up to {money(totals.unknown_usd)} may have been charged"
+            f"{units[State.UNKNOWN]:,} unknown, up to {usd_text(totals.unknown_usd)} may have been charged"
         )
     return notes or ["every outcome is known"]

@@ -7,7 +7,7 @@ import pytest
 from nanogpt_images.batch.journal import Totals
 from nanogpt_images.batch.planfile import Planned
 from nanogpt_images.batch.states import State
-from nanogpt_images.gallery.summary import money, tiles
+from nanogpt_images.gallery.summary import tiles
 
 
 def totals(**units: int) -> Totals:
@@ -57,11 +57,3 @@ def test_troubles() -> None:
 def test_a_job_without_rows() -> None:
     """Nothing is divided by nothing."""
     assert [tile.share for tile in tiles(totals(), plan(0))] == [None] * 4
-
-
-@pytest.mark.parametrize(
-    ("usd", "text"), [(0, "$0.00"), (0.0655, "$0.0655"), (1.5, "$1.50"), (1234.5, "$1,234.50")]
-)
-def test_money(usd: float, text: str) -> None:
-    """Amounts have at least cents, and further digits while they mean something."""
-    assert money(usd) == text

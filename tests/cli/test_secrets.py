@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from leaks import contents, listening
+from exposure import contents, listening
 
 from nanogpt_images.cli.app import _VERBS
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from exposure import Ear, contents, listening, shown
 from fakes import Reply, ScriptedTransport
-from leaks import Ear, contents, listening, shown
 
 from nanogpt_images import (
     AiohttpTransport,

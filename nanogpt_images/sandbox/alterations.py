@@ -10,7 +10,7 @@ from typing import cast
 
 import attrs
 
-from .answers import Answer, JsonObject, json_answer
+from .answers import Answer
 from .payload import Payload, Pieces, b64_entry
 
 
@@ -117,27 +117,3 @@ _ALTERATIONS: Mapping[str, Callable[[Payload], None]] = {
     "nano_money": _nano_money,
     "no_money": _no_money,
 }
-
-
-def altered_listing(kind: str, listing: JsonObject) -> Answer:
-    """The answer with a listing altered by a fault of the stage PAYLOAD."""
-    data = cast("list[object]", listing["data"])
-    if kind == "catalog_shrinks":
-        listing = listing | {"data": data[::2]}
-    elif kind == "catalog_grows":
-        odd: list[object] = [
-            None,
-            "a string",
-            7,
-            [],
-            {},
-            {"id": None},
-            {"id": "odd/shape", "supported_parameters": ["n"], "pricing": None},
-        ]
-        listing = listing | {"data": [*data, *odd], "next": None}
-    elif kind == "missing_data":
-        listing = {name: value for name, value in listing.items() if name != "data"}
-    answer = json_answer(listing)
-    if kind == "wrong_content_type":
-        answer = attrs.evolve(answer, content_type="text/plain")
-    return truncated(answer) if kind == "truncated_json" else answer

@@ -91,6 +91,7 @@ _ANSWERS: Mapping[str, Callable[[Surroundings], Answer | Refusal]] = {
     "500": lambda _: _server_error("Internal server error"),
     "500_billed": lambda _: _server_error("Image upload failed; this request has been billed."),
     "500_not_billed": lambda _: _server_error("Image generation failed. You have not been charged."),
+    "500_perhaps_billed": lambda _: _server_error("The answer was lost. You may have been charged."),
     "502": lambda _: _html(502, "502 Bad Gateway"),
     "503": lambda _: _transient("provider_transient_error"),
     "503_limiter": lambda _: _transient("rate_limiter_unavailable"),

@@ -69,9 +69,20 @@ KINDS: dict[str, Kind] = {
         True,
         "nothing for after_s, then the answer; without after_s, nothing until the client goes",
     ),
+    "stall_in_headers": Kind(
+        Stage.WIRE,
+        True,
+        f"half a header line, then nothing for after_s, then {_RESET}; without after_s, nothing until the client goes",
+    ),
     "stall_in_body": Kind(Stage.WIRE, True, "half the response body, then as stall_before_headers"),
+    "stall_before_last_byte": Kind(
+        Stage.WIRE, True, "the response body but for one byte, then as stall_before_headers"
+    ),
     "slow_drip": Kind(Stage.WIRE, True, "the response body in 64 slices, after_s (0.02) apart"),
+    "not_http": Kind(Stage.WIRE, True, f"bytes that are not HTTP, then {_CLOSED}"),
+    "endless_headers": Kind(Stage.WIRE, True, "response headers that never end"),
     "endless_body": Kind(Stage.WIRE, True, "a chunked JSON string that never ends"),
+    "endless_5xx": Kind(Stage.WIRE, True, "500 with a chunked body that never ends"),
     # Complete HTTP, altered contents.
     "truncated_json": Kind(Stage.PAYLOAD, True, "complete HTTP, the JSON cut in the middle"),
     "garbage_base64": Kind(Stage.PAYLOAD, True, "b64_json holds characters that are not base64", "b64_json"),
@@ -84,6 +95,9 @@ KINDS: dict[str, Kind] = {
     "zero_images": Kind(Stage.PAYLOAD, True, "data is an empty list"),
     "missing_data": Kind(Stage.PAYLOAD, True, "no data at all"),
     "not_an_image": Kind(Stage.PAYLOAD, True, "valid base64 of plain text", "b64_json"),
+    "undeclared_jpeg": Kind(
+        Stage.PAYLOAD, True, "a JPEG whatever was asked for, and nothing says so", "b64_json"
+    ),
     "huge_dimensions": Kind(
         Stage.PAYLOAD, True, "a PNG header that claims 100,000 x 100,000 pixels", "b64_json"
     ),
@@ -113,6 +127,8 @@ KINDS: dict[str, Kind] = {
     "url_expired": Kind(Stage.PAYLOAD, True, "a URL that has expired already", "url"),
     "url_cut": Kind(Stage.FILE, True, "the download breaks off halfway; the next one is whole or resumes"),
     "url_reset": Kind(Stage.FILE, True, f"{_RESET} before the download answers"),
+    "url_stall": Kind(Stage.FILE, True, "half the download, then as stall_before_headers"),
+    "url_endless": Kind(Stage.FILE, True, "a download that never ends"),
     "url_503": Kind(Stage.FILE, True, "the download answers 503"),
     "url_no_range": Kind(Stage.FILE, True, "the download ignores Range and answers 200 with the whole file"),
     # Other answers.
@@ -133,6 +149,7 @@ KINDS: dict[str, Kind] = {
     "500": Kind(Stage.INSTEAD, False, "500 that says nothing of money"),
     "500_billed": Kind(Stage.INSTEAD, True, '500 that says "this request has been billed"'),
     "500_not_billed": Kind(Stage.INSTEAD, False, '500 that says "You have not been charged"'),
+    "500_perhaps_billed": Kind(Stage.INSTEAD, True, '500 that says "You may have been charged"'),
     "502": Kind(Stage.INSTEAD, True, "502 of a gateway, as HTML; the work was done behind it"),
     "503": Kind(Stage.INSTEAD, False, "503 provider_transient_error, Retry-After 1"),
     "503_limiter": Kind(Stage.INSTEAD, False, "503 rate_limiter_unavailable"),
@@ -149,4 +166,9 @@ KINDS: dict[str, Kind] = {
     "catalog_grows": Kind(
         Stage.LISTING, False, "entries that are null, text and of unknown shape in the listing"
     ),
+    "catalog_renames": Kind(Stage.LISTING, False, "every second model goes by another ID"),
+    "catalog_unknown_kinds": Kind(
+        Stage.LISTING, False, "parameters and prices of every model are of kinds that no document has"
+    ),
+    "catalog_huge": Kind(Stage.LISTING, False, "10,000 models, the usual ones first"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import attrs
 from aiohttp import web
 
 from .alterations import altered
@@ -134,6 +135,8 @@ class Generation:
         await self._wire.pause(self._service.latency_s())
         kind = "" if fault is None else fault.kind
         count = order.images + {"fewer_images": -1, "more_images": 1}.get(kind, 0)
+        if kind == "undeclared_jpeg":
+            order = attrs.evolve(order, image_format="jpeg")
         sketches = [sketch_of(order, index) for index in range(max(1, count))]
         fallback = (
             kind == "b64_fallback" or self._service.random.random() < self._service.options.url_fallback_rate

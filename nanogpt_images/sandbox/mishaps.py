@@ -1,4 +1,4 @@
-"""Answers written badly: cut, stalled, dripping, endless."""
+"""Answers written badly: cut, stalled, dripping; `endless` has those without an end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import attrs
 from aiohttp import web
 
 from .answers import Answer
+from .endless import endless_5xx, endless_body, endless_file, endless_headers
 from .faults import Fault
-from .wire import SLICE_BYTES, Wire
+from .wire import Wire
 
 DRIP_S = 0.02
 Mishap = Callable[[Wire, Answer, Fault], Awaitable[web.StreamResponse]]
@@ -46,6 +47,18 @@ async def _reset_in_headers(wire: Wire, answer: Answer, fault: Fault) -> web.Str
     return wire.reset()
 
 
+async def _stall_in_headers(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+    await wire.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
+    await wire.stall(fault.after_s)
+    return wire.reset()
+
+
+async def _not_http(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+    await wire.write_raw(b"SSH-2.0-OpenSSH_9.9\r\n")
+    await wire.flush()
+    return wire.close()
+
+
 async def _reset_halfway(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
     await _write_part(wire, answer, answer.size // 2)
     return wire.reset()
@@ -80,6 +93,15 @@ async def _stall_halfway(wire: Wire, answer: Answer, fault: Fault) -> web.Stream
     return await _send_paced(wire, answer, parts=2, wait_s=fault.after_s)
 
 
+async def _stall_before_last_byte(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+    response = await wire.start(answer)
+    await wire.write(response, answer, size=answer.size - 1)
+    await wire.stall(fault.after_s)
+    await response.write(answer.body[-1][-1:])
+    await response.write_eof()
+    return response
+
+
 async def _drip(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
     return await _send_paced(
         wire, answer, parts=64, wait_s=DRIP_S if fault.after_s is None else fault.after_s
@@ -98,22 +120,12 @@ async def _send_paced(wire: Wire, answer: Answer, *, parts: int, wait_s: float |
     return response
 
 
-async def _send_endlessly(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.enable_chunked_encoding()
-    await response.prepare(wire.request)
-    await response.write(b'{"created":1,"data":[{"b64_json":"')
-    filling = b"A" * SLICE_BYTES
-    while wire.transport() is not None:
-        await response.write(filling)
-        await wire.pause(0)
-    return response
-
-
 _WHOLE: Mapping[str, Mishap] = {
     "reset_at_end": _reset_at_end,
     "stall_before_headers": _stall_before_headers,
     "stall_in_body": _stall_halfway,
+    "url_stall": _stall_halfway,
+    "stall_before_last_byte": _stall_before_last_byte,
     "slow_drip": _drip,
 }
 _BROKEN: Mapping[str, Mishap] = {
@@ -122,9 +134,14 @@ _BROKEN: Mapping[str, Mishap] = {
     "url_reset": _reset,
     "close_after_body": _close,
     "reset_in_headers": _reset_in_headers,
+    "stall_in_headers": _stall_in_headers,
+    "not_http": _not_http,
     "reset_in_response_body": _reset_halfway,
     "close_in_response_body": _close_halfway,
     "url_cut": _close_halfway,
     "reset_before_last_byte": _reset_before_last_byte,
-    "endless_body": _send_endlessly,
+    "endless_headers": endless_headers,
+    "endless_body": endless_body,
+    "endless_5xx": endless_5xx,
+    "url_endless": endless_file,
 }

@@ -8,7 +8,6 @@ import attrs
 from aiohttp import web
 
 from .account import balance_body, usage_body, utc_day
-from .alterations import altered_listing
 from .answers import Answer, JsonObject, json_answer, json_bytes
 from .checks import model_not_found
 from .fault_answers import answer_instead
@@ -16,6 +15,7 @@ from .fault_kinds import Stage
 from .faults import Fault, Target
 from .generation import generate
 from .limits import key_of, label_of
+from .listing_faults import altered_listing
 from .listings import endpoints, image_models, images_models
 from .mishaps import send_badly
 from .refusals import Refusal, refuse

@@ -41,9 +41,17 @@ def _renamed(data: list[JsonObject]) -> list[object]:
 
 def _of_unknown_kinds(data: list[JsonObject]) -> list[object]:
     unknown = {"type": "spectrum", "bands": [[1, 2], {"three": 4}]}
-    parameters = dict.fromkeys(("n", "resolution", "resolutions", "seed", "input_references", "new"), unknown)
+    names = ("n", "resolution", "resolutions", "seed", "input_references", "new")
+    parameters = dict.fromkeys(names, unknown)
     pricing = {"per_parsec": {"far": "1e-3"}, "currency": "STARDUST"}
-    return [{**entry, "supported_parameters": parameters, "pricing": pricing} for entry in data]
+    return [
+        {
+            **entry,
+            "supported_parameters": {**cast("JsonObject", entry["supported_parameters"]), **parameters},
+            "pricing": pricing,
+        }
+        for entry in data
+    ]
 
 
 def _huge(data: list[JsonObject]) -> list[object]:

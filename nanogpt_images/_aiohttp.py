@@ -104,6 +104,10 @@ class AiohttpTransport:
             raise _timed_out(request) from error
         except (aiohttp.ClientError, ValueError) as error:
             raise _broken(request, error) from error
+        except BaseException:
+            # The connection is closed and the writing of the body called off: nothing follows.
+            request.withheld = not request.body_begun
+            raise
         async with response:
             yield _AiohttpResponse(response, request, deadline)
 

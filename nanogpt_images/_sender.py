@@ -44,12 +44,14 @@ class AttemptHooks:
         refused: Awaited when an attempt failed and another will follow.
         started: Called when an attempt's body leaves, or is known not to; perhaps more than once.
         paused: Called with the seconds for which the service's limit keeps everybody with this key from starting.
+        withheld: Called when an attempt was broken off and certainly never left.
     """
 
     before: Callable[[], Awaitable[None]] = _nothing
     refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
     started: Callable[[], None] = _no_news
     paused: Callable[[float], None] = _no_news
+    withheld: Callable[[], None] = _no_news
 
 
 NO_HOOKS: Final = AttemptHooks()
@@ -145,7 +147,7 @@ class Sender:
             try:
                 async with self.slots.one():
                     if attempt > 1:
-                        request = attrs.evolve(request, body_begun=False)
+                        request = attrs.evolve(request, body_begun=False, withheld=False)
                     return await self._attempt(request, read, target=target, hooks=hooks)
             except NanoGPTError as error:
                 self._redact.error(error)
@@ -182,6 +184,8 @@ class Sender:
                 return await read(response)
         finally:
             started()
+            if request.withheld:
+                hooks.withheld()
 
     def _read_json(self, path: str) -> Reader[object]:
         async def read(response: HttpResponse) -> object:

@@ -85,12 +85,17 @@ class Spending:
             under_way = False
             await hooks.refused(error)
 
+        def withheld() -> None:
+            nonlocal under_way
+            under_way = False
+            hooks.withheld()
+
         def costs(usd: float | None) -> None:
             nonlocal cost
             cost = price if usd is None else to_nano(usd)
 
         try:
-            yield attrs.evolve(hooks, before=before, refused=refused), costs
+            yield attrs.evolve(hooks, before=before, refused=refused, withheld=withheld), costs
         except NanoGPTError as error:
             free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
             self.reserves.settle(price, 0 if free else cost)

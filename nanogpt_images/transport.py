@@ -26,6 +26,8 @@ class HttpRequest:
         timeout_s: Seconds for the whole attempt, from here to the last byte of the answer.
         on_body: Told when the first byte of the body is about to leave.
         body_begun: Whether it was.
+        withheld: Whether it is certain that the body never left. A transport that is broken off (cancelled)
+            before the body's first byte says so; where it does not, the request counts as sent.
     """
 
     method: str
@@ -36,6 +38,7 @@ class HttpRequest:
     timeout_s: float = 60.0
     on_body: Callable[[], None] = attrs.field(default=_nothing, repr=False)
     body_begun: bool = False
+    withheld: bool = False
 
     def begin_body(self) -> None:
         """To be called by a transport just before the first byte of the body is written."""

@@ -397,12 +397,39 @@ async def test_a_cancelled_request_closes_its_connection(transport: AiohttpTrans
         left.set()
 
     async with serving(watched) as server, asyncio.timeout(10):
-        task = asyncio.create_task(read(transport, post(server.url)))
+        request = post(server.url)
+        task = asyncio.create_task(read(transport, request))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         await left.wait()
+        assert not request.withheld
+
+
+async def test_a_request_cancelled_over_its_connection_never_left() -> None:
+    """Broken off before its first byte, a request says that it was withheld: it can have cost nothing."""
+    asked = asyncio.Event()
+
+    class NoAnswer(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[aiohttp.abc.ResolveResult]:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError("unreachable")
+
+        async def close(self) -> None:
+            pass
+
+    connector = aiohttp.TCPConnector(resolver=NoAnswer())
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.timeout(10):
+        request = post("http://nowhere.invalid")
+        task = asyncio.create_task(read(AiohttpTransport(session), request))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert request.withheld
+    assert not request.body_begun
 
 
 async def test_a_slow_drip_ends_at_the_deadline(transport: AiohttpTransport) -> None:

@@ -59,63 +59,26 @@ class Work:
     async def _generate(
         self, task: Task, request: ImageRequest, waiting: anyio.CancelScope
     ) -> BatchEvent | None:
-        phase = Phase.WAITING
-        unit_id = task.unit.id
-        has_place = False
-
-        async def before() -> None:
-            nonlocal phase, has_place
-            if self.pacer is not None:
-                await self.pacer.take()
-                has_place = True
-            self.halt.check()
-            self.halt.busy(waiting)
-            # Commit before the POST: a crash may strand a paid request, never repeat one.
-            phase = Phase.RECORDING
-            try:
-                await self.keeping.sent(unit_id, task.price_nano, cap_nano=self.funds.cap_nano)
-            except NanoGPTError:
-                phase = Phase.WAITING
-                raise
-            phase = Phase.SENT
-
-        def started() -> None:
-            nonlocal has_place
-            if self.pacer is not None and has_place:
-                has_place = False
-                self.pacer.started()
-
-        async def refused(error: NanoGPTError) -> None:
-            nonlocal phase
-            self._pressure(error)
-            phase = Phase.RECORDING
-            if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
-                await self.keeping.refused(unit_id)
-            else:
-                await self._repeat(task, error)
-            phase = Phase.WAITING
-            self.halt.idle(waiting)
-
+        attempts = _Attempts(self, task, waiting)
         store = self.endings.store(task.unit)
-        hooks = AttemptHooks(before=before, refused=refused, started=started, paused=self._paused)
         try:
-            result = await self.images.run(request, store, validate=False, hooks=hooks)
+            result = await self.images.run(request, store, validate=False, hooks=attempts.hooks)
         except Halted:
             self.funds.release(task.price_nano)
             return None
         except NanoGPTError as error:
             self.halt.busy(waiting)
-            self._pressure(error)
-            return await self.endings.failed(task, error, journalled=phase is not Phase.WAITING)
+            self.pressure(error)
+            return await self.endings.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await self.endings.cancelled(task, phase)
+                await self.endings.cancelled(task, attempts.phase)
             raise
         self.halt.succeeded()
         self.gate.faster()
         return await self.endings.succeeded(task, result)
 
-    async def _repeat(self, task: Task, error: NanoGPTError) -> None:
+    async def repeat(self, task: Task, error: NanoGPTError) -> None:
         """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""
         if not self.funds.reserve_now(task.price_nano):
             raise error
@@ -123,11 +86,70 @@ class Work:
         self.funds.hold(task.price_nano)
         self.tally.unknown_nano += task.price_nano
 
-    def _paused(self, seconds: float) -> None:
+    def paused(self, seconds: float) -> None:
+        """Let the other processes of the job wait too, and say why nothing goes on."""
         self.gate.pause(seconds)
         if self.pacer is not None:
             self.pacer.pause(seconds)
 
-    def _pressure(self, error: NanoGPTError) -> None:
+    def pressure(self, error: NanoGPTError) -> None:
+        """Send less at once where the service asks for it."""
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
             self.gate.slower(f"{error.status} {error.code or ''}".strip())
+
+
+@attrs.define
+class _Attempts:
+    """The attempts of one request: what they leave in the journal, and how far the last one has come."""
+
+    work: Work
+    task: Task
+    waiting: anyio.CancelScope
+    phase: Phase = Phase.WAITING
+    has_place: bool = False
+
+    @property
+    def hooks(self) -> AttemptHooks:
+        return AttemptHooks(
+            before=self._before,
+            refused=self._refused,
+            started=self._started,
+            withheld=self._withheld,
+            paused=self.work.paused,
+        )
+
+    async def _before(self) -> None:
+        work, task = self.work, self.task
+        if work.pacer is not None:
+            await work.pacer.take()
+            self.has_place = True
+        work.halt.check()
+        work.halt.busy(self.waiting)
+        # Commit before the POST: a crash may strand a paid request, never repeat one.
+        self.phase = Phase.RECORDING
+        try:
+            await work.keeping.sent(task.unit.id, task.price_nano, cap_nano=work.funds.cap_nano)
+        except NanoGPTError:
+            self.phase = Phase.WAITING
+            raise
+        self.phase = Phase.SENT
+
+    def _started(self) -> None:
+        if self.work.pacer is not None and self.has_place:
+            self.has_place = False
+            self.work.pacer.started()
+
+    def _withheld(self) -> None:
+        # The intent is in the journal, and nothing came of it.
+        self.phase = Phase.RECORDING
+
+    async def _refused(self, error: NanoGPTError) -> None:
+        work = self.work
+        work.pressure(error)
+        self.phase = Phase.RECORDING
+        if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
+            await work.keeping.refused(self.task.unit.id)
+        else:
+            await work.repeat(self.task, error)
+        self.phase = Phase.WAITING
+        work.halt.idle(self.waiting)

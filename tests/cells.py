@@ -26,6 +26,14 @@ LINKED = [kind for kind, about in KINDS.items() if about.delivery != "b64_json"]
 """Kinds that strike where images come as URLs."""
 
 
+def settle(service: BlockingSandbox) -> None:
+    """Wait until the sandbox has noticed that its clients are gone."""
+    deadline = time.monotonic() + PATIENCE_S
+    while service.ledger.in_flight and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not service.ledger.in_flight
+
+
 @attrs.frozen(kw_only=True)
 class Outcome:
     """What a call came to: images, or an error's class and charge."""
@@ -60,11 +68,8 @@ class Cell:
         self.service.set_faults(Fault(self.kind, times=self.expected.times, after_s=pace_s))
 
     def settle(self) -> None:
-        """Wait until the sandbox has noticed that its clients are gone."""
-        deadline = time.monotonic() + PATIENCE_S
-        while self.service.ledger.in_flight and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert not self.service.ledger.in_flight
+        """See the function of that name."""
+        settle(self.service)
 
     @property
     def options(self) -> Mapping[str, object]:

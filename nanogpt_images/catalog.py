@@ -16,7 +16,7 @@ from ._cache import FlightCache
 from ._wire import paths
 from ._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
 from ._wire.join import join
-from .errors import Charge, NanoGPTError, NotFoundError
+from .errors import Charge, NanoGPTError, NotFoundError, StatusError
 from .models import ImageModel, ListedModel, Listing, Model, ModelEndpoints
 
 _log = logging.getLogger("nanogpt_images.catalog")
@@ -34,12 +34,13 @@ class FetchJson(Protocol):
 
 @attrs.frozen(eq=False)
 class _View:
-    """The joined view and the listings that it was made of."""
+    """The joined view, the listings that it was made of, and why one of them is missing."""
 
     legacy: Listing[ImageModel] | None
     listed: Listing[ListedModel] | None
     models: tuple[Model, ...]
     by_id: Mapping[str, Model]
+    failure: NanoGPTError | None = None
 
 
 class Catalog:
@@ -168,13 +169,15 @@ class Catalog:
 
         Raises:
             NotFoundError: The catalogue does not list it; the text names near matches.
-            NanoGPTError: Neither listing could be had.
+            NanoGPTError: A listing that may hold it could not be had.
         """
         if not refresh and (model := self.cached(model_id)) is not None:
             return model
         view = await self._joined(refresh)
         if (model := view.by_id.get(model_id)) is not None:
             return model
+        if view.failure is not None:
+            raise view.failure
         raise _not_found(model_id, view.by_id)
 
     def cached(self, model_id: str) -> Model | None:
@@ -206,13 +209,14 @@ class Catalog:
         listed, listed_error = _outcome(outcomes[1])
         error = legacy_error or listed_error
         if error is not None:
+            error = _of_the_listing(error)
             if legacy is None and listed is None:
                 raise error
             _log.warning("half of the catalogue is missing (%s); the other listing alone is used", error)
         view = self._view
-        if view is None or view.legacy is not legacy or view.listed is not listed:
+        if view is None or view.legacy is not legacy or view.listed is not listed or error is not None:
             models = join(legacy, listed)
-            view = self._view = _View(legacy, listed, models, {model.id: model for model in models})
+            view = self._view = _View(legacy, listed, models, {model.id: model for model in models}, error)
         return view
 
     async def _endpoints_path(self, model_id: str) -> str:
@@ -236,6 +240,22 @@ def _outcome(outcome: ListingT | BaseException) -> tuple[ListingT | None, NanoGP
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome, None
+
+
+def _of_the_listing(error: NanoGPTError) -> NanoGPTError:
+    """*error* as it may be raised to someone who asked for a model: it is the listing that was not found."""
+    if not isinstance(error, NotFoundError):
+        return error
+    return StatusError(
+        f"the catalogue cannot be had: {error}",
+        status=error.status,
+        charge=error.charge,
+        request_id=error.request_id,
+        code=error.code,
+        type=error.type,
+        excerpt=error.excerpt,
+        details=error.details,
+    )
 
 
 def _stale_listing(listing: ListingT) -> ListingT:

@@ -11,6 +11,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 # For `fakes`, which several folders of tests share; last, so that it hides no other module.
 sys.path.append(str(Path(__file__).parent))
+pytest.register_assert_rewrite("cells", "leaks", "stepping")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,6 +20,7 @@ from nanogpt_images.errors import (
     NotFoundError,
     ParameterError,
     ResponseDecodeError,
+    StatusError,
     TransportError,
 )
 from nanogpt_images.models import ListedModel, Listing
@@ -183,6 +184,23 @@ async def test_one_listing_is_enough(service: Service, caplog: pytest.LogCapture
     assert len(await catalog.list()) == 4
     assert service.asked.count(down) == 2
     assert len(service.asked) == 3
+
+
+@pytest.mark.parametrize("down", [IMAGE_MODELS, MODELS])
+async def test_a_model_may_be_in_the_listing_that_is_missing(service: Service, down: str) -> None:
+    """With one listing alone nothing can be said of a model that it does not hold: the other's failure is raised."""
+    service.bodies[down] = ConnectError("refused")
+    with pytest.raises(ConnectError, match="refused"):
+        await Catalog(service).get("no such model")
+
+
+async def test_a_listing_that_is_not_found_is_no_missing_model(service: Service) -> None:
+    """A 404 for the listings themselves is not told as one of the model that was asked for."""
+    missing = NotFoundError("the service answered 404", status=404)
+    service.bodies = {IMAGE_MODELS: missing, MODELS: missing}
+    with pytest.raises(StatusError, match="the catalogue cannot be had: the service answered 404") as caught:
+        await Catalog(service).get("gpt-image-2")
+    assert not isinstance(caught.value, NotFoundError)
 
 
 async def test_both_listings_down(service: Service) -> None:

@@ -1,0 +1,97 @@
+"""What must not reach a file that is committed: keys, and the secrets of signed URLs. Prompts stay."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+REDACTED: Final = "REDACTED"
+# Of the query parameters only those of the API are known to be harmless; signers name theirs as they like.
+_HARMLESS: Final = frozenset({"detailed", "from", "to", "group_by"})
+# What tells a client something; cookies and the like stay out.
+_KEPT_HEADERS: Final = frozenset(
+    {
+        "content-range",
+        "content-type",
+        "etag",
+        "last-modified",
+        "location",
+        "retry-after",
+        "x-cost",
+        "x-nano-cost",
+        "x-remaining-balance",
+        "x-request-id",
+    }
+)
+# Long enough, and a word of its own: a prompt may be about risk-averse foxes.
+_KEY: Final = re.compile(r"\bsk-[A-Za-z0-9_-]{16,}")
+_URL: Final = re.compile(r"https?://[^\s\"'<>]+")
+
+
+def keys_of(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The API keys that a request carries."""
+    values = [value for name, value in headers.items() if name.lower() in ("authorization", "x-api-key")]
+    return tuple(value.removeprefix("Bearer ").strip() for value in values if value.strip())
+
+
+def clean_url(url: str) -> str:
+    """*url* with the values of its query removed; twice is as once."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    if not parts.query:
+        return url
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    return parts._replace(query=urlencode([_clean_pair(name, value) for name, value in pairs])).geturl()
+
+
+def _clean_pair(name: str, value: str) -> tuple[str, str]:
+    if not value:
+        return REDACTED, ""
+    return name, value if name in _HARMLESS else REDACTED
+
+
+def clean_text(text: str, keys: Iterable[str]) -> str:
+    """*text* without *keys*, anything shaped like one, and the queries of URLs."""
+    for key in keys:
+        text = text.replace(key, REDACTED)
+    return _URL.sub(lambda match: clean_url(match.group()), _KEY.sub(REDACTED, text))
+
+
+def clean_headers(headers: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
+    """The headers of an answer that a client looks at, cleaned."""
+    return {
+        name.lower(): clean_text(value, keys)
+        for name, value in headers.items()
+        if name.lower() in _KEPT_HEADERS
+    }
+
+
+def clean_body(body: bytes, keys: Iterable[str]) -> bytes:
+    """A text or JSON *body*, cleaned; bytes that are no text are returned as they are."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return body
+    try:
+        document: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return clean_text(text, keys).encode()
+    # Through the strings and not over the text: a URL in JSON may be spelt with escapes.
+    clean = _clean_json(document, tuple(keys))
+    return body if clean == document else json.dumps(clean, ensure_ascii=False).encode()
+
+
+def _clean_json(value: object, keys: tuple[str, ...]) -> object:
+    if isinstance(value, str):
+        return clean_text(value, keys)
+    if isinstance(value, list):
+        return [_clean_json(item, keys) for item in cast("list[object]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return {clean_text(name, keys): _clean_json(item, keys) for name, item in fields.items()}
+    return value

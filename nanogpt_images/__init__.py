@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     from .errors import ServerError as ServerError
     from .errors import StatusError as StatusError
     from .errors import TransportError as TransportError
+    from .events import AttemptEnded as AttemptEnded
+    from .events import ClientEvent as ClientEvent
+    from .events import GenerationEnded as GenerationEnded
+    from .events import GenerationStarted as GenerationStarted
     from .export import ExportReport as ExportReport
     from .export import export_batch as export_batch
     from .images import Images as Images
@@ -112,6 +116,7 @@ _NAMES_BY_MODULE = {
         ManifestError NanoGPTError NotFoundError OutcomeUnknownError OutputError ParameterError
         PayloadTooLargeError PermissionDeniedError RateLimitError ReferenceImageError RequestTimeoutError
         ResponseDecodeError ServerError StatusError TransportError""",
+    "events": "AttemptEnded ClientEvent GenerationEnded GenerationStarted",
     "export": "ExportReport export_batch",
     "images": "Images",
     "models": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
@@ -12,12 +13,15 @@ from urllib.parse import urlencode
 
 import attrs
 
+from ._logging import get_logger
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
 from ._secrets import Redactor
 from ._wire.failures import decode_failure
 from .errors import Charge, DailyLimitError, NanoGPTError, RateLimitError, ResponseDecodeError, TransportError
 from .transport import HttpRequest, HttpResponse, Transport
+
+_log = get_logger()
 
 T = TypeVar("T")
 Reader = Callable[[HttpResponse], Awaitable[T]]
@@ -137,6 +141,7 @@ class Sender:
             body=body,
             paid=True,
             timeout_s=timeout_s,
+            model=target,
         )
         return await self._send(request, read, target=target, hooks=hooks)
 
@@ -147,7 +152,7 @@ class Sender:
             try:
                 async with self.slots.one():
                     if attempt > 1:
-                        request = attrs.evolve(request, body_begun=False, withheld=False)
+                        request = attrs.evolve(request, body_begun=False, withheld=False, attempt=attempt)
                     return await self._attempt(request, read, target=target, hooks=hooks)
             except NanoGPTError as error:
                 self._redact.error(error)
@@ -160,6 +165,14 @@ class Sender:
                 if delay_s is None:
                     raise
                 await hooks.refused(error)
+                again_may_cost = request.paid and error.charge is Charge.UNKNOWN
+                _log.log(
+                    logging.WARNING if again_may_cost else logging.INFO,
+                    "attempt %d failed, the next one follows in %.1f s: %s",
+                    attempt,
+                    delay_s,
+                    error,
+                )
                 await self._sleep(delay_s)
         raise AssertionError("unreachable: itertools.count does not end")
 

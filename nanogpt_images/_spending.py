@@ -8,11 +8,14 @@ from typing import Protocol
 
 import attrs
 
+from ._logging import get_logger
 from ._money import to_nano
 from ._sender import AttemptHooks
 from .errors import BudgetExceededError, Charge, NanoGPTError
 from .models import Model
 from .request import ImageRequest, asked_resolution
+
+_log = get_logger()
 
 
 class Reserves(Protocol):
@@ -66,7 +69,11 @@ class Spending:
             BudgetExceededError: It does not fit, or no price is known; nothing was sent.
         """
         price = self._worst_case(request, model) * images
-        await self.reserves.reserve(price)
+        try:
+            await self.reserves.reserve(price)
+        except BudgetExceededError as error:
+            _log.info("the client's budget is used up: %s", error)
+            raise
         under_way = False
         cost = price
 

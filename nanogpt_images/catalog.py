@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
@@ -13,13 +12,14 @@ import anyio.to_thread
 import attrs
 
 from ._cache import FlightCache
+from ._logging import get_logger
 from ._wire import paths
 from ._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
 from ._wire.join import join
 from .errors import Charge, NanoGPTError, NotFoundError, StatusError
 from .models import ImageModel, ListedModel, Listing, Model, ModelEndpoints
 
-_log = logging.getLogger("nanogpt_images.catalog")
+_log = get_logger("nanogpt_images.catalog")
 
 _DETAILED, _BRIEF, _ALL = "detailed", "brief", "all"
 _MAX_ENDPOINTS = 512

@@ -16,6 +16,7 @@ from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
 from ._sender import Sender
 from ._spending import Spending
+from ._watch import WatchedTransport
 from .account import Account
 from .batch.budget import Budget
 from .batch.events import BatchEvent, BatchReport
@@ -26,6 +27,7 @@ from .batch.runner import Batch
 from .catalog import Catalog
 from .download import Downloads
 from .errors import ConfigurationError
+from .events import Observers, OnEvent
 from .images import Images
 from .references import AllowPrivate, ReferenceLoader
 from .transport import Transport
@@ -92,6 +94,7 @@ class AsyncClient:
         assume_price_usd: USD per image for models whose price the catalogue does not state.
         allow_private_references: Let reference URLs that are fetched here point to private addresses:
             True, or the names of the hosts that may (see docs/security.md).
+        on_event: Called with each event, as by `observe`.
 
     Raises:
         ConfigurationError: The key, the base URL or another option cannot be used.
@@ -127,6 +130,7 @@ class AsyncClient:
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
         allow_private_references: AllowPrivate = False,
+        on_event: OnEvent | None = None,
     ) -> None:
         if session is not None and transport is not None:
             raise ConfigurationError("pass session= or transport=, not both.")
@@ -148,11 +152,15 @@ class AsyncClient:
                 session, connect_timeout_s=connect_timeout_s, trust_env=trust_env, ssl_context=ssl_context
             )
         self._transport = transport
+        self._observers = Observers()
+        if on_event is not None:
+            self._observers.add(on_event)
+        watched = WatchedTransport(transport, self._observers)
         self._retry = retry or RetryPolicy()
         self._sender = Sender(
             base_url=self._options.base_url,
             headers=self._options.request_headers(),
-            transport=transport,
+            transport=watched,
             retry=self._retry,
             limiter=RateLimiter(requests_per_second),
             max_connections=max_connections,
@@ -161,7 +169,7 @@ class AsyncClient:
         self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s)
         self.account = Account(self._sender)
         self._downloads = Downloads(
-            transport,
+            watched,
             retry=self._retry,
             slots=self._sender.slots,
             timeout_s=timeout_s,
@@ -178,6 +186,7 @@ class AsyncClient:
             has_key=self._options.api_key is not None,
             service=self._options.origin,
             spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
+            observers=self._observers,
         )
 
     def batch(
@@ -276,6 +285,21 @@ class AsyncClient:
             pace=self._pacer,
             on_event=on_event,
         )
+
+    def observe(self, on_event: OnEvent) -> Callable[[], None]:
+        """
+        Tell *on_event* what happens from now on: attempts, starts and ends of generations.
+
+        It is called on the event loop, in the task that makes the request, so it must not block. What it
+        raises is logged and goes no further.
+
+        Args:
+            on_event: Takes an `AttemptEnded`, `GenerationStarted` or `GenerationEnded`.
+
+        Returns:
+            A function that ends it.
+        """
+        return self._observers.add(on_event)
 
     def _pacer(self, directory: Path) -> Pacer | None:
         limiter = self._sender.limiter

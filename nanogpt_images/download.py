@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 
 from ._b64stream import Sink
+from ._logging import get_logger
 from ._retry import RetryPolicy
 from ._sender import Slots, read_failure
 from ._wire.failures import decode_failure
@@ -18,6 +19,7 @@ from .errors import Charge, DownloadError, NanoGPTError, StatusError
 from .outputs import ImageStore, MemoryStore, StoredImage, finished
 from .transport import HttpRequest, HttpResponse, Transport
 
+_log = get_logger()
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GONE: Final = frozenset({403, 404, 410})
@@ -131,6 +133,7 @@ class Downloads:
                 if delay_s is None:
                     raise _failed(progress, str(error)) from error
                 attempt += 1
+                _log.info("a download broke off, it goes on in %.1f s: %s", delay_s, error)
                 await self._sleep(delay_s)
 
     async def _attempt(self, progress: _Progress, start_over: Callable[[], Sink]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 import anyio.to_thread
 import attrs
 
+from ._logging import get_logger
 from ._names import image_stem, prompt_slug, safe_name
 from ._provenance.record import Provenance
 from ._receive import Received, receive
@@ -22,13 +22,14 @@ from .catalog import Catalog
 from .checks import checked
 from .download import Downloads
 from .errors import ConfigurationError, NanoGPTError, NotFoundError, OutputError
+from .events import Observers
 from .models import Model
 from .outputs import DirectoryStore, ImageStore, MemoryStore, existing_images, make_directory
 from .references import ReferenceInput, ReferenceLoader
 from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat, asked_count
 from .results import Downloader, GenerationResult, Image
 
-_log = logging.getLogger("nanogpt_images")
+_log = get_logger()
 _NO_EXTRA: Final[Mapping[str, object]] = {}
 
 
@@ -51,6 +52,7 @@ class Images:
         has_key: bool,
         service: str | None = None,
         spending: Spending | None = None,
+        observers: Observers | None = None,
     ) -> None:
         self._sender = sender
         self._catalog = catalog
@@ -62,6 +64,7 @@ class Images:
         self._has_key = has_key
         self._service = service
         self._spending = spending
+        self._observers = observers
 
     async def generate(
         self,
@@ -289,6 +292,20 @@ class Images:
             timeout_s: Limit for each attempt, instead of the client's.
             hooks: What to do around the attempts; the batch keeps its journal with them.
         """
+        run = functools.partial(
+            self._run, request, store, validate=validate, timeout_s=timeout_s, hooks=hooks
+        )
+        return await self._observers.around(request, run) if self._observers else await run()
+
+    async def _run(
+        self,
+        request: ImageRequest,
+        store: ImageStore,
+        *,
+        validate: bool,
+        timeout_s: float | None,
+        hooks: AttemptHooks,
+    ) -> GenerationResult:
         if not self._has_key:
             raise ConfigurationError(
                 "no API key: pass api_key= or set NANOGPT_API_KEY. Nothing was sent. "

@@ -18,6 +18,7 @@ from .batch.runner import Batch
 from .catalog import Catalog as AsyncCatalog
 from .client import AsyncClient
 from .errors import NanoGPTError
+from .events import OnEvent
 from .images import Images as AsyncImages
 from .outputs import write_image
 from .results import GenerationResult, Image, ImageData, ResultData, target_of
@@ -267,6 +268,14 @@ class Client(Reach[AsyncClient]):
     batch = _batch(AsyncClient.batch)
     retry_batch = _batch(AsyncClient.retry_batch)
     run_batch = blocking(AsyncClient.run_batch)
+
+    def observe(self, on_event: OnEvent) -> Callable[[], None]:
+        """
+        Tell *on_event* what happens from now on; see `AsyncClient.observe`.
+
+        It is called in the thread of the client's loop.
+        """
+        return self._target.observe(on_event)
 
     @property
     def portal(self) -> Portal:

@@ -24,6 +24,8 @@ class HttpRequest:
             hold the key, so they are left out of the repr.
         paid: Whether success costs money; it decides the `charge` of a lost answer.
         timeout_s: Seconds for the whole attempt, from here to the last byte of the answer.
+        model: ID of the model, for a paid request.
+        attempt: Number of the attempt, from 1.
         on_body: Told when the first byte of the body is about to leave.
         body_begun: Whether it was.
         withheld: Whether it is certain that the body never left. A transport that is broken off (cancelled)
@@ -36,6 +38,8 @@ class HttpRequest:
     body: bytes | None = attrs.field(default=None, repr=False)
     paid: bool = False
     timeout_s: float = 60.0
+    model: str | None = None
+    attempt: int = 1
     on_body: Callable[[], None] = attrs.field(default=_nothing, repr=False)
     body_begun: bool = False
     withheld: bool = False

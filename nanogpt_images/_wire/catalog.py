@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypedDict, TypeVar, cast
 
 import attrs
 
+from .._logging import get_logger
 from ..errors import Charge, ResponseDecodeError
 from ..models import (
     Endpoint,
@@ -27,7 +27,7 @@ from ._convert import Json, as_int, as_object, as_objects, as_text, as_texts, as
 from .pricing import read_lines, read_prices, richer_prices
 from .specs import read_supported
 
-_log = logging.getLogger("nanogpt_images.catalog")
+_log = get_logger("nanogpt_images.catalog")
 _ARCHITECTURE = frozenset({"modality", "input_modalities", "output_modalities"})
 
 

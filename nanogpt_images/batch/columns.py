@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import attrs
 
+from .._logging import get_logger
 from ..errors import ManifestError
 from .rows import ROW_FIELDS
 
-_log: Final = logging.getLogger("nanogpt_images.batch")
+_log: Final = get_logger("nanogpt_images.batch")
 
 # Assumption: a column this close to a known name is a slip of the pen. Leaving it out would pay for the wrong image.
 _SLIP: Final = 0.85

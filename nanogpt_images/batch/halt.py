@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from .._logging import get_logger
 from ..errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -17,6 +18,8 @@ from ..errors import (
     PermissionDeniedError,
     ServerError,
 )
+
+_log = get_logger("nanogpt_images.batch")
 
 _AT_ONCE = (
     AuthenticationError,
@@ -73,6 +76,8 @@ class Halt:
             return
         self._requested = True
         self.reason = reason
+        if reason is not None:
+            _log.info("the batch stops: %s", reason)
         for scope in self._idle:
             scope.cancel()
 

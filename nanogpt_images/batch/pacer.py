@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from .._logging import get_logger
 from ..errors import JournalError
 from .pace import SharedWindow
 
@@ -16,7 +16,7 @@ FILE_NAME: Final = ".pace"
 # Between its place and its first byte a request is written to the journal, and may have to connect.
 _OPEN_S: Final = 10.0
 _AGAIN_S: Final = 0.001
-_log = logging.getLogger("nanogpt_images.batch")
+_log = get_logger("nanogpt_images.batch")
 
 
 class Pacer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Final
 
 import anyio.to_thread
 
+from .._logging import get_logger
 from .._sniff import HEAD_BYTES, sniff
 from .journal import Journal, StoredImage
 from .units import Unit
 
-_log = logging.getLogger("nanogpt_images.batch")
+_log = get_logger("nanogpt_images.batch")
 _SUFFIXES: Final = (".png", ".jpg", ".webp")
 _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
 

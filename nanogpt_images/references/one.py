@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import stat
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import anyio.to_thread
 import attrs
 import pybase64
 
+from .._logging import get_logger
 from .._sniff import sniff
 from ..errors import NanoGPTError, ParameterError, ReferenceImageError
 from ..models import ReferenceLimits
@@ -30,7 +30,7 @@ from .inputs import (
 )
 from .sources import decode_data_url, host_of, simplified
 
-_log = logging.getLogger("nanogpt_images")
+_log = get_logger()
 
 # Below this, base64 takes less time than handing the work to a thread.
 _INLINE_BYTES: Final = 256 * 1024

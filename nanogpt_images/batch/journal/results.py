@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ..._logging import get_logger
 from ..._money import to_usd
 from ...errors import OutputError
 from ..rows import BatchRow
@@ -16,7 +16,7 @@ from .records import StoredImage
 
 FILE_NAME = "results.jsonl"
 _WRITE_BYTES = 1 << 20
-_LOG = logging.getLogger(__name__)
+_LOG = get_logger(__name__)
 
 _SELECT = """
     SELECT unit.row, unit.first_index, unit.request_id,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..._logging import get_logger
 from ...errors import JournalError, OutputError
 from . import results, schema
 from .faults import translate
 from .members import Members
 
-_LOG = logging.getLogger(__name__)
+_LOG = get_logger(__name__)
 
 
 class Store:

@@ -1,0 +1,95 @@
+"""A transport that tells of each attempt: a line in the log at DEBUG, and an event to the observers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from ._logging import get_logger
+from .errors import Charge, NanoGPTError
+from .events import AttemptEnded, Observers
+from .transport import HttpRequest, HttpResponse, Transport
+
+_log = get_logger()
+
+
+class WatchedTransport:
+    """
+    Watches *transport*.
+
+    What the reader of an answer raises passes through here as well, so that an attempt is told of with its
+    outcome for the caller, and not with the bare status.
+    """
+
+    def __init__(self, transport: Transport, observers: Observers) -> None:
+        self._transport = transport
+        self._observers = observers
+
+    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
+        """Send *request* once; see `Transport.send`."""
+        if self._observers or _log.isEnabledFor(logging.DEBUG):
+            return self._watched(request)
+        return self._transport.send(request)
+
+    async def aclose(self) -> None:
+        """Close the transport underneath."""
+        await self._transport.aclose()
+
+    @asynccontextmanager
+    async def _watched(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
+        started = time.monotonic()
+        response: HttpResponse | None = None
+        failure: BaseException | None = None
+        try:
+            async with self._transport.send(request) as response:
+                yield response
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            self._tell(_event(request, response, failure, time.monotonic() - started))
+
+    def _tell(self, event: AttemptEnded) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "%s %s%s, attempt %d: %s in %.3f s, request %s%s",
+                event.method,
+                event.url,
+                "" if event.model is None else f" ({event.model})",
+                event.attempt,
+                event.status or "no answer",
+                event.duration_s,
+                event.request_id,
+                "" if event.error is None else f", {type(event.error).__name__}, {_word(event.charge)}",
+            )
+        self._observers.tell(event)
+
+
+def _event(
+    request: HttpRequest, response: HttpResponse | None, failure: BaseException | None, duration_s: float
+) -> AttemptEnded:
+    header = None if response is None else response.headers.get("X-Request-ID")
+    return AttemptEnded(
+        method=request.method,
+        url=request.url.partition("?")[0],
+        model=request.model,
+        attempt=request.attempt,
+        paid=request.paid,
+        status=None if response is None else response.status,
+        request_id=(failure.request_id if isinstance(failure, NanoGPTError) else None) or header,
+        duration_s=duration_s,
+        error=failure,
+        charge=_charge(request, failure),
+    )
+
+
+def _charge(request: HttpRequest, failure: BaseException | None) -> Charge | None:
+    if failure is None or isinstance(failure, NanoGPTError):
+        return None if failure is None else failure.charge
+    return Charge.UNKNOWN if request.paid and request.body_begun else Charge.NOT_SENT
+
+
+def _word(charge: Charge | None) -> str:
+    return "" if charge is None else charge.value

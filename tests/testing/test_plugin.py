@@ -105,7 +105,7 @@ def test_blocking_client_faults_and_environment(project: pytest.Pytester) -> Non
             assert_billed(nanogpt_sandbox, requests=1)
 
         def test_fixture(nanogpt_blocking_client, nanogpt_sandbox):
-            nanogpt_sandbox.set_faults(Fault("503_limiter", times=1))
+            nanogpt_sandbox.set_faults(Fault("500_not_billed", times=1))
             nanogpt_blocking_client.images.generate("a fox", model="tiny-and-fast")
             assert_billed(nanogpt_sandbox, requests=1)
 

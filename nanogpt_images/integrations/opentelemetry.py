@@ -1,0 +1,169 @@
+"""
+Spans and metrics by OpenTelemetry's conventions for generative AI. It needs the extra `opentelemetry`.
+
+The conventions have no operation for images yet: `generate_content` with the output type `image` is what they
+offer. Names that they lack begin with `nanogpt`.
+
+Source: opentelemetry.io/docs/specs/semconv/gen-ai, "client spans" and "metrics".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextvars import Token
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import attrs
+
+from .._version import __version__
+from ..errors import NanoGPTError, StatusError
+from ..events import ClientEvent, GenerationEnded, GenerationStarted, OnEvent
+from ..request import ImageRequest, asked_count
+
+try:
+    from opentelemetry import context, metrics, trace
+    from opentelemetry.context import Context
+except ImportError as error:
+    raise ImportError(f"{error}: pip install 'nanogpt_images[opentelemetry]'") from error
+
+_SCOPE: Final = "nanogpt_images"
+_OPERATION: Final = "generate_content"
+_SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+
+_Attributes = dict[str, str | int | float]
+
+
+class Observable(Protocol):
+    """`AsyncClient` or `Client`."""
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go."""
+        ...
+
+    def observe(self, on_event: OnEvent) -> Callable[[], None]:
+        """Tell *on_event* what happens from now on; the function returned ends it."""
+        ...
+
+
+def instrument(
+    client: Observable,
+    *,
+    prompts: bool = False,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
+) -> Callable[[], None]:
+    """
+    Make a span of each generation of *client*, and count time, images and money.
+
+    The span is current while the generation runs, so that spans of an instrumented HTTP client are its children.
+
+    Args:
+        client: A client of either kind.
+        prompts: Record prompts as `gen_ai.input.messages`. They may be private.
+        tracer_provider: Instead of the global one.
+        meter_provider: Instead of the global one.
+
+    Returns:
+        A function that ends it.
+    """
+    return client.observe(_Instrument(client.base_url, prompts, tracer_provider, meter_provider))
+
+
+@attrs.frozen
+class _Open:
+    span: trace.Span
+    token: Token[Context]
+
+
+class _Instrument:
+    def __init__(
+        self,
+        base_url: str,
+        prompts: bool,
+        tracer_provider: trace.TracerProvider | None,
+        meter_provider: metrics.MeterProvider | None,
+    ) -> None:
+        self._prompts = prompts
+        self._server = _server(base_url)
+        self._open: dict[int, _Open] = {}
+        self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider)
+        meter = metrics.get_meter(_SCOPE, __version__, meter_provider)
+        self._duration = meter.create_histogram(
+            "gen_ai.client.operation.duration",
+            unit="s",
+            description="GenAI operation duration.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._images = meter.create_counter(
+            "nanogpt.client.images", unit="{image}", description="Images that came."
+        )
+        self._cost = meter.create_counter(
+            "nanogpt.client.cost", unit="{USD}", description="Cost by the service's word."
+        )
+
+    def __call__(self, event: ClientEvent) -> None:
+        if isinstance(event, GenerationStarted):
+            self._start(event)
+        elif isinstance(event, GenerationEnded) and (opened := self._open.pop(event.id, None)) is not None:
+            context.detach(opened.token)
+            self._end(event, opened.span)
+
+    def _start(self, event: GenerationStarted) -> None:
+        request = event.request
+        attributes = {**self._common(request), "gen_ai.output.type": "image"}
+        count = asked_count(request)
+        if isinstance(count, int) and count != 1:
+            attributes["gen_ai.request.choice.count"] = count
+        if isinstance(request.seed, int):
+            attributes["gen_ai.request.seed"] = request.seed
+        if self._prompts:
+            message = {"role": "user", "parts": [{"type": "text", "content": request.prompt}]}
+            attributes["gen_ai.input.messages"] = json.dumps([message], ensure_ascii=False)
+        name = f"{_OPERATION} {request.model}"
+        span = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+        self._open[event.id] = _Open(span, context.attach(trace.set_span_in_context(span)))
+
+    def _end(self, event: GenerationEnded, span: trace.Span) -> None:
+        common, failure = self._common(event.request), _failure(event.error)
+        self._duration.record(event.duration_s, {**common, **failure})
+        if (result := event.result) is not None:
+            span.set_attribute("nanogpt.images", len(result.images))
+            self._images.add(len(result.images), common)
+            if result.request_id is not None:
+                span.set_attribute("gen_ai.response.id", result.request_id)
+            if result.cost_usd is not None:
+                span.set_attribute("nanogpt.cost_usd", result.cost_usd)
+                self._cost.add(result.cost_usd, common)
+        if failure:
+            span.set_attributes(failure)
+            # No description: the service's text may repeat the prompt.
+            span.set_status(trace.StatusCode.ERROR)
+        if isinstance(event.error, StatusError):
+            span.set_attribute("http.response.status_code", event.error.status)
+        span.end()
+
+    def _common(self, request: ImageRequest) -> _Attributes:
+        return {
+            "gen_ai.operation.name": _OPERATION,
+            "gen_ai.provider.name": "nanogpt",
+            "gen_ai.request.model": request.model,
+            **self._server,
+        }
+
+
+def _server(base_url: str) -> _Attributes:
+    parts = urlsplit(base_url)
+    return {
+        "server.address": parts.hostname or "",
+        "server.port": parts.port or (443 if parts.scheme == "https" else 80),
+    }
+
+
+def _failure(error: BaseException | None) -> _Attributes:
+    if error is None:
+        return {}
+    kind: _Attributes = {"error.type": type(error).__name__}
+    return {**kind, "nanogpt.charge": error.charge.value} if isinstance(error, NanoGPTError) else kind

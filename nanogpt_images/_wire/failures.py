@@ -59,7 +59,7 @@ _TAG: Final = re.compile(r"(<[^<>]*>)")
 _HIDING: Final = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
 _SPACE: Final = re.compile(r"\s+")
 # A key in an echoed header or body must not reach a log.
-_KEY: Final = re.compile(r"sk-[A-Za-z0-9_-]{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_KEY: Final = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)

@@ -272,6 +272,11 @@ def test_an_echoed_key_is_blotted_out(key: str) -> None:
         assert "[redacted]" in str(error)
 
 
+def test_words_with_a_hyphen_are_no_keys() -> None:
+    """A prompt that the service quotes stays legible."""
+    assert "a risk-averse fox" in str(decode(400, {"error": "refused: a risk-averse fox"}))
+
+
 def test_excerpts_are_short_and_plain() -> None:
     """An excerpt holds text without markup, scripts or control characters, and at most 200 characters."""
     error = decode(502, HTML + b"\x1b[31m<script>alert(1)</script>" + b"x" * 5000)

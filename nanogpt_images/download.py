@@ -36,6 +36,7 @@ class _Progress:
     head: bytes = b""
     validator: str | None = None
     redirects: int = 0
+    attempts: int = 0
 
     def headers(self) -> dict[str, str]:
         headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
@@ -138,8 +139,14 @@ class Downloads:
 
     async def _attempt(self, progress: _Progress, start_over: Callable[[], Sink]) -> bool:
         """One request; False when another one has to follow it."""
-        headers = {**progress.headers(), "User-Agent": self._user_agent}
-        request = HttpRequest(method="GET", url=progress.url, headers=headers, timeout_s=self._timeout_s)
+        progress.attempts += 1
+        request = HttpRequest(
+            method="GET",
+            url=progress.url,
+            headers={**progress.headers(), "User-Agent": self._user_agent},
+            timeout_s=self._timeout_s,
+            attempt=progress.attempts,
+        )
         async with self._transport.send(request) as response:
             if response.status in _REDIRECTS:
                 self._redirect(progress, response)

@@ -153,3 +153,15 @@ async def test_a_url_is_told_without_its_secrets(caplog: pytest.LogCaptureFixtur
     assert isinstance(last, AttemptEnded)
     assert last.url.startswith(sandbox.files_url)
     assert query not in f"{events} {caplog.text}"
+
+
+async def test_attempts_of_a_download_are_numbered() -> None:
+    """A download that is repeated is told of each time; a failure of one costs nothing."""
+    events: list[ClientEvent] = []
+    async with connected(Fault("url_cut", times=1), on_event=events.append) as (client, _):
+        result = await client.images.generate_openai("a fox", model=MODEL, response_format="url")
+        events.clear()
+        await result.images[0].read()
+    first, second = (event for event in events if isinstance(event, AttemptEnded))
+    assert (first.attempt, first.status, first.charge) == (1, 200, Charge.NOT_SENT)
+    assert (second.attempt, second.status, second.error) == (2, 206, None)

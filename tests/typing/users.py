@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import assert_type
 
@@ -34,6 +35,12 @@ async def async_client() -> None:
         assert_type(run.report, ngi.BatchReport)
         assert_type(await client.run_batch([{"prompt": "a", "model": "b"}]), ngi.BatchReport)
         assert_type(await ngi.export_batch("out", to="parquet", embed_images=True), ngi.ExportReport)
+        assert_type(client.observe(watch), Callable[[], None])
+
+
+def watch(event: ngi.ClientEvent) -> None:
+    if isinstance(event, ngi.GenerationEnded):
+        assert_type(event.result, ngi.GenerationResult | None)
 
 
 def blocking_client() -> None:

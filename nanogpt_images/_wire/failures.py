@@ -58,8 +58,11 @@ _BILLED: Final = re.compile(
 _TAG: Final = re.compile(r"(<[^<>]*>)")
 _HIDING: Final = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
 _SPACE: Final = re.compile(r"\s+")
-# A key in an echoed header or body must not reach a log.
-_KEY: Final = re.compile(r"\bsk-[A-Za-z0-9_-]{6,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# A key in an echoed header or body must not reach a log. Within a word ("risk-averse") it must be a long one.
+_KEY: Final = re.compile(
+    r"(?<![a-z0-9])sk-[a-z0-9_-]{6,}|sk-[a-z0-9_-]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    re.IGNORECASE,
+)
 
 
 @attrs.frozen(kw_only=True)

@@ -262,7 +262,12 @@ def test_a_redirect_names_its_target(location: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e"]
+    "key",
+    [
+        "sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e",
+        "0f8fad5b-d9cb-469f-a165-70867728950e",
+        "%20sk-nano-withoutanyuuid",
+    ],
 )
 def test_an_echoed_key_is_blotted_out(key: str) -> None:
     """A key that the service repeats in its answer stands in no text of the error."""

@@ -62,7 +62,7 @@ class WatchedTransport:
                 event.status or "no answer",
                 event.duration_s,
                 event.request_id,
-                "" if event.error is None else f", {type(event.error).__name__}, {_word(event.charge)}",
+                "" if event.charge is None else f", {type(event.error).__name__}, {event.charge.value}",
             )
         self._observers.tell(event)
 
@@ -86,10 +86,8 @@ def _event(
 
 
 def _charge(request: HttpRequest, failure: BaseException | None) -> Charge | None:
-    if failure is None or isinstance(failure, NanoGPTError):
-        return None if failure is None else failure.charge
+    if failure is None:
+        return None
+    if isinstance(failure, NanoGPTError):
+        return failure.charge
     return Charge.UNKNOWN if request.paid and request.body_begun else Charge.NOT_SENT
-
-
-def _word(charge: Charge | None) -> str:
-    return "" if charge is None else charge.value

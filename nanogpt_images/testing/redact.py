@@ -27,7 +27,7 @@ _KEPT_HEADERS: Final = frozenset(
     }
 )
 # Long enough, and a word of its own: a prompt may be about risk-averse foxes.
-_KEY: Final = re.compile(r"\bsk-[A-Za-z0-9_-]{16,}")
+_KEY: Final = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
 _URL: Final = re.compile(r"https?://[^\s\"'<>]+")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
 from .._names import image_stem
 from ..parameters import CountRule, split_count
 from .rows import BatchRow
+
+_CONTENT_DIGITS: Final = 18
+_REMAINDER: Final = 0x800000
 
 
 @attrs.frozen(kw_only=True)
@@ -19,8 +22,8 @@ class Unit:
     One paid request of a batch.
 
     Attributes:
-        id: 32 hex digits made of the row's content, `n` and the number of equal requests before this one,
-            so that neither the order of a manifest nor its division among processes changes the set of IDs.
+        id: 32 hex digits made of the row's content, `n` and the number of equal requests before this one (see
+            `unit_id`), so that neither the order of a manifest nor its division among processes changes the set.
         row: The row that asks for it.
         n: `n` to send; None sends none.
         images: Images that the request is expected to make.
@@ -62,14 +65,29 @@ def unpriced(_: Unit) -> int | None:
     return None
 
 
-def units_of(row: BatchRow, rule: CountRule, *, occurrence: Callable[[str], int]) -> tuple[Unit, ...]:
+def unit_id(digest: str, n: int | None, seen: int, *, remainder: bool = False) -> str:
+    """
+    The ID of a unit: all units of one content begin alike, so an index on IDs finds them.
+
+    Args:
+        digest: The row's.
+        n: What is sent.
+        seen: How many requests of this content and *n* came before.
+        remainder: One of those that complete a row which an earlier run divided otherwise.
+    """
+    # 72 bits of content, 24 of n, 32 of the number.
+    return f"{digest[:_CONTENT_DIGITS]}{(n or 0) | (_REMAINDER if remainder else 0):06x}{seen:08x}"
+
+
+def units_of(row: BatchRow, rule: CountRule, *, occurrence: Callable[[int | None], int]) -> tuple[Unit, ...]:
     """
     Divide a row into its paid requests.
 
     Args:
         row: The row.
         rule: What the row's model accepts per request.
-        occurrence: Says how often it was asked for this content ID before in the pass over all rows: 0, 1, 2 …
+        occurrence: Says how often it was asked for this row's content and *n* before in the pass over all rows:
+            0, 1, 2 …
 
     Returns:
         The requests in order, with IDs that are stable: raising a row's `count` later keeps the IDs of
@@ -81,11 +99,10 @@ def units_of(row: BatchRow, rule: CountRule, *, occurrence: Callable[[str], int]
     units: list[Unit] = []
     first_index = 0
     for part, n in enumerate(counts):
-        content_id = f"{digest}:{n or 0}"
-        seen = occurrence(content_id)
+        seen = occurrence(n)
         units.append(
             Unit(
-                id=hashlib.sha256(f"{content_id}:{seen}".encode()).hexdigest()[:32],
+                id=unit_id(digest, n, seen),
                 row=row,
                 n=n,
                 images=rule.images(n),

@@ -1,6 +1,7 @@
 """Units, prices, budget and states together: any run, killed and resumed at any point, keeps the money rules."""
 
 from collections import Counter
+from functools import partial
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -57,14 +58,14 @@ class MoneyMachine(RuleBasedStateMachine):
         self.budget = Budget(cap)
 
     def admit(self, rows: list[BatchRow]) -> None:
-        seen = Counter[str]()
+        seen = Counter[tuple[str, int | None]]()
 
-        def occurrence(content_id: str) -> int:
-            seen[content_id] += 1
-            return seen[content_id] - 1
+        def occurrence(row: BatchRow, n: int | None) -> int:
+            seen[row.digest, n] += 1
+            return seen[row.digest, n] - 1
 
         for row in rows:
-            for unit in units_of(row, MODEL.count_rule, occurrence=occurrence):
+            for unit in units_of(row, MODEL.count_rule, occurrence=partial(occurrence, row)):
                 job = self.journal.setdefault(unit.id, Job(unit))
                 if reopens_on_resume(job.state, job.charge):
                     job.state = advance(job.state, Event.RETRIED)

@@ -12,6 +12,7 @@ from collections import Counter
 from contextlib import closing
 
 import anyio
+import attrs
 import pytest
 
 from nanogpt_images import AsyncClient, RetryPolicy
@@ -499,6 +500,22 @@ async def test_two_processes_do_not_pay_twice(open_job) -> None:
         assert len(job.billed) == len(set(job.billed)) == one.images + other.images == 60
         assert one.images > 0
         assert other.images > 0
+
+
+async def test_a_model_that_changes_its_range_is_not_paid_twice(open_job) -> None:
+    """What was made of a row counts, whatever its model makes per request now; only the rest is asked for."""
+    async with open_job(Fault("content_policy", times=1)) as job:
+        (model,) = (found for found in job.sandbox.models if found.id == MODEL)
+        rows = job.rows(1, count=4)
+        job.sandbox.set_models([attrs.evolve(model, images_max=1)])
+        _, report = await job.run(rows)
+        assert (report.images, report.failed, job.sandbox.ledger.total_images) == (3, 1, 3)
+        job.sandbox.set_models([attrs.evolve(model, images_max=4)])
+        await job.client.catalog.list(refresh=True)
+        _, report = await job.run(rows, budget_usd=1)
+        assert (report.images, report.skipped, job.sandbox.ledger.total_images) == (1, 3, 4)
+        _, report = await job.run(rows)
+        assert (report.requests, len(job.files)) == (0, 4)
 
 
 async def test_the_first_does_what_one_that_joined_left(open_job) -> None:

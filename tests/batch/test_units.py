@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from random import Random
 
 from hypothesis import given
@@ -21,13 +22,13 @@ ROWS = st.lists(
 
 
 def in_one_pass(rows: Iterable[BatchRow], rule: CountRule) -> list[Unit]:
-    seen = Counter[str]()
+    seen = Counter[tuple[str, int | None]]()
 
-    def occurrence(content_id: str) -> int:
-        seen[content_id] += 1
-        return seen[content_id] - 1
+    def occurrence(row: BatchRow, n: int | None) -> int:
+        seen[row.digest, n] += 1
+        return seen[row.digest, n] - 1
 
-    return [unit for row in rows for unit in units_of(row, rule, occurrence=occurrence)]
+    return [unit for row in rows for unit in units_of(row, rule, occurrence=partial(occurrence, row))]
 
 
 @given(st.integers(1, 40), RULES)

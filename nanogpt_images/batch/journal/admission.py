@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
+
+import attrs
 
 from ...errors import Charge
 from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit, units_of
+from . import division
+from .division import content_key
 from .records import Admission, Link
 from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
 from .store import Store
@@ -39,10 +44,18 @@ def admit(
     admissions: list[Admission] = []
     added: list[tuple[Unit, int | None]] = []
     for row, rule in rows:
-        for unit in units_of(row, rule, occurrence=lambda content_id: _times_seen(store, content_id)):
-            if (known := _admit(store, unit, running)) is not None:
-                admissions.append(known)
-                continue
+        units = units_of(row, rule, occurrence=partial(_times_seen, store, row.digest))
+        known, missing = _known(store, units, running)
+        there = [found.unit for found in known]
+        unchanged = not missing and sum(unit.images for unit in there) == sum(unit.images for unit in units)
+        if store.resumed and not unchanged:
+            # The row may have been divided otherwise by an earlier run, whose images count.
+            paid, missing = division.completed(
+                store, row, rule, missing=missing, known=there, running=running
+            )
+            known += [found for unit in paid if (found := _admit(store, unit, running)) is not None]
+        admissions += known
+        for unit in missing:
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
     if added:
@@ -62,9 +75,24 @@ def admit(
     return admissions
 
 
-def _times_seen(store: Store, content_id: str) -> int:
-    digest, _, n = content_id.partition(":")
-    content = bytes.fromhex(digest) + n.encode()
+def _known(
+    store: Store, units: Iterable[Unit], running: frozenset[int]
+) -> tuple[list[Admission], list[Unit]]:
+    """The admissions of units that the journal has, and those that it lacks."""
+    known: list[Admission] = []
+    missing: list[Unit] = []
+    for unit in units:
+        if store.divided and division.is_taken(store, unit):
+            missing.append(unit)
+        elif (admission := _admit(store, unit, running)) is not None:
+            known.append(admission)
+        else:
+            missing.append(unit)
+    return known, missing
+
+
+def _times_seen(store: Store, digest: str, n: int | None) -> int:
+    content = content_key(digest, n)
     added = store.connection.execute("INSERT OR IGNORE INTO seen VALUES (?, 1)", (content,))
     if added.rowcount:
         return 0
@@ -81,20 +109,26 @@ def _running(store: Store) -> frozenset[int]:
 def _admit(store: Store, unit: Unit, running: frozenset[int]) -> Admission | None:
     """The admission of a unit that the journal knows."""
     found = store.connection.execute(
-        "SELECT seq, state, charge, owner, part, parts, first_index, replica FROM unit WHERE id = ?",
+        "SELECT seq, state, charge, owner, images, part, parts, first_index, replica FROM unit WHERE id = ?",
         (bytes.fromhex(unit.id),),
     ).fetchone()
     if found is None:
         return None
-    seq, state_text, charge, owner, *place = found
+    seq, state_text, charge, owner, images, *place = found
     state = State(state_text)
     if place != [unit.part, unit.parts, unit.first_index, unit.replica]:
         unit = _replace(unit, place)
     if owner in running:
-        return Admission(unit=unit, state=state, claimed=False)
+        return Admission(unit=attrs.evolve(unit, images=images), state=state, claimed=False)
     if charge and reopens_on_resume(state, Charge(charge)):
         state = advance(state, Event.RETRIED)
         store.connection.execute(f"{_REOPEN} WHERE seq = ?", (state.value, None, store.clock(), seq))
+    if images != unit.images:
+        if state is State.PENDING:
+            # A fixed count has changed, and it will make as many as its model does now.
+            store.connection.execute("UPDATE unit SET images = ? WHERE seq = ?", (unit.images, seq))
+        else:
+            unit = attrs.evolve(unit, images=images)
     return (
         _claim(store, seq, unit, state)
         if is_open(state)
@@ -118,16 +152,7 @@ def _add(store: Store, unit: Unit, planned: int | None) -> Admission:
 def _replace(unit: Unit, place: list[int]) -> Unit:
     # Files are named by a unit's place in its row; once one is written, the place stays what it was.
     part, parts, first_index, replica = place
-    return Unit(
-        id=unit.id,
-        row=unit.row,
-        n=unit.n,
-        images=unit.images,
-        part=part,
-        parts=parts,
-        first_index=first_index,
-        replica=replica,
-    )
+    return attrs.evolve(unit, part=part, parts=parts, first_index=first_index, replica=replica)
 
 
 def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:

@@ -72,10 +72,16 @@ def _tally(sign: str, record: str) -> str:
         WHERE state = {record}.state AND charge = {record}.charge;"""  # noqa: S608 - constants of this module
 
 
-_TRIGGER = f"""
-CREATE TRIGGER unit_changed AFTER UPDATE OF state, charge, cost_nano, reserved_nano ON unit
+_TRIGGERS = (
+    f"""
+CREATE TRIGGER unit_changed AFTER UPDATE OF state, charge, cost_nano, reserved_nano, images ON unit
 BEGIN {_tally("-", "old")} {_tally("+", "new")} END
-"""
+""",
+    f"""
+CREATE TRIGGER unit_dropped AFTER DELETE ON unit
+BEGIN {_tally("-", "old")} END
+""",
+)
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -141,6 +147,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     connection.execute(
         "CREATE TEMP TABLE seen (content BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID"
     )
+    # Units that stand for a row of this pass, although it would be divided otherwise now.
+    connection.execute("CREATE TEMP TABLE taken (id BLOB PRIMARY KEY) WITHOUT ROWID")
+    connection.execute("CREATE TEMP TABLE spare (content BLOB PRIMARY KEY, images INTEGER NOT NULL)")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
@@ -183,7 +192,7 @@ def _check_health(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    for statement in (*_TABLES.split(";")[:-1], _TRIGGER):
+    for statement in (*_TABLES.split(";")[:-1], *_TRIGGERS):
         connection.execute(statement)
     kinds = [(state.value, "") for state in State]
     kinds += [(state.value, charge.value) for state in (State.FAILED, State.UNKNOWN) for charge in Charge]

@@ -27,6 +27,8 @@ class Store:
         connection: For the modules of this package, inside `transaction()`.
         members: The processes that take part.
         commits: How many transactions were committed.
+        resumed: Whether there were units when it was opened.
+        divided: Whether rows of this pass were found divided otherwise.
     """
 
     directory: Path
@@ -34,6 +36,8 @@ class Store:
     connection: sqlite3.Connection
     members: Members
     commits: int
+    resumed: bool
+    divided: bool
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Store:
         self.read_only = read_only
         self.clock = clock
         self.commits = 0
+        self.resumed = self.divided = False
         self._lines: list[bytes] = []
         self._results_lag = False
         if not read_only:
@@ -80,8 +85,12 @@ class Store:
         with self.transaction():
             self._check_service(service)
             alone = self.members.enter(join=join)
+            self.resumed = self._holds_units()
             if alone:
                 results.mend(self.connection, self.directory)
+
+    def _holds_units(self) -> bool:
+        return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
 
     def _check_service(self, service: str | None) -> None:
         found = self.meta("service")

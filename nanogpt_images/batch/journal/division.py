@@ -1,0 +1,164 @@
+"""Rows that an earlier run divided otherwise: what it paid for counts, and only the rest is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from ...errors import Charge
+from ...parameters import CountRule, split_count
+from ..rows import BatchRow
+from ..states import State, reopens_on_resume
+from ..units import Unit, unit_id
+from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
+from .store import Store
+
+_CONTENT_BYTES: Final = 9
+_LAST: Final = b"\xff" * 4
+
+
+def content_key(digest: str, n: int | None) -> bytes:
+    """What the IDs of all units of one content and *n* begin with."""
+    return bytes.fromhex(unit_id(digest, n, 0))[: -len(_LAST)]
+
+
+def completed(
+    store: Store,
+    row: BatchRow,
+    rule: CountRule,
+    *,
+    missing: Sequence[Unit],
+    known: Sequence[Unit],
+    running: frozenset[int],
+) -> tuple[list[Unit], list[Unit]]:
+    """
+    Complete *row* with what the journal holds of its content, however that was divided.
+
+    A row whose model changed the images that it makes per request, or whose count was raised, is not paid for
+    anew. Of the units that no earlier row of this pass stands for, those that were, or may have been, charged
+    are taken first, then open ones that the model still accepts and that make no more than is wanted; other open
+    ones are dropped.
+
+    Args:
+        store: The journal.
+        row: The row.
+        rule: What its model accepts now.
+        missing: The units of the row that the journal lacks.
+        known: Those that it has.
+        running: The living processes; what they have in hand is left to them.
+
+    Returns:
+        Units of the journal that stand for the row, and new ones for the images that are still missing.
+    """
+    others = list(_others(store, row, {unit.id for unit in known}, running))
+    content = content_key(row.digest, None)[:_CONTENT_BYTES]
+    wanted = row.count - sum(unit.images for unit in known) - _spare(store, content)
+    taken: list[Unit] = []
+    for seq, unit, is_paid in sorted(others, key=lambda other: not other[2]):
+        images = unit.images if is_paid else rule.images(unit.n)
+        if wanted > 0 if is_paid else _accepts(rule, unit.n) and images <= wanted:
+            taken.append(attrs.evolve(unit, row=row, images=images))
+            wanted -= images
+        elif not is_paid:
+            store.connection.execute("DELETE FROM unit WHERE seq = ?", (seq,))
+    there = [*known, *taken]
+    if not taken and missing and wanted > 0 and _fit(store, missing, there):
+        return [], list(missing)
+    new = list(_remainder(store, row, rule, wanted, there=there, replica=(*known, *missing)[0].replica))
+    store.divided = True
+    ids = [(bytes.fromhex(unit.id),) for unit in (*taken, *new)]
+    store.connection.executemany("INSERT INTO taken VALUES (?)", ids)
+    # What one row has too many of, another of the same content need not pay for.
+    store.connection.execute("INSERT OR REPLACE INTO spare VALUES (?, ?)", (content, max(0, -wanted)))
+    return taken, new
+
+
+def _spare(store: Store, content: bytes) -> int:
+    found = store.connection.execute("SELECT images FROM spare WHERE content = ?", (content,)).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def is_taken(store: Store, unit: Unit) -> bool:
+    """Whether an earlier row of this pass has the unit, which was made for another division."""
+    found = store.connection.execute("SELECT 1 FROM taken WHERE id = ?", (bytes.fromhex(unit.id),))
+    return found.fetchone() is not None
+
+
+def _fit(store: Store, missing: Sequence[Unit], there: Sequence[Unit]) -> bool:
+    """Whether the missing units go on where the others end, as where all are new, or a count was raised."""
+    behind = max((unit.first_index + unit.images for unit in there), default=0)
+    return missing[0].first_index >= behind and not any(is_taken(store, unit) for unit in missing)
+
+
+def _others(
+    store: Store, row: BatchRow, own: set[str], running: frozenset[int]
+) -> Iterator[tuple[int, Unit, bool]]:
+    """Units of the row's content that no row of this pass stands for: number, unit, and whether it may be paid for."""
+    content = content_key(row.digest, None)[:_CONTENT_BYTES]
+    at, end = content, content + b"\xff" * (16 - _CONTENT_BYTES)
+    while True:
+        select = "SELECT id FROM unit WHERE id >= ? AND id <= ? ORDER BY id LIMIT 1"
+        found = store.connection.execute(select, (at, end)).fetchone()
+        if found is None:
+            return
+        key: bytes = found[0][: -len(_LAST)]
+        for seq, unit, state, charge, owner in _of_one_n(store, row, key):
+            free = state is State.PENDING or reopens_on_resume(state, charge)
+            if unit.id not in own:
+                yield seq, unit, not free or owner in running
+        at = key + _LAST + b"\0"
+
+
+def _of_one_n(
+    store: Store, row: BatchRow, key: bytes
+) -> Iterator[tuple[int, Unit, State, Charge | None, int | None]]:
+    seen = store.connection.execute("SELECT times FROM seen WHERE content = ?", (key,)).fetchone()
+    first = key + (seen[0] if seen else 0).to_bytes(len(_LAST))
+    found = store.connection.execute(
+        f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner FROM unit"  # noqa: S608 - constants of this package
+        " WHERE id BETWEEN ? AND ? AND id NOT IN (SELECT id FROM taken) ORDER BY id LIMIT ?",
+        (first, key + _LAST, row.count),
+    ).fetchall()
+    for record in found:
+        seq, state, charge, owner = record[UNIT_WIDTH:]
+        yield seq, read_unit(record[:UNIT_WIDTH]), State(state), Charge(charge) if charge else None, owner
+
+
+def _accepts(rule: CountRule, n: int | None) -> bool:
+    if n is None or rule.fixed is not None:
+        return n is None and rule.fixed is not None
+    return rule.minimum <= n <= rule.maximum
+
+
+def _remainder(
+    store: Store, row: BatchRow, rule: CountRule, wanted: int, *, there: Sequence[Unit], replica: int
+) -> Iterator[Unit]:
+    if wanted <= 0:
+        return
+    first_index = max((unit.first_index + unit.images for unit in there), default=0)
+    part = max((1 + unit.part for unit in there), default=0)
+    counts = split_count(wanted, rule)
+    for place, n in enumerate(counts):
+        number = _remainders(store, row, n) + counts[:place].count(n)
+        yield Unit(
+            id=unit_id(row.digest, n, number, remainder=True),
+            row=row,
+            n=n,
+            images=rule.images(n),
+            part=part + place,
+            parts=part + len(counts),
+            first_index=first_index,
+            replica=replica,
+        )
+        first_index += rule.images(n)
+
+
+def _remainders(store: Store, row: BatchRow, n: int | None) -> int:
+    """How many units of this content and *n* have completed a row before."""
+    key = bytes.fromhex(unit_id(row.digest, n, 0, remainder=True))[: -len(_LAST)]
+    (found,) = store.connection.execute(
+        "SELECT max(id) FROM unit WHERE id BETWEEN ? AND ?", (key, key + _LAST)
+    ).fetchone()
+    return 0 if found is None else 1 + int.from_bytes(found[-len(_LAST) :])

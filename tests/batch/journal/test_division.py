@@ -1,0 +1,151 @@
+"""Rows that are divided otherwise than in an earlier run are not paid for anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanogpt_images.batch.journal import Journal
+from nanogpt_images.batch.journal.admission import admit
+from nanogpt_images.batch.journal.store import Store
+from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.batch.states import State
+from nanogpt_images.batch.units import unpriced
+from nanogpt_images.errors import Charge
+from nanogpt_images.parameters import CountRule
+
+ONE, FOUR, FIXED = CountRule(), CountRule(maximum=4), CountRule(4, 4, 4)
+RULES = st.sampled_from([ONE, FOUR, FIXED, CountRule(2, 3), CountRule(maximum=10), CountRule(2, 2, 2)])
+
+
+def row(count: int) -> BatchRow:
+    return BatchRow("a red fox", "m", count=count, key="fox")
+
+
+async def opened(out: Path) -> Journal:
+    return await Journal.open(out, service="sandbox")
+
+
+async def run(
+    out: Path, rows: list[tuple[BatchRow, CountRule]], *, pay: int | None = None
+) -> list[int | None]:
+    """One run: what it sends, of which it pays for the first *pay*, or for all; the rest stays pending."""
+    async with await opened(out) as journal:
+        claimed = [found.unit for found in await journal.admit(rows) if found.claimed]
+        for unit in claimed[:pay]:
+            await journal.sent(unit.id, 10)
+            await journal.done(unit.id, [], cost_nano=10)
+    return [unit.n for unit in claimed]
+
+
+async def test_a_rule_that_grew_pays_for_nothing_again(out: Path) -> None:
+    """Four requests of one image are what a request of four would make."""
+    assert await run(out, [(row(4), ONE)]) == [1, 1, 1, 1]
+    assert await run(out, [(row(4), FOUR)]) == []
+    assert await run(out, [(row(4), ONE)]) == []
+
+
+async def test_a_rule_that_shrank_pays_for_nothing_again(out: Path) -> None:
+    """A request of four is what four of one image would make, also where the model's count is now fixed."""
+    assert await run(out, [(row(4), FOUR)]) == [4]
+    for rule in (ONE, FIXED, CountRule(2, 2, 2)):
+        assert await run(out, [(row(4), rule)]) == []
+
+
+async def test_a_fixed_count_that_changed(out: Path) -> None:
+    """What a request made then counts, not what it would make now."""
+    assert await run(out, [(row(4), FIXED)]) == [None]
+    assert await run(out, [(row(4), CountRule(2, 2, 2))]) == []
+
+
+async def test_only_what_is_missing_is_asked_for(out: Path) -> None:
+    """Two of four are paid for, so two are missing; the two old requests that were never sent are dropped or sent."""
+    assert await run(out, [(row(4), ONE)], pay=2) == [1, 1, 1, 1]
+    assert await run(out, [(row(4), FIXED)]) == [None]
+    async with await opened(out) as journal:
+        totals = await journal.totals()
+        assert [found async for found in journal.pending()] == []
+    assert (totals.units[State.DONE], totals.units[State.PENDING], totals.rows) == (3, 0, 1)
+
+
+async def test_open_requests_that_are_still_accepted_are_sent(out: Path) -> None:
+    """An old request that was never sent is as good as a new one, where the model still takes it."""
+    assert await run(out, [(row(4), ONE)], pay=1) == [1, 1, 1, 1]
+    assert await run(out, [(row(4), FOUR)]) == [1, 1, 1]
+
+
+async def test_a_raised_count_asks_for_the_difference(out: Path) -> None:
+    """One image is there, three are wanted: two are asked for, under names of their own."""
+    await run(out, [(row(1), FOUR)])
+    async with await opened(out) as journal:
+        first, second = [found.unit for found in await journal.admit([(row(3), FOUR)])]
+    assert (first.n, second.n) == (1, 2)
+    assert [first.image_stem(0), second.image_stem(0), second.image_stem(1)] == ["fox", "fox-1", "fox-2"]
+
+
+async def test_what_may_have_been_charged_counts(out: Path) -> None:
+    """An unknown outcome, or a charged failure, is not replaced by a new request; only a retry pays again."""
+    async with await opened(out) as journal:
+        one, other = [found.unit for found in await journal.admit([(row(2), ONE)])]
+        await journal.sent(one.id, 10)
+        await journal.unknown(one.id, error_type="E", error_text="lost")
+        await journal.sent(other.id, 10)
+        await journal.failed(other.id, Charge.CHARGED, error_type="E", error_text="no image")
+    assert await run(out, [(row(2), FOUR)]) == []
+
+
+async def test_identical_rows_share_what_is_there(out: Path) -> None:
+    """Each image that was paid for stands for one row alone."""
+    await run(out, [(row(2), ONE)])
+    assert await run(out, [(row(2), FOUR), (row(2), FOUR)]) == [2]
+    assert await run(out, [(row(2), FOUR), (row(2), FOUR)]) == []
+
+
+def bought_in_a_run(out: Path, counts: list[int], rule: CountRule, *, pay: int | None = None) -> int:
+    """Images of the requests that a run of identical rows pays for: the first *pay*, or all that it claims."""
+    store = Store(out, service="sandbox")
+    with store.transaction():
+        admissions = admit(store, [(row(count), rule) for count in counts], unpriced)
+        claimed = [found.unit for found in admissions if found.claimed][:pay]
+        for unit in claimed:
+            store.connection.execute("UPDATE unit SET state = 'done' WHERE id = ?", (bytes.fromhex(unit.id),))
+        stored = store.connection.execute("SELECT sum(images) FROM unit WHERE state = 'done'").fetchone()[0]
+    store.close()
+    assert len({found.unit.id for found in admissions}) == len(admissions)
+    assert pay is not None or stored >= sum(counts)
+    return sum(unit.images for unit in claimed)
+
+
+@settings(max_examples=100, deadline=None)
+@given(count=st.integers(1, 9), rules=st.lists(RULES, min_size=2, max_size=4), pay=st.integers(0, 4))
+def test_a_row_is_paid_for_once(
+    tmp_path_factory: pytest.TempPathFactory, count: int, rules: list[CountRule], pay: int
+) -> None:
+    """
+    However a model's rule changes: a run that follows one that was broken off anywhere buys what is missing, with
+    the surplus that its rule forces, and later runs buy nothing.
+    """
+    out = tmp_path_factory.mktemp("job")
+    first, second, *later = rules
+    made = bought_in_a_run(out, [count], first, pay=pay)
+    more = bought_in_a_run(out, [count], second)
+    assert more <= max(0, count - made) + max(second.minimum, second.fixed or 0) - 1
+    assert [bought_in_a_run(out, [count], rule) for rule in later] == [0] * len(later)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=2, max_size=4),
+    rules=st.lists(RULES, min_size=2, max_size=4),
+)
+def test_identical_rows_are_paid_for_once(
+    tmp_path_factory: pytest.TempPathFactory, counts: list[int], rules: list[CountRule]
+) -> None:
+    """What a whole run made of rows with the same content is enough for them under any later rule."""
+    out = tmp_path_factory.mktemp("job")
+    first, *later = rules
+    bought_in_a_run(out, counts, first)
+    assert [bought_in_a_run(out, counts, rule) for rule in later] == [0] * len(later)

@@ -157,7 +157,8 @@ class DirectoryStore:
             part = self._parts[index]
             info = part.close()
             target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
-            path = _publish(part.path, target, overwrite=self._overwrite)
+            left = f" The image is whole in {part.path.name} beside it."
+            path = _publish(part.path, target, overwrite=self._overwrite, left=left)
             del self._parts[index]
             stored.append(
                 StoredImage(
@@ -330,11 +331,11 @@ def make_directory(directory: Path) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         raise _cannot_write(directory, error) from error
 
 
-def _publish(part: Path, target: Path, *, overwrite: bool) -> Path:
+def _publish(part: Path, target: Path, *, overwrite: bool, left: str = "") -> Path:
     """Give a whole file its name; never over another one unless asked."""
     try:
         if overwrite:
@@ -344,10 +345,8 @@ def _publish(part: Path, target: Path, *, overwrite: bool) -> Path:
             free = target if number == 1 else target.with_stem(f"{target.stem}_{number}")
             if _claim(part, free):
                 return free
-    except OSError as error:
-        raise OutputError(
-            f"cannot name {target}: {error.strerror or error}. The image is whole in {part.name} beside it."
-        ) from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"cannot name {target}: {_reason(error)}.{left}") from error
     raise AssertionError("unreachable: itertools.count does not end")
 
 
@@ -368,5 +367,9 @@ def _claim(part: Path, target: Path) -> bool:
     return True
 
 
-def _cannot_write(directory: Path, error: OSError) -> OutputError:
-    return OutputError(f"cannot write to {directory}: {error.strerror or error}.")
+def _cannot_write(directory: Path, error: Exception) -> OutputError:
+    return OutputError(f"cannot write to {directory}: {_reason(error)}.")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

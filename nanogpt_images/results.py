@@ -198,5 +198,5 @@ def target_of(path: str | os.PathLike[str], index: int) -> Path:
     """The file that a caller's *path* names."""
     target = Path(path)
     # A trailing slash is gone once the text is a Path.
-    into = os.fspath(path).endswith(("/", os.sep)) or target.is_dir()
+    into = os.fspath(path).endswith(("/", os.sep)) or os.path.isdir(target)  # pathlib's raises for some names
     return target / f"image-{index}" if into else target

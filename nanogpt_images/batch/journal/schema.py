@@ -99,7 +99,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         JournalError: No journal, a damaged one, or one of a newer version.
         OutputError: The file cannot be opened or written.
     """
-    if read_only and not path.is_file():
+    if read_only and not os.path.isfile(path):  # pathlib's raises for a name that is too long
         raise _missing(path)
     try:
         connection = _open(path, read_only=read_only)

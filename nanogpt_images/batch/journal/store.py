@@ -192,7 +192,8 @@ class Store:
 def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise OutputError(
-            f"{directory} cannot be made ({error.strerror or error}). Nothing was sent. Choose another directory."
+            f"{directory} cannot be made ({reason}). Nothing was sent. Choose another directory."
         ) from error

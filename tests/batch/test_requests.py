@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import json
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanogpt_images._wire.catalog import decode_image_models, decode_listed_models
+from nanogpt_images._wire.join import join
+from nanogpt_images._wire.requests import encode_body
+from nanogpt_images.batch.columns import KNOWN_PARAMETERS
+from nanogpt_images.batch.pricing import unit_price
 from nanogpt_images.batch.requests import problem_of, request_of
 from nanogpt_images.batch.rows import BatchRow
-from nanogpt_images.errors import Charge, ManifestError, ParameterError
+from nanogpt_images.batch.units import units_of
+from nanogpt_images.checks import checked
+from nanogpt_images.errors import Charge, ManifestError, NanoGPTError, ParameterError
 from nanogpt_images.models import Model
 from nanogpt_images.parameters import CountRule, EnumSpec
+from nanogpt_images.references import ReferenceLoader
 from nanogpt_images.request import GenerateRequest, OpenAIRequest
 
 
@@ -79,3 +92,56 @@ def test_what_decides_the_price_cannot_hide_in_extra(name: str) -> None:
     row = BatchRow(prompt="a fox", model="gpt-image-2", extra={name: 2})
     with pytest.raises(ManifestError, match=f"extra holds {name};"):
         request_of(row, 1)
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False) | st.sampled_from([10**20, 2**63, 1e300, -1, 0, 1, 3])
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | NUMBERS
+    | st.text(max_size=9)
+    | st.sampled_from(["1k", "high", "url", "x.png"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = sorted(KNOWN_PARAMETERS | {"count", "key", "extra", "nImages", "images", "image_url"})
+DESCRIPTORS = st.dictionaries(
+    st.sampled_from(["type", "values", "min", "max", "default"]),
+    JSON | st.sampled_from(["enum", "range", "boolean"]) | st.lists(st.sampled_from(["1k", "high", "2"])),
+)
+LIMITS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("n", "resolution", "resolutions", "quality", "seed", "max_images", "fixed_image_count"),
+            *("max_prompt_characters", "input_references", "max_input_images", "input_image_constraints"),
+        ]
+    ),
+    DESCRIPTORS | JSON,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), JSON, max_size=5),
+    st.sampled_from(["images", "openai"]),
+    LIMITS,
+    DESCRIPTORS | JSON,
+)
+@settings(max_examples=300, deadline=None)
+def test_any_row_becomes_a_body_or_an_error_of_the_tree(
+    fields: dict[str, object], route: str, limits: dict[str, object], pricing: object
+) -> None:
+    """Whatever stands in a row and in the catalogue, each request of it is one JSON body, or a NanoGPTError."""
+    listing = [{"id": "m", "supported_parameters": limits, "pricing": pricing}]
+    (model,) = join(decode_image_models(listing), decode_listed_models(listing))
+    try:
+        row = BatchRow.of({**fields, "prompt": "a fox", "model": "m", "route": route})
+        if (problem := problem_of(row, model)) is not None:
+            raise problem
+        assert unit_price(model, row, 3) is None or model.prices
+        for unit in units_of(row, model.count_rule, occurrence=lambda _: 0)[:3]:
+            request = checked(request_of(row, unit.n), model)
+            loaded = asyncio.run(ReferenceLoader().load(request, model))
+            body = json.loads(encode_body(request, loaded.urls, loaded.mask))
+            assert (body["prompt"], body["model"], body.get("n")) == ("a fox", "m", unit.n)
+    except NanoGPTError as error:
+        assert error.charge is Charge.NOT_SENT  # noqa: PT017 - it may also succeed

@@ -139,6 +139,16 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         "[::ffff:127.0.0.1]",
         "[::ffff:7f00:1]",
         "①②⑦.⓪.⓪.①",
+        "127.0.1",
+        "017700000001",
+        "0x7f.1",
+        "[::127.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[64:ff9b::127.0.0.1]",
+        "[64:ff9b:1::127.0.0.1]",
+        "[2002:7f00:1::]",
+        "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+        "[fe80::1%25lo]",
     ],
 )
 async def test_loopback_is_refused_however_it_is_spelled(host: str) -> None:

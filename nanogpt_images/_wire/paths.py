@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+import re
+from urllib.parse import quote, unquote
 
 from ..errors import ParameterError
 
@@ -24,7 +25,7 @@ def endpoints_path(model_id: str, returned: str | None) -> str:
 
     Source: seeds/images-model-endpoints.txt; seeds/images-models.txt, `endpoints`.
     """
-    if not model_id or not {".", ".."}.isdisjoint(model_id.split("/")):
+    if not model_id or not {".", ".."}.isdisjoint(model_id.split("/")) or not _is_encodable(model_id):
         raise ParameterError(
             f"{model_id!r} is not the ID of a model. Nothing was sent.", model=model_id, parameter="model"
         )
@@ -35,4 +36,14 @@ def endpoints_path(model_id: str, returned: str | None) -> str:
 
 def _is_plain_path(text: str) -> bool:
     rooted = text.startswith("/") and not text.startswith("//")
-    return rooted and "\\" not in text and text.isprintable() and ".." not in text.split("/")
+    # Dots that are escaped are dots to aiohttp's parser.
+    decoded = unquote(text)
+    return rooted and "\\" not in decoded and decoded.isprintable() and ".." not in re.split("[/?#]", decoded)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

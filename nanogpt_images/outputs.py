@@ -313,6 +313,8 @@ def existing_images(directory: Path, name: str) -> list[Path]:
         entries = sorted(entry for entry in os.listdir(directory) if entry.startswith(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except (OSError, ValueError) as error:
+        raise _cannot_write(directory, error) from error
     paths = [directory / entry for entry in entries]
     return [path for path in paths if path.suffix.lower() in _IMAGE_SUFFIXES and _belongs(path.stem, name)]
 

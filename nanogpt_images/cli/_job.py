@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -127,8 +128,6 @@ def _take(outcome: Outcome, event: BatchEvent) -> None:
 
 async def totals_of(directory: Path) -> Totals | None:
     """The sums of the journal in *directory*; None where there is none that can be read."""
-    if not (directory / FILE_NAME).exists():
-        return None
     try:
         async with await Journal.open(directory, service=None, read_only=True) as journal:
             return await journal.totals()
@@ -138,8 +137,9 @@ async def totals_of(directory: Path) -> Totals | None:
 
 def require_journal(directory: Path) -> None:
     """Raise JournalError where *directory* holds no batch."""
-    if not (directory / FILE_NAME).is_file():
-        what = "holds no batch" if directory.is_dir() else "is no directory"
+    # Not pathlib's, which raise for a name that is too long.
+    if not os.path.isfile(directory / FILE_NAME):
+        what = "holds no batch" if os.path.isdir(directory) else "is no directory"
         raise JournalError(
             f"{directory} {what} (there is no {FILE_NAME} in it); name the -o directory of a batch. Nothing was sent."
         )

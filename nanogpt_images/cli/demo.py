@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_js
     require_sandbox()
     directory = Path(out)
     silent = quiet or as_json
-    if directory.exists() and not silent:
+    if os.path.exists(directory) and not silent:
         note(f"{directory} exists: what is done there is not made again")
     job = Job(
         manifest=Manifest(path=MANIFEST),

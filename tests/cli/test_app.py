@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -135,3 +136,21 @@ def test_closed_pipe_is_quiet() -> None:
         errors = process.stderr.read()
         assert process.wait(30) == 0
     assert errors == ""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["generate", "a fox", "-m", "tiny-and-fast", "--sandbox", "-o"],
+        ["batch", "prompts.jsonl", "-m", "tiny-and-fast", "--sandbox", "-o"],
+        ["demo", "-o"],
+        ["status"],
+        ["retry", "--sandbox"],
+    ],
+    ids=lambda call: call[0],
+)
+def test_a_directory_that_cannot_be_is_bad_usage(run: Run, manifest: Path, call: list[str]) -> None:
+    """A name that the operating system refuses ends in one line and exit code 2, from every verb."""
+    done = run(*call, "x" * 300)
+    assert done.code == 2
+    assert done.err.splitlines()[-1].startswith("error: ")

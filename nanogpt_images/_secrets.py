@@ -41,7 +41,9 @@ class Redactor:
     def error(self, error: BaseException) -> None:
         """Replace the secret in the texts of *error* and of what it was caused by."""
         link: BaseException | None = error
-        while link is not None and self._secret is not None:
+        seen: list[BaseException] = []
+        while link is not None and link not in seen and self._secret is not None:
+            seen.append(link)
             link.args = tuple([self._clean(value) for value in link.args])
             for name, value in vars(link).items():
                 if (clean := self._clean(value)) is not value:

@@ -18,12 +18,12 @@ def test_a_secret_is_shown_by_no_repr() -> None:
 
 
 def test_an_error_is_cleaned_with_its_causes() -> None:
-    """Arguments and attributes of an error and of its causes lose the secret; all else stays the same."""
+    """Arguments and attributes of an error and of its causes, be they a circle, lose the secret; all else stays."""
     cause = ValueError(f"not JSON: {KEY}", 7)
     cause.doc = f"<{KEY}>"  # type: ignore[attr-defined]
     error = RuntimeError(f"failed with {KEY}")
     error.facts = facts = {"a": 1}  # type: ignore[attr-defined]
-    error.__cause__ = cause
+    error.__cause__, cause.__cause__ = cause, error
     Redactor(KEY).error(error)
     assert str(error) == "failed with [redacted]"
     assert (cause.args, vars(cause)) == (("not JSON: [redacted]", 7), {"doc": "<[redacted]>"})

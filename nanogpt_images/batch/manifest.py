@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -66,7 +67,7 @@ def scan_manifest(
     defaults: Mapping[str, object] | None = None,
     known_parameters: Collection[str] = KNOWN_PARAMETERS,
     max_line_bytes: int = MAX_LINE_BYTES,
-) -> Iterator[BatchRow | ManifestError]:
+) -> Generator[BatchRow | ManifestError]:
     """
     Like `read_manifest`, but a row that is wrong is yielded as its error, and reading goes on where it can.
 
@@ -86,11 +87,13 @@ def scan_manifest(
     return (_row(fields, line, model, defaults) for line, fields in records)
 
 
-def _raising(rows: Iterator[BatchRow | ManifestError]) -> Iterator[BatchRow]:
-    for row in rows:
-        if isinstance(row, ManifestError):
-            raise row
-        yield row
+def _raising(rows: Generator[BatchRow | ManifestError]) -> Iterator[BatchRow]:
+    # The error's traceback would keep the file open for as long as somebody holds it.
+    with contextlib.closing(rows):
+        for row in rows:
+            if isinstance(row, ManifestError):
+                raise row
+            yield row
 
 
 def _records(file: Path, reader: Reader, known: Collection[str], max_line_bytes: int) -> Iterator[Record]:

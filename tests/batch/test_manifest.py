@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.batch.manifest import read_manifest, scan_manifest
+from nanogpt_images.batch.records import Lines
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import ManifestError
 
@@ -232,6 +233,19 @@ def test_a_file_that_vanishes_is_a_manifest_error(write) -> None:
     path.unlink()
     with pytest.raises(ManifestError, match="cannot be read: No such file"):
         next(rows)
+
+
+def test_a_wrong_row_closes_the_file(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is closed when the error is raised, not when its traceback is gone."""
+    closed: list[Lines] = []
+    leave = Lines.__exit__
+    monkeypatch.setattr(
+        Lines, "__exit__", lambda lines, *error: (closed.append(lines), leave(lines, *error))[1]
+    )
+    with pytest.raises(ManifestError) as caught:
+        prompts(write("m.jsonl", "[]\n"))
+    assert caught.value.line == 1
+    assert len(closed) == 1
 
 
 def test_scanning_goes_on_after_a_wrong_row(write) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import attrs
 
 from ..batch.estimates import Estimate
 from ..batch.plan import check_row
-from ..batch.planfile import save_plan
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from ._client import open_client
@@ -92,15 +90,10 @@ async def work(job: Job) -> Closing:
         started = time.monotonic()
         outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
-        whole_plan = None if large else plan
-        if whole_plan is not None:
-            # For the gallery's sums; the batch is done without it.
-            with contextlib.suppress(OSError):
-                await anyio.to_thread.run_sync(save_plan, job.directory, whole_plan)
         page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
         return Closing(
             outcome=outcome,
-            plan=whole_plan,
+            plan=None if large else plan,
             gallery=page,
             directory=job.directory,
             again=job.again,

@@ -8,7 +8,6 @@ import attrs
 
 from .._money import usd_text
 from ..batch.journal import Totals
-from ..batch.planfile import Planned
 from ..batch.states import State
 
 
@@ -21,7 +20,7 @@ class Tile:
         label: What it counts.
         value: The number.
         notes: What stands below it.
-        share: How much of what was planned has come, from 0 to 1; None without a plan.
+        share: How much of what was planned has come, from 0 to 1; None where nothing was.
     """
 
     label: str
@@ -30,25 +29,13 @@ class Tile:
     share: float | None = None
 
 
-def tiles(totals: Totals, plan: Planned | None) -> list[Tile]:
-    """
-    The numbers of a job.
-
-    Args:
-        totals: The sums of its journal.
-        plan: What the last manifest was planned to do; counts only where it covers what the journal holds.
-    """
+def tiles(totals: Totals) -> list[Tile]:
+    """The numbers of a job, from the sums of its journal."""
     units = totals.units
-    requests, images = sum(units.values()), totals.expected_images
-    # A journal grows as rows are read, so a job that was stopped holds fewer than were planned; one that
-    # holds more has had further manifests.
-    covered = plan if plan is not None and plan.rows >= totals.rows else None
-    if covered is not None:
-        requests, images = covered.requests, covered.images
     return [
-        _counted("Images", totals.images, images),
-        _counted("Requests done", units[State.DONE], requests, _open_requests(totals)),
-        _cost(totals, covered),
+        _counted("Images", totals.images, totals.expected_images),
+        _counted("Requests done", units[State.DONE], sum(units.values()), _open_requests(totals)),
+        _cost(totals),
         Tile(
             label="Failed or unknown",
             value=f"{units[State.FAILED] + units[State.UNKNOWN]:,}",
@@ -66,13 +53,10 @@ def _counted(label: str, actual: int, planned: int, notes: Sequence[str] = ()) -
     )
 
 
-def _cost(totals: Totals, plan: Planned | None) -> Tile:
-    notes: list[str] = []
-    share = None
-    if plan is not None:
-        unpriced = f", {plan.unpriced_requests:,} requests without a price" if plan.unpriced_requests else ""
-        notes.append(f"of {usd_text(plan.cost_usd)} planned{unpriced}")
-        share = min(1.0, totals.spent_usd / plan.cost_usd) if plan.cost_usd else None
+def _cost(totals: Totals) -> Tile:
+    unpriced = f", {totals.unpriced_units:,} requests without a price" if totals.unpriced_units else ""
+    notes = [f"of {usd_text(totals.planned_usd)} planned{unpriced}"]
+    share = min(1.0, totals.spent_nano / totals.planned_nano) if totals.planned_nano else None
     if totals.reserved_nano:
         notes.append(f"{usd_text(totals.reserved_usd)} reserved for what is under way")
     return Tile(label="Spent", value=usd_text(totals.spent_usd), notes=notes, share=share)

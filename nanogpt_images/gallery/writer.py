@@ -13,7 +13,6 @@ import anyio.to_thread
 import attrs
 
 from ..batch.journal import Journal, UnitRecord
-from ..batch.planfile import load_plan
 from ..errors import ConfigurationError, OutputError
 from .summary import tiles
 
@@ -83,8 +82,7 @@ async def write_gallery(
             counts = _Counts(totals.images, on_progress)
             with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
                 await _fill(spool, folder, journal, counts)
-                numbers = tiles(totals, await anyio.to_thread.run_sync(load_plan, folder))
-                pages = await anyio.to_thread.run_sync(publish, folder, spool, numbers, service)
+                pages = await anyio.to_thread.run_sync(publish, folder, spool, tiles(totals), service)
     except OSError as error:
         raise OutputError(
             f"the gallery in {folder} cannot be written ({error.strerror or error}). Free space or check the"

@@ -14,7 +14,7 @@ from .faults import BUSY_TIMEOUT_S, damaged, translate
 FILE_NAME = "journal.db"
 APPLICATION_ID = 0x4E474A4C
 """Marks the file as a journal of this package (SQLite's `application_id`)."""
-VERSION = 1
+VERSION = 2
 """Version of the tables below (SQLite's `user_version`)."""
 
 _QUICK_CHECK_MAX_BYTES = 16 << 20
@@ -177,6 +177,11 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     if application_id != APPLICATION_ID and (tables or version):
         raise JournalError(
             f"{path} is a database, but no journal of a batch. Nothing was sent. Choose another directory."
+        )
+    if 0 < version < VERSION:
+        raise JournalError(
+            f"{path} was written by an older version of nanogpt_images (journal version {version}; this one"
+            f" keeps version {VERSION}). Nothing was sent. Finish it with that version, or choose another directory."
         )
     if version > VERSION:
         raise JournalError(

@@ -38,6 +38,10 @@ class Redactor:
         """*body* without the secret, for decoding: what a service echoes shows up in no field."""
         return bytes(body if self._secret is None else body.replace(self._secret.encode(), _MARK.encode()))
 
+    def text(self, text: str) -> str:
+        """*text* without the secret."""
+        return text if self._secret is None else text.replace(self._secret, _MARK)
+
     def error(self, error: BaseException) -> None:
         """Replace the secret in the texts of *error* and of what it was caused by."""
         link: BaseException | None = error
@@ -53,4 +57,4 @@ class Redactor:
     def _clean(self, value: object) -> object:
         if self._secret is None or not isinstance(value, str) or self._secret not in value:
             return value
-        return value.replace(self._secret, _MARK)
+        return self.text(value)

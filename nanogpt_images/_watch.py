@@ -7,7 +7,10 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import attrs
+
 from ._logging import get_logger
+from ._secrets import Redactor
 from .errors import Charge, NanoGPTError
 from .events import AttemptEnded, Observers
 from .transport import HttpRequest, HttpResponse, Transport
@@ -23,9 +26,10 @@ class WatchedTransport:
     outcome for the caller, and not with the bare status.
     """
 
-    def __init__(self, transport: Transport, observers: Observers) -> None:
+    def __init__(self, transport: Transport, observers: Observers, key: str | None) -> None:
         self._transport = transport
         self._observers = observers
+        self._redact = Redactor(key)
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
         """Send *request* once; see `Transport.send`."""
@@ -46,10 +50,15 @@ class WatchedTransport:
             async with self._transport.send(request) as response:
                 yield response
         except BaseException as error:
+            self._redact.error(error)
             failure = error
             raise
         finally:
-            self._tell(_event(request, response, failure, time.monotonic() - started))
+            event = _event(request, response, failure, time.monotonic() - started)
+            # A service may echo what it was sent.
+            self._tell(
+                attrs.evolve(event, request_id=event.request_id and self._redact.text(event.request_id))
+            )
 
     def _tell(self, event: AttemptEnded) -> None:
         if _log.isEnabledFor(logging.DEBUG):

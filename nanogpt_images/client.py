@@ -155,7 +155,7 @@ class AsyncClient:
         self._observers = Observers()
         if on_event is not None:
             self._observers.add(on_event)
-        watched = WatchedTransport(transport, self._observers)
+        watched = WatchedTransport(transport, self._observers, self._options.api_key)
         self._retry = retry or RetryPolicy()
         self._sender = Sender(
             base_url=self._options.base_url,

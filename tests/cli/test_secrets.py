@@ -16,7 +16,7 @@ from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 from .conftest import Run, command, environment
 
 KEY = "opensesame.team7+gateway"
-BATCH = ("batch", "prompts.jsonl", "-m", "tiny-and-fast", "-o", "out")
+BATCH = ("batch", "prompts.jsonl", "-m", "tiny-and-fast", "-o", "out", "--provenance")
 CALLS = {
     "models": ["models"],
     "model": ["model", "tiny-and-fast"],
@@ -26,9 +26,12 @@ CALLS = {
     "status": ["status", "out"],
     "retry": ["retry", "out", "--unknown"],
     "gallery": ["gallery", "out"],
+    "export": ["export", "out", "--to", "csv", "--overwrite"],
+    "show": ["show", "out/images/{image}"],
+    "regenerate": ["regenerate", "out/images/{image}", "-o", "again"],
     "demo": ["demo"],
 }
-HERE = {"status", "gallery", "demo"}  # verbs that take no address
+HERE = {"status", "gallery", "demo", "export", "show"}  # verbs that take no address
 
 
 @pytest.fixture
@@ -52,7 +55,9 @@ def test_no_verb_shows_the_key(
     address = () if verb in HERE else ("--base-url", service.url)
     with listening() as ear:
         run(*BATCH, "--base-url", service.url, NANOGPT_API_KEY=KEY)
-        runs = [run(*CALLS[verb], *more, *address, NANOGPT_API_KEY=KEY) for more in ((), ("--json",))]
+        image = next(path.name for path in (tmp_path / "out" / "images").iterdir())
+        words = [word.format(image=image) for word in CALLS[verb]]
+        runs = [run(*words, *more, *address, NANOGPT_API_KEY=KEY) for more in ((), ("--json",))]
     assert all(done.out or done.err for done in runs)
     assert service.ledger.posts
     assert not [text for done in runs for text in (done.out, done.err) if KEY in text]

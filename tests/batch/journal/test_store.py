@@ -121,6 +121,15 @@ def test_a_newer_version_is_refused(out: Path) -> None:
         Store(out, service="sandbox")
 
 
+def test_an_older_version_is_refused(out: Path) -> None:
+    """A journal whose tables are older is left alone, with the way out."""
+    path = make_journal(out)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"PRAGMA user_version = {VERSION - 1}")
+    with pytest.raises(JournalError, match=r"older version.*Finish it with that version"):
+        Store(out, service="sandbox")
+
+
 def test_another_database_is_refused(out: Path) -> None:
     """A SQLite file of something else is not turned into a journal."""
     out.mkdir()

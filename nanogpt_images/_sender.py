@@ -18,7 +18,15 @@ from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
 from ._secrets import Redactor
 from ._wire.failures import decode_failure
-from .errors import Charge, DailyLimitError, NanoGPTError, RateLimitError, ResponseDecodeError, TransportError
+from .errors import (
+    Charge,
+    ConfigurationError,
+    DailyLimitError,
+    NanoGPTError,
+    RateLimitError,
+    ResponseDecodeError,
+    TransportError,
+)
 from .transport import HttpRequest, HttpResponse, Transport
 
 _log = get_logger()
@@ -96,6 +104,12 @@ class Sender:
         self._sleep = sleep
         self.limiter = limiter
         self.slots = Slots(max_connections)
+
+    def __reduce__(self) -> str:
+        # Whatever holds a sender, as the resources of a client do, would take the key along.
+        raise ConfigurationError(
+            "a client holds connections and a key and cannot be pickled; make one per process."
+        )
 
     async def get_json(self, path: str, *, params: Mapping[str, str] | None = None) -> object:
         """GET *path* and decode its JSON. Free, so it is repeated on every passing fault."""

@@ -316,9 +316,7 @@ class AsyncClient:
         )
 
     def __reduce__(self) -> str:
-        raise ConfigurationError(
-            "a client holds connections and a key and cannot be pickled; make one per process."
-        )
+        return self._sender.__reduce__()
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from fakes import Reply, ScriptedTransport, connected
 
-from nanogpt_images import AsyncClient, AuthenticationError, ConfigurationError
+from nanogpt_images import AsyncClient, AuthenticationError, Client, ConfigurationError
 from nanogpt_images.sandbox import Sandbox
 
 KEY = "sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -74,6 +74,18 @@ def test_it_cannot_be_pickled_or_copied(duplicate: object) -> None:
     """A client holds connections and a key: the error says to make one per process."""
     with pytest.raises(ConfigurationError, match="one per process"):
         duplicate(AsyncClient(KEY))
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+@pytest.mark.parametrize(
+    ("part", "method"), [("images", "generate"), ("catalog", "list"), ("account", "usage")]
+)
+def test_no_part_of_it_is_pickled(kind: type, part: str, method: str) -> None:
+    """Neither a resource nor its method crosses to another process: with it would go the key."""
+    resource = getattr(kind(KEY), part)
+    for thing in (resource, getattr(resource, method)):
+        with pytest.raises(ConfigurationError, match="one per process"):
+            pickle.dumps(thing)
 
 
 def test_plain_http_is_refused() -> None:

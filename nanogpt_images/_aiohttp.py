@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import ssl
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import aiohttp
+import attrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
@@ -50,8 +53,7 @@ class AiohttpTransport:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         self._given = session
-        self._own: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own: _OwnSession | None = None
         self._trust_env = trust_env
         self._ssl_context = ssl_context
         self._connect_timeout_s = connect_timeout_s
@@ -61,25 +63,28 @@ class AiohttpTransport:
     def _session(self) -> aiohttp.ClientSession:
         if self._given is not None:
             return self._given
-        loop = asyncio.get_running_loop()
-        if self._own is not None and self._loop is not loop and not self._own.closed:
-            raise ConfigurationError(
-                "this client is in use on another event loop. Make one client per loop, or close it there first."
-            )
-        if self._own is None or self._own.closed:
-            self._loop = loop
-            self._own = aiohttp.ClientSession(
-                # Concurrency is bounded by the sender's slots; a second bound here would eat into timeouts.
-                connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._ssl_context or True
-                ),
-                timeout=self._timeout,
-                trust_env=self._trust_env,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=_READ_BUFFER_BYTES,
-                skip_auto_headers=("User-Agent",),
-            )
-        return self._own
+        own = self._own
+        if own is not None and own.gone:
+            own.drop()
+            own = None
+        if own is not None and own.loop is not asyncio.get_running_loop():
+            raise _of_another_loop("Make one client per loop, or close it there first.")
+        if own is None or own.session.closed:
+            self._own = own = self._opened()
+        return own.session
+
+    def _opened(self) -> _OwnSession:
+        # Concurrency is bounded by the sender's slots; a second bound here would eat into timeouts.
+        connector = _Connector(limit=0, keepalive_timeout=_KEEPALIVE_S, ssl=self._ssl_context or True)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            trust_env=self._trust_env,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
+            skip_auto_headers=("User-Agent",),
+        )
+        return _OwnSession(session, connector, asyncio.get_running_loop(), os.getpid())
 
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
@@ -102,7 +107,8 @@ class AiohttpTransport:
             raise _connect_timed_out(request, self._connect_timeout_s) from error
         except TimeoutError as error:
             raise _timed_out(request) from error
-        except (aiohttp.ClientError, ValueError) as error:
+        except (aiohttp.ClientError, RuntimeError, ValueError) as error:
+            # A RuntimeError: the session was closed meanwhile, or the interpreter is exiting and resolves no more names.
             raise _broken(request, error) from error
         except BaseException:
             # The connection is closed and the writing of the body called off: nothing follows.
@@ -112,10 +118,89 @@ class AiohttpTransport:
             yield _AiohttpResponse(response, request, deadline)
 
     async def aclose(self) -> None:
-        """Close the session that this transport opened."""
-        session, self._own = self._own, None
-        if session is not None:
-            await session.close()
+        """
+        Close the session that this transport opened.
+
+        Raises:
+            ConfigurationError: It is in use on another event loop.
+        """
+        own = self._own
+        if own is None:
+            return
+        if own.gone:
+            own.drop()
+        elif own.loop is not asyncio.get_running_loop():
+            raise _of_another_loop("Close it there.")
+        else:
+            await own.session.close()
+        self._own = None
+
+    def __del__(self) -> None:
+        own = getattr(self, "_own", None)
+        if own is None or own.session.closed:
+            return
+        own.drop()
+        if own.pid == os.getpid():
+            warnings.warn(
+                "a nanogpt_images.AsyncClient was not closed;"
+                " use `async with AsyncClient() as client:` or await aclose().",
+                ResourceWarning,
+                stacklevel=2,
+            )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A connector that says nothing when it is collected open: its transport does, once and in terms of this package."""
+
+    def __del__(self, _warnings: object = None) -> None:
+        """Its connections are collected with it."""
+
+    def close_soon(self) -> None:
+        """Begin to close, on the loop; nobody waits for the end."""
+        self._closing = asyncio.ensure_future(self.close())
+
+
+# Connections that a forked child found: they are the parent's, and even closing them would take them off its selector.
+_inherited: list[_Connector] = []
+
+
+@attrs.frozen
+class _OwnSession:
+    """A session with what it is bound to: a loop and a process."""
+
+    session: aiohttp.ClientSession
+    connector: _Connector
+    loop: asyncio.AbstractEventLoop
+    pid: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether its loop has ended, or is the parent process's."""
+        return self.loop.is_closed() or self.pid != os.getpid()
+
+    def drop(self) -> None:
+        """Let go of the session from wherever this is called."""
+        self.session.detach()
+        if self.pid != os.getpid():
+            _inherited.append(self.connector)
+            return
+        with contextlib.suppress(RuntimeError):
+            if _running_loop() is self.loop:
+                # At once: at the end of asyncio.run() what is only about to become a task does not run any more.
+                self.connector.close_soon()
+            else:
+                self.loop.call_soon_threadsafe(self.connector.close_soon)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _of_another_loop(advice: str) -> ConfigurationError:
+    return ConfigurationError(f"this client is in use on another event loop. {advice}")
 
 
 class _Body(Payload):
@@ -209,6 +294,8 @@ def _broken(request: HttpRequest, error: Exception, *, status: int | None = None
     # aiohttp's InvalidURL is one, and what it lets pass of a host name that IDNA cannot encode another.
     if isinstance(error, ValueError) and not request.body_begun:
         return ConfigurationError(f"{_place(request)} is not a usable URL. Nothing was sent.")
+    if isinstance(error, RuntimeError) and not request.body_begun:
+        return ConfigurationError(f"cannot send to {_place(request)}: {error}. Nothing was sent.")
     sent = request.body_begun or (
         request.body is None and not isinstance(error, aiohttp.ClientConnectorError)
     )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import attrs
 
-from ._blocking import Portal, Reach, Resource, blocking
+from ._blocking import Reach, Resource, blocking
+from ._portal import Entered, Portal
 from .account import Account as AsyncAccount
 from .batch.events import BatchEvent, BatchReport
 from .batch.runner import Batch
@@ -189,6 +190,7 @@ class BlockingBatch(Resource[Batch]):
     """
 
     wait = blocking(Batch.wait)
+    _entered: Entered[Batch] | None = None
 
     @property
     def report(self) -> BatchReport:
@@ -197,27 +199,34 @@ class BlockingBatch(Resource[Batch]):
 
     def drain(self) -> None:
         """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
-        self._portal.run(self._drain)
+        self._invoke(self._drain)
+
+    def _invoke(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if self._entered is not None:
+            self._entered.check()
+        return super()._invoke(call)
 
     async def _drain(self) -> None:
         self._target.drain()
 
     def __enter__(self) -> Self:
-        self._context = self._portal.enter(self._target)
-        self._context.__enter__()
+        entered = self._portal.enter(self._target)
+        entered.__enter__()
+        self._entered = entered
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._context.__exit__(kind, error, trace)
+        if self._entered is not None:
+            self._entered.__exit__(kind, error, trace)
 
     def __iter__(self) -> Iterator[BatchEvent]:
         return self
 
     def __next__(self) -> BatchEvent:
         # An iteration's end cannot cross a future as StopAsyncIteration; None stands for it.
-        event = self._portal.run(self._next)
+        event = self._invoke(self._next)
         if event is None:
             raise StopIteration
         return event
@@ -259,7 +268,7 @@ class Client(Reach[AsyncClient]):
 
     @_made_by(AsyncClient)
     def __init__(self, client: AsyncClient) -> None:
-        self._portal = portal = Portal()
+        self._portal = portal = Portal(client.aclose)
         self._target = client
         self.images = Images(portal, client.images)
         self.catalog = Catalog(portal, client.catalog)
@@ -299,9 +308,7 @@ class Client(Reach[AsyncClient]):
         return self._target.__reduce__()
 
     def close(self) -> None:
-        """Close the connections, and the loop that served them."""
-        if self._portal.started:
-            self._portal.run(self._target.aclose)
+        """Close the connections, and the loop that served them. Calls under way in other threads are broken off."""
         self._portal.close()
 
     def __enter__(self) -> Self:

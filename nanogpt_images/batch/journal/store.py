@@ -185,8 +185,10 @@ class Store:
             _LOG.warning("%s", error)
 
     def _drop(self) -> None:
-        self.members.drop()
-        self.connection.close()
+        try:
+            self.members.drop()
+        finally:
+            self.connection.close()
 
 
 def _make_directory(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import cast
 
 import attrs
 
@@ -48,7 +49,7 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
         raise await _undecodable(response, stream, store, error, model) from error
     except OutputError as error:
         store.discard()
-        raise _unwritten(error, response, model) from error
+        raise _unwritten(error, response, model, None) from error
     except TransportError as error:
         error.partial = await _salvage(response, stream, store, model)
         raise
@@ -65,21 +66,30 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
             json_path="$.data",
             excerpt=rest[:200].decode("utf-8", "replace"),
         )
-    return Received(answer=answer, stored=await _finish(response, store, whole, model))
+    return await _finish(response, store, whole, answer, model)
 
 
 async def _finish(
-    response: HttpResponse, store: ImageStore, whole: list[int], model: str
-) -> tuple[StoredImage, ...]:
+    response: HttpResponse, store: ImageStore, whole: list[int], answer: Answer, model: str
+) -> Received:
     try:
-        return await finished(store, whole)
+        return Received(answer=answer, stored=await finished(store, whole))
     except OutputError as error:
-        raise _unwritten(error, response, model) from error
+        kept = cast("tuple[StoredImage, ...]", error.partial or ())
+        raise _unwritten(error, response, model, Received(answer=answer, stored=kept)) from error
 
 
-def _unwritten(error: OutputError, response: HttpResponse, model: str) -> OutputError:
-    charge, request_id = Charge.CHARGED, response.headers.get("X-Request-ID")
-    return OutputError(f"{model}: {error} {charge.sentence}", charge=charge, request_id=request_id)
+def _unwritten(
+    error: OutputError, response: HttpResponse, model: str, partial: Received | None
+) -> OutputError:
+    in_memory = 0 if partial is None else sum(image.data is not None for image in partial.stored)
+    kept = f" {in_memory} image(s) are kept in memory, in the error's `partial`." if in_memory else ""
+    return OutputError(
+        f"{model}: {error} {Charge.CHARGED.sentence}{kept}",
+        charge=Charge.CHARGED,
+        request_id=response.headers.get("X-Request-ID"),
+        partial=partial,
+    )
 
 
 async def _salvage(
@@ -90,8 +100,7 @@ async def _salvage(
     if not whole:
         store.discard()
         return None
-    answer = decode_answer(b"{}", response.headers, ())
-    return Received(answer=answer, stored=await _finish(response, store, whole, model))
+    return await _finish(response, store, whole, decode_answer(b"{}", response.headers, ()), model)
 
 
 async def _undecodable(

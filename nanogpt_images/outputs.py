@@ -127,15 +127,10 @@ class DirectoryStore:
         self._embeddings: dict[int, Embedding] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
-        """See `ImageStore`. Raises OutputError where the directory cannot be written."""
+        """See `ImageStore`. Where the disk fails, the image goes on in memory: it is paid for."""
         if (old := self._parts.pop(index, None)) is not None:
             old.remove()
-        try:
-            part = _PartFile(self._directory, digest=self._digest)
-        except FileNotFoundError:
-            make_directory(self._directory)
-            part = _PartFile(self._directory, digest=self._digest)
-        self._parts[index] = part
+        self._parts[index] = part = _PartFile(self._directory, digest=self._digest, rescue=True)
         if self._provenance is None:
             return part
         record = attrs.evolve(self._provenance, request_id=request_id)
@@ -150,27 +145,45 @@ class DirectoryStore:
         return any(embedding.undo is not None for embedding in embeddings)
 
     def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
-        """See `ImageStore`. What could not be given its name stays as a `.part` file, named in the error."""
+        """
+        See `ImageStore`.
+
+        Raises:
+            OutputError: Some image is not in its file; `partial` has the `StoredImage` of each, in memory where
+                the disk took none. What could not be given its name stays as a `.part` file, named in the text.
+        """
         stored: list[StoredImage] = []
+        failure: OutputError | None = None
         for index in indices:
             problem = self._settle(index)
-            part = self._parts[index]
+            part = self._parts.pop(index)
             info = part.close()
-            target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
-            left = f" The image is whole in {part.path.name} beside it."
-            path = _publish(part.path, target, overwrite=self._overwrite, left=left)
-            del self._parts[index]
+            path, data = None, part.rescued
+            if data is None:
+                target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
+                left = f" The image is whole in {part.path.name} beside it."
+                try:
+                    path = _publish(part.path, target, overwrite=self._overwrite, left=left)
+                except OutputError as error:
+                    failure = failure or error
+                    path = part.path
+            else:
+                failure = failure or part.failure
             stored.append(
                 StoredImage(
                     index=index,
                     info=info,
                     size_bytes=part.size_bytes,
+                    data=data,
                     path=path,
                     sha256=part.sha256(),
                     problem=problem,
                 )
             )
         self.discard()
+        if failure is not None:
+            failure.partial = tuple(stored)
+            raise failure
         return tuple(stored)
 
     def _settle(self, index: int) -> str | None:
@@ -188,8 +201,9 @@ class DirectoryStore:
     def _undo(self, index: int, edit: Edit) -> bool:
         edited = self._parts[index]
         try:
-            part = _PartFile(self._directory, digest=self._digest)
-        except (FileNotFoundError, OutputError):
+            # What is in memory because the disk failed is copied there.
+            part = _PartFile(self._directory, digest=self._digest, rescue=edited.rescued is not None)
+        except OutputError:
             return False
         try:
             part.write(edit.head)
@@ -211,52 +225,101 @@ class DirectoryStore:
 
 
 class _PartFile:
-    """A temporary file that is being written, and the head of its bytes for sniffing."""
+    """
+    A temporary file that is being written, and the head of its bytes for sniffing.
 
-    __slots__ = ("_fd", "_hash", "_head", "path", "size_bytes")
+    With *rescue* a disk that fails raises nothing: the bytes go on in memory, and `failure` tells why.
 
-    def __init__(self, directory: Path, *, digest: bool) -> None:
+    Raises:
+        OutputError: It cannot be made, also in `write`.
+    """
+
+    __slots__ = ("_fd", "_hash", "_head", "_memory", "_rescue", "failure", "path", "size_bytes")
+
+    def __init__(self, directory: Path, *, digest: bool, rescue: bool = False) -> None:
         self.path = directory / f".{secrets.token_hex(8)}{PART_SUFFIX}"
         self.size_bytes = 0
+        self.failure: OutputError | None = None
         self._head = b""
         self._hash = hashlib.sha256() if digest else None
+        self._memory: BytesIO | None = None
+        self._rescue = rescue
         self._fd = -1
         try:
-            self._fd = os.open(
-                self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666
-            )
-        except FileNotFoundError:
-            raise
+            self._fd = self._create()
+        except OutputError as error:
+            self._fail(error)
+
+    def _create(self) -> int:
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+        try:
+            try:
+                return os.open(self.path, flags, 0o666)
+            except FileNotFoundError:
+                make_directory(self.path.parent)
+                return os.open(self.path, flags, 0o666)
         except OSError as error:
-            raise _cannot_write(directory, error) from error
+            raise _cannot_write(self.path.parent, error) from error
 
     def write(self, data: bytes, /) -> None:
         if len(self._head) < 4096:
             self._head += data
         view = memoryview(data)
-        try:
-            while view:
-                written = os.write(self._fd, view)
-                view = view[written:]
-        except OSError as error:
-            raise _cannot_write(self.path.parent, error) from error
+        if self._memory is None:
+            try:
+                while view:
+                    written = os.write(self._fd, view)
+                    view = view[written:]
+            except OSError as error:
+                self._fail(_cannot_write(self.path.parent, error))
+        if self._memory is not None:
+            self._memory.write(view)
         self.size_bytes += len(data)
         if self._hash is not None:
             self._hash.update(data)
+
+    def _fail(self, failure: OutputError) -> None:
+        """Go on in memory with what is in the file, or raise."""
+        if not self._rescue:
+            raise failure
+        memory = BytesIO()
+        if self._fd >= 0:
+            try:
+                os.lseek(self._fd, 0, os.SEEK_SET)
+                while piece := os.read(self._fd, 2**20):
+                    memory.write(piece)
+            except OSError:
+                raise failure from None
+            self.remove()
+        self.failure, self._memory = failure, memory
+
+    @property
+    def rescued(self) -> bytes | None:
+        """All bytes, where they are not in the file."""
+        return None if self._memory is None else self._memory.getvalue()
 
     def close(self) -> ImageInfo:
         info = sniff(self._head)
         if info.width is None and len(self._head) < min(self.size_bytes, HEAD_BYTES):
             # The size can stand behind a large profile or thumbnail.
-            os.lseek(self._fd, 0, os.SEEK_SET)
-            info = sniff(os.read(self._fd, HEAD_BYTES))
+            info = sniff(self._begin())
         self._release()
         return info
 
     def pieces(self, start: int) -> Iterator[bytes]:
+        """The bytes from *start* on."""
+        if self._memory is not None:
+            yield self._memory.getvalue()[start:]
+            return
         os.lseek(self._fd, start, os.SEEK_SET)
         while piece := os.read(self._fd, _PIECE_BYTES):
             yield piece
+
+    def _begin(self) -> bytes:
+        if self._memory is not None:
+            return self._memory.getvalue()[:HEAD_BYTES]
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return os.read(self._fd, HEAD_BYTES)
 
     def sha256(self) -> str | None:
         return None if self._hash is None else self._hash.hexdigest()
@@ -294,10 +357,7 @@ def write_image(data: bytes, target: Path, *, overwrite: bool = True) -> Path:
     elif _SAME_TYPE.get(given, given) != suffix:
         target = target.with_suffix(suffix)
     make_directory(target.parent)
-    try:
-        part = _PartFile(target.parent, digest=False)
-    except FileNotFoundError as error:
-        raise _cannot_write(target.parent, error) from error
+    part = _PartFile(target.parent, digest=False)
     try:
         part.write(data)
         part.close()
@@ -314,7 +374,8 @@ def existing_images(directory: Path, name: str) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
-        raise _cannot_write(directory, error) from error
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"cannot read {directory}: {reason}. Nothing was sent.") from error
     paths = [directory / entry for entry in entries]
     return [path for path in paths if path.suffix.lower() in _IMAGE_SUFFIXES and _belongs(path.stem, name)]
 
@@ -329,12 +390,14 @@ def make_directory(directory: Path) -> None:
     Make *directory* and its parents.
 
     Raises:
-        OutputError: It cannot be made, or is something else.
+        OutputError: It cannot be made, is something else, or takes no files.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         raise _cannot_write(directory, error) from error
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write to {directory}: no permission, or read-only.")
 
 
 def _publish(part: Path, target: Path, *, overwrite: bool, left: str = "") -> Path:

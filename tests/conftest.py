@@ -47,6 +47,7 @@ def blockbuster() -> Iterator[BlockBuster]:
             "os.read",
             "os.stat",
             "os.mkdir",
+            "os.access",
         ):
             if name in guard.functions:
                 guard.functions[name].can_block_in(

@@ -125,16 +125,37 @@ def _refuse(code: int):
     return fail
 
 
-def test_a_full_disk_is_an_output_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that fails names the directory, and discarding removes the hidden file."""
-    store = DirectoryStore(tmp_path, numbered)
+@pytest.mark.parametrize("begun", [0, 1, len(PNG) - 1])
+def test_a_full_disk_does_not_lose_an_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int
+) -> None:
+    """What the disk does not take goes on in memory; the error at the end names the directory and has the image."""
+    store = DirectoryStore(tmp_path, numbered, digest=True)
     sink = store.open(0)
+    sink.write(PNG[:begun])
     monkeypatch.setattr(os, "write", _refuse(errno.ENOSPC))
+    sink.write(PNG[begun:])
     with pytest.raises(OutputError, match=r"cannot write to .*: No space left on device") as caught:
-        sink.write(PNG)
+        store.finish([0])
     assert caught.value.charge is Charge.NOT_SENT
-    store.discard()
+    (image,) = caught.value.partial
+    assert (image.data, image.path, image.size_bytes, image.info.width) == (PNG, None, len(PNG), 1)
+    assert image.sha256 == hashlib.sha256(PNG).hexdigest()
     assert listing(tmp_path) == []
+
+
+def test_of_two_images_the_first_reaches_a_disk_that_fills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that was written before the disk was full has its file; the error tells both."""
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    monkeypatch.setattr(os, "write", _refuse(errno.ENOSPC))
+    store.open(1).write(PNG)
+    with pytest.raises(OutputError) as caught:
+        store.finish([0, 1])
+    first, second = caught.value.partial
+    assert first.path.read_bytes() == second.data == PNG
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +171,10 @@ def test_a_directory_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> N
     """A file where the directory should be is reported as such."""
     (tmp_path / "out").write_text("a file")
     for directory in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        store = DirectoryStore(directory, numbered)
+        store.open(0).write(PNG)
         with pytest.raises(OutputError, match="cannot write to"):
-            DirectoryStore(directory, numbered).open(0)
+            store.finish([0])
 
 
 def test_a_whole_image_without_a_name_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

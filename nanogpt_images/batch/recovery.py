@@ -22,7 +22,7 @@ _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
 
 async def recover(journal: Journal) -> int:
     """
-    Count unknown requests as done whose images are all on disk and belong to no other request.
+    Count requests as done that are unknown or wait for a download, and whose images are all on disk and no other's.
 
     To be called while no other process works on the journal.
 
@@ -32,8 +32,9 @@ async def recover(journal: Journal) -> int:
     Raises:
         JournalError: The journal cannot be written.
     """
-    unknown = [ending.unit async for ending in journal.unknowns()]
-    found = await anyio.to_thread.run_sync(_find, journal.directory, unknown)
+    left = [ending.unit async for ending in journal.unknowns()]
+    left += [ending.unit async for ending in journal.open_downloads()]
+    found = await anyio.to_thread.run_sync(_find, journal.directory, left)
     known = await journal.recorded([image.file for _, images in found for image in images])
     recovered = 0
     for unit, images in found:
@@ -66,7 +67,10 @@ def _whole_image(directory: Path, stem: str, index: int) -> StoredImage | None:
     files = [path for suffix in _SUFFIXES if (path := directory / "images" / f"{stem}{suffix}").is_file()]
     if len(files) != 1:
         return None
-    data = files[0].read_bytes()
+    try:
+        data = files[0].read_bytes()
+    except OSError:
+        return None
     info = sniff(data[:HEAD_BYTES])
     if info.media_type is None or not _is_whole(data, info.media_type):
         return None

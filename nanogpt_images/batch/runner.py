@@ -16,7 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from .._money import to_nano
 from ..catalog import Catalog
-from ..errors import ConfigurationError, NanoGPTError, ParameterError
+from ..errors import ConfigurationError, NanoGPTError, OutputError, ParameterError
 from ..images import Images
 from ..outputs import PART_SUFFIX, make_directory
 from .budget import Budget
@@ -287,6 +287,10 @@ class Batch:
 def _prepare(directory: Path, shared: bool) -> None:
     """Make the directory, and remove what killed runs left half written there."""
     make_directory(directory)
-    if not shared:
+    if shared:
+        return
+    try:
         for path in directory.glob(f".*{PART_SUFFIX}"):
             path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error

@@ -22,7 +22,8 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
         )
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return OutputError(
-            f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions."
+            f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions,"
+            " and how many files this process may open."
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return JournalError(

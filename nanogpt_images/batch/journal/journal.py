@@ -179,7 +179,8 @@ class Journal:
         Record that the images of a unit are on disk, and add their lines to `results.jsonl`.
 
         Args:
-            unit_id: A unit that was sent or linked, or that is unknown and turned out well.
+            unit_id: A unit that was sent or linked, or one of an earlier run that is unknown or linked and
+                turned out well.
             images: Those not recorded before; their files are synced first.
             cost_nano: What the service says it cost; None counts what was recorded with the links, else
                 what was reserved.
@@ -294,6 +295,10 @@ class Journal:
     def failures(self) -> AsyncIterator[Ending]:
         """Units that failed, in the order of admission."""
         return self._endings(State.FAILED)
+
+    def open_downloads(self) -> AsyncIterator[Ending]:
+        """Units that are paid for and wait for their downloads, in the order of admission."""
+        return self._endings(State.LINKED)
 
     async def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
         """

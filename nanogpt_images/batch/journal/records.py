@@ -106,11 +106,11 @@ class Admission:
 @attrs.frozen(kw_only=True)
 class Ending:
     """
-    A unit that failed or whose outcome is unknown.
+    A unit that failed, whose outcome is unknown, or whose download is open.
 
     Attributes:
         unit: The paid request.
-        state: `FAILED` or `UNKNOWN`.
+        state: `FAILED`, `UNKNOWN` or `LINKED`.
         charge: What is known about the money.
         cost_nano: What the attempt cost; for an unknown one, what it may have cost at most.
         attempts: How often it was sent.

@@ -95,11 +95,11 @@ def _stranded(store: Store) -> list[tuple[int, int]]:
 
 def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[Ending], int]:
     """
-    Units that are `FAILED` or `UNKNOWN`, in the order of admission.
+    Units that are `FAILED`, `UNKNOWN` or `LINKED`, in the order of admission.
 
     Args:
         store: The journal.
-        state: Which of the two.
+        state: Which of the three.
         after: 0, or what the previous call returned.
         limit: How many at most.
 

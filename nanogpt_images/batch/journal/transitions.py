@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -98,8 +98,8 @@ def done(
     cost_nano: int | None,
     request_id: str | None,
 ) -> None:
-    """Its images are on disk. An unknown one may turn out to be done as well."""
-    current = _claimed(store, unit_id, also=State.UNKNOWN)
+    """Its images are on disk. One that an earlier run left unknown or linked may turn out to be done as well."""
+    current = _claimed(store, unit_id, also=(State.UNKNOWN, State.LINKED))
     event = Event.RECOVERED if current.state is State.UNKNOWN else Event.STORED
     store.connection.execute(
         f"UPDATE unit SET state = ?, charge = '', cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0,"  # noqa: S608
@@ -164,7 +164,7 @@ def _to_text(links: Sequence[Link]) -> str:
     return json.dumps([[link.index, link.url] for link in links])
 
 
-def _claimed(store: Store, unit_id: str, *, also: State | None = None) -> _Current:
+def _claimed(store: Store, unit_id: str, *, also: Collection[State] = ()) -> _Current:
     found = store.connection.execute(
         "SELECT seq, state, attempts, owner FROM unit WHERE id = ?", (bytes.fromhex(unit_id),)
     ).fetchone()
@@ -173,7 +173,7 @@ def _claimed(store: Store, unit_id: str, *, also: State | None = None) -> _Curre
     seq, state, attempts, owner = found
     current = _Current(seq, State(state), attempts)
     # What another process works on is not touched: that is what keeps two of them from paying for it.
-    if owner != store.members.own_id and current.state is not also:
+    if owner != store.members.own_id and current.state not in also:
         raise JournalError(f"request {unit_id} is not this process's to work on; admit its row first")
     return current
 

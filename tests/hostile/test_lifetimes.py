@@ -237,3 +237,24 @@ def test_a_forked_child_never_uses_the_parents_connections(run_script: RunScript
     """A child works with connections of its own or is told why not; the parent goes on undisturbed."""
     ended = run_script(FORKED[name], sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning")
     assert (ended.code, ended.said, ended.errors) == (0, EXPECTED[name], "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process")
+def test_a_process_without_descriptors_has_no_loop(run_script: RunScript) -> None:
+    """Where no event loop can be made, a blocking call says so, and works once there are descriptors again."""
+    ended = run_script(
+        """
+import resource
+client = ngi.Client(key, url)
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (4, limits[1]))
+try:
+    one(client)
+except ngi.ConfigurationError as error:
+    print("Nothing was sent" in str(error))
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+print(one(client))
+client.close()
+"""
+    )
+    assert (ended.code, ended.said) == (0, ["True", "1"]), ended.errors

@@ -109,7 +109,12 @@ class Portal:
             ConfigurationError: The client is closed, or the interpreter is exiting.
             OutcomeUnknownError: The client was closed during the call.
         """
-        future: Future[R] = self._started().portal.start_task_soon(call)
+        portal = self._started().portal
+        try:
+            future: Future[R] = portal.start_task_soon(call)
+        except RuntimeError as error:
+            # Another thread has closed the client since.
+            raise ConfigurationError("this client is closed; make a new one.") from error
         try:
             return future.result()
         except CancelledError:

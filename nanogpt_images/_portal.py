@@ -1,4 +1,4 @@
-"""One event loop in a thread, for a blocking client: started on first use, ended with the client, its process or its fork."""
+"""The event loop of a blocking client: started on first use, ended with the client or the process, left behind by a fork."""
 
 from __future__ import annotations
 
@@ -13,64 +13,16 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
-import anyio
-from anyio.from_thread import BlockingPortal
-
+from ._loop_thread import Close, LoopThread
 from .errors import Charge, ConfigurationError, OutcomeUnknownError
 
 R = TypeVar("R")
-Close = Callable[[], Coroutine[Any, Any, None]]
 
 _EXIT_S: Final = 5.0
 
 
 async def _nothing() -> None:
     """There is nothing to close."""
-
-
-class LoopThread:
-    """
-    A running event loop and the thread that it runs in.
-
-    Args:
-        aclose: Awaited on the loop when nothing else runs there any more.
-
-    Raises:
-        OSError: The process has no descriptors left for a loop.
-        RuntimeError: No thread can be started any more.
-    """
-
-    # anyio.start_blocking_portal would do, but what it returns joins its thread when it is collected: at the
-    # interpreter's exit, where that thread no longer runs, this waits for ever.
-    def __init__(self, aclose: Close) -> None:
-        self._aclose = aclose
-        started: Future[BlockingPortal] = Future()
-        self._thread = threading.Thread(
-            target=self._serve, args=(started,), name="nanogpt-images", daemon=True
-        )
-        self._thread.start()
-        self.portal = started.result()
-
-    def _serve(self, started: Future[BlockingPortal]) -> None:
-        async def main() -> None:
-            try:
-                async with BlockingPortal() as portal:
-                    started.set_result(portal)
-                    await portal.sleep_until_stopped()
-            finally:
-                await self._aclose()
-
-        try:
-            anyio.run(main)
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    def end(self, timeout_s: float | None = None) -> None:
-        """Cancel what runs on the loop, and wait until the thread has ended."""
-        self.portal.start_task_soon(self.portal.stop, True)
-        self._thread.join(timeout_s)
 
 
 class Portal:

@@ -10,14 +10,19 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 
-from nanogpt_images.sandbox import BlockingSandbox, Sandbox
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
 PREAMBLE = """
-import asyncio, gc, os, sys, threading, time
+import asyncio, gc, json, os, sys, threading, time, urllib.request
 import nanogpt_images as ngi
 url, key, out = sys.argv[1:4]
-def one(client):
-    return len(client.images.generate("a red fox", model="tiny-and-fast").images)
+def one(client, prompt="a red fox"):
+    return len(client.images.generate(prompt, model="tiny-and-fast").images)
+def until_in_flight(count):
+    found = 0
+    while found < count:
+        with urllib.request.urlopen(f"{url}/_sandbox/ledger?entries=0") as answer:
+            found = json.load(answer)["in_flight"]
 async def aone(client):
     return len((await client.images.generate("a red fox", model="tiny-and-fast")).images)
 """
@@ -32,10 +37,11 @@ class Ended:
     errors: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sandbox() -> Iterator[BlockingSandbox]:
-    """A sandbox that takes a moment for each image."""
-    with Sandbox.in_thread(requests_per_second=None, latency_s=0.1) as running:
+    """A sandbox that never answers a prompt with "for ever" in it."""
+    stall = Fault("stall_before_headers", prompt_contains="for ever")
+    with Sandbox.in_thread(requests_per_second=None, faults=[stall]) as running:
         yield running
 
 

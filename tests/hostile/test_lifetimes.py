@@ -45,8 +45,8 @@ threading.Thread(target=work).start()
     "blocking, with a call under way in a daemon thread": """
 client = ngi.Client(key, url)
 print(one(client))
-threading.Thread(target=one, args=(client,), daemon=True).start()
-time.sleep(0.05)
+threading.Thread(target=one, args=(client, "for ever"), daemon=True).start()
+until_in_flight(1)
 sys.exit()
 """,
     "blocking, sys.exit in a thread": """
@@ -111,13 +111,13 @@ client = ngi.Client(key, url)
 client.catalog.list()
 def work():
     try:
-        one(client)
+        one(client, "for ever")
     except ngi.OutcomeUnknownError as error:
         assert error.charge is ngi.Charge.UNKNOWN
-        print(1)
+        sys.stdout.write("1\\n")
 threads = [threading.Thread(target=work) for _ in range(2)]
 for thread in threads: thread.start()
-time.sleep(0.05)
+until_in_flight(2)
 client.close()
 for thread in threads: thread.join()
 """,

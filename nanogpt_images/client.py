@@ -66,7 +66,7 @@ class AsyncClient:
     A client of the NanoGPT image API.
 
     It may be made anywhere; connections open on first use and close with the context manager. Use one
-    client for a whole application: it pools connections, caches the catalogue and paces all requests.
+    client for a whole application: it pools connections, caches the catalogue and paces all requests::
 
         async with AsyncClient() as client:
             result = await client.images.generate("a red fox", model="gpt-image-2")
@@ -208,7 +208,7 @@ class AsyncClient:
         Make a batch of *rows*; it starts when its `async with` block is entered.
 
         Args:
-            rows: `BatchRow`s or mappings, from any iterable; they are read as they are needed, so a
+            rows: Each a `BatchRow` or a mapping, from any iterable; they are read as they are needed, so a
                 generator over a million of them is fine.
             out: Directory for `images/`, `journal.db` and `results.jsonl`. The same directory again
                 resumes: what is done is not paid for twice. Without it images stay in the events.

@@ -1,5 +1,5 @@
 """
-Every error this package raises.
+Every error this package raises::
 
     NanoGPTError
     ├─ ConfigurationError

@@ -37,7 +37,7 @@ _MIN_PATIENCE: Final = 8
 
 class Batch:
     """
-    Many generations at once. Make it with `client.batch()`.
+    Many generations at once. Make it with `client.batch()`::
 
         async with client.batch(rows, out="out/") as run:
             async for event in run:

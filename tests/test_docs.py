@@ -1,0 +1,135 @@
+"""Every block of code in the documentation runs, in the order of its page, against a sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from nanogpt_images.sandbox import BlockingSandbox, Sandbox
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+BLOCK = re.compile(r"^```([a-z{}-]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+# What a reader's machine does, and not this package; what serves until it is stopped; what is said of a shell.
+NOT_RUN = ("pip install", "nanogpt-images sandbox", "eval ")
+# Pages that speak of a batch that is there already, and of prompts of the reader's own.
+PREPARED = {"export.md", "gallery.md", "web-apps.md", "cli.md"}
+
+# A page is one notebook: its blocks share their names, and may await at the top level.
+NOTEBOOK = """
+import ast, asyncio, inspect, json, sys
+names = {"__name__": "page"}
+loop = asyncio.new_event_loop()
+for block in json.loads(sys.stdin.read()):
+    code = compile(block, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if code.co_flags & inspect.CO_COROUTINE:
+        loop.run_until_complete(eval(code, names))
+    else:
+        exec(code, names)
+loop.run_until_complete(asyncio.sleep(0))
+loop.close()
+"""
+
+
+@attrs.frozen
+class Block:
+    """A block of code, and in which language it is."""
+
+    language: str
+    code: str
+
+
+def blocks_of(page: Path) -> list[Block]:
+    return [Block(*found) for found in BLOCK.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[BlockingSandbox]:
+    with Sandbox.in_thread(requests_per_second=None, balance_usd=10_000) as running:
+        yield running
+
+
+@pytest.fixture
+def variables(sandbox: BlockingSandbox) -> dict[str, str]:
+    address = {"NANOGPT_API_KEY": sandbox.api_key, "NANOGPT_BASE_URL": sandbox.url}
+    return {**os.environ, **address, "BROWSER": "true", "PYTHONIOENCODING": "utf-8"}
+
+
+def run(words: list[str], directory: Path, variables: dict[str, str], given: str = "") -> str:
+    """What a program prints; one that fails or hangs fails the test."""
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=directory,
+        env=variables,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words[-3:]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def commands_of(block: Block) -> list[str]:
+    lines = (line.removeprefix("$ ") for line in block.code.splitlines() if line.startswith("$ "))
+    return [line for line in lines if not line.startswith(NOT_RUN)]
+
+
+def prepare(directory: Path, variables: dict[str, str]) -> None:
+    (directory / "prompts.txt").write_text("a red fox\nan owl at dusk\n")
+    batch = ["batch", "prompts.txt", "-m", "tiny-and-fast", "-o", "out", "--no-gallery", "-q"]
+    run(["-m", "nanogpt_images", *batch], directory, variables)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+    """Python as in a notebook, commands as in a shell, tests with pytest; JSON is JSON."""
+    if page.name in PREPARED:
+        prepare(tmp_path, variables)
+    notebook = [block.code for block in blocks_of(page) if block.language == "python"]
+    tests = [code for code in notebook if re.search(r"^(async )?def test_", code, re.MULTILINE)]
+    run(["-c", NOTEBOOK], tmp_path, variables, json.dumps([code for code in notebook if code not in tests]))
+    for number, code in enumerate(tests):
+        (tmp_path / f"test_page_{number}.py").write_text(code)
+    if tests:
+        run(["-m", "pytest", "-q", "--nanogpt-record", "-p", "no:cacheprovider", "."], tmp_path, variables)
+    for block in blocks_of(page):
+        if block.language == "json":
+            json.loads(block.code)
+        for command in commands_of(block) if block.language == "console" else ():
+            program, *words = shlex.split(command, comments=True)
+            assert program == "nanogpt-images", command
+            run(["-m", "nanogpt_images", *words], tmp_path, variables)
+
+
+def test_the_pages_hold_code() -> None:
+    """The blocks are found, and none is of a language that nothing here runs."""
+    found = [block for page in PAGES for block in blocks_of(page)]
+    assert sum(block.language == "python" for block in found) >= 30
+    assert sum(len(commands_of(block)) for block in found if block.language == "console") >= 8
+    known = {"python", "console", "json", "text", "javascript", "{toctree}", "{eval-rst}"}
+    assert {block.language for block in found} <= known
+
+
+def test_extras_that_are_named_exist() -> None:
+    """What a reader is told to install can be installed."""
+    project = (DOCS.parent / "pyproject.toml").read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in (*PAGES, DOCS.parent / "README.md")]
+    named = {
+        extra
+        for text in texts
+        for names in re.findall(r"nanogpt_images\[([\w,-]+)\]", text)
+        for extra in names.split(",")
+    }
+    assert named
+    assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in named), named

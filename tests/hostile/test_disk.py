@@ -198,7 +198,9 @@ async def run_limited(sandbox: Sandbox, out: Path, number: str, limit: int) -> s
         input=json.dumps(rows()).encode(),
         check=False,
     )
-    assert (done.returncode, done.stderr.decode()) == (0, "")
+    # The log may tell of a results.jsonl that is mended later.
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Traceback" not in done.stderr
     return done.stdout.decode()
 
 

@@ -38,8 +38,7 @@ def completed(
 
     A row whose model changed the images that it makes per request, or whose count was raised, is not paid for
     anew. Of the units that no earlier row of this pass stands for, those that were, or may have been, charged
-    are taken first, then open ones that the model still accepts and that make no more than is wanted; other open
-    ones are dropped.
+    count for it; open ones are dropped, and what is missing is divided by the rule of now.
 
     Args:
         store: The journal.
@@ -56,13 +55,12 @@ def completed(
     content = content_key(row.digest, None)[:_CONTENT_BYTES]
     wanted = row.count - sum(unit.images for unit in known) - _spare(store, content)
     taken: list[Unit] = []
-    for seq, unit, is_paid in sorted(others, key=lambda other: not other[2]):
-        images = unit.images if is_paid else rule.images(unit.n)
-        if wanted > 0 if is_paid else _accepts(rule, unit.n) and images <= wanted:
-            taken.append(attrs.evolve(unit, row=row, images=images))
-            wanted -= images
-        elif not is_paid:
+    for seq, unit, is_paid in others:
+        if not is_paid:
             store.connection.execute("DELETE FROM unit WHERE seq = ?", (seq,))
+        elif wanted > 0:
+            taken.append(attrs.evolve(unit, row=row))
+            wanted -= unit.images
     there = [*known, *taken]
     if not taken and missing and wanted > 0 and _fit(store, missing, there):
         return [], list(missing)
@@ -104,32 +102,25 @@ def _others(
         if found is None:
             return
         key: bytes = found[0][: -len(_LAST)]
-        for seq, unit, state, charge, owner in _of_one_n(store, row, key):
-            free = state is State.PENDING or reopens_on_resume(state, charge)
-            if unit.id not in own:
-                yield seq, unit, not free or owner in running
+        yield from (other for other in _of_one_n(store, row, key, running) if other[1].id not in own)
         at = key + _LAST + b"\0"
 
 
 def _of_one_n(
-    store: Store, row: BatchRow, key: bytes
-) -> Iterator[tuple[int, Unit, State, Charge | None, int | None]]:
+    store: Store, row: BatchRow, key: bytes, running: frozenset[int]
+) -> Iterator[tuple[int, Unit, bool]]:
     seen = store.connection.execute("SELECT times FROM seen WHERE content = ?", (key,)).fetchone()
     first = key + (seen[0] if seen else 0).to_bytes(len(_LAST))
     found = store.connection.execute(
-        f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner FROM unit"  # noqa: S608 - constants of this package
+        f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner, earlier_cost_nano + earlier_unknown_nano FROM unit"  # noqa: S608
         " WHERE id BETWEEN ? AND ? AND id NOT IN (SELECT id FROM taken) ORDER BY id LIMIT ?",
         (first, key + _LAST, row.count),
     ).fetchall()
     for record in found:
-        seq, state, charge, owner = record[UNIT_WIDTH:]
-        yield seq, read_unit(record[:UNIT_WIDTH]), State(state), Charge(charge) if charge else None, owner
-
-
-def _accepts(rule: CountRule, n: int | None) -> bool:
-    if n is None or rule.fixed is not None:
-        return n is None and rule.fixed is not None
-    return rule.minimum <= n <= rule.maximum
+        seq, state_text, charge, owner, earlier_nano = record[UNIT_WIDTH:]
+        state = State(state_text)
+        free = state is State.PENDING or reopens_on_resume(state, Charge(charge) if charge else None)
+        yield seq, read_unit(record[:UNIT_WIDTH]), not free or owner in running or earlier_nano > 0
 
 
 def _remainder(

@@ -62,7 +62,7 @@ async def test_a_fixed_count_that_changed(out: Path) -> None:
 
 
 async def test_only_what_is_missing_is_asked_for(out: Path) -> None:
-    """Two of four are paid for, so two are missing; the two old requests that were never sent are dropped or sent."""
+    """Two of four are paid for, so two are missing; the two old requests that were never sent are dropped."""
     assert await run(out, [(row(4), ONE)], pay=2) == [1, 1, 1, 1]
     assert await run(out, [(row(4), FIXED)]) == [None]
     async with await opened(out) as journal:
@@ -71,10 +71,10 @@ async def test_only_what_is_missing_is_asked_for(out: Path) -> None:
     assert (totals.units[State.DONE], totals.units[State.PENDING], totals.rows) == (3, 0, 1)
 
 
-async def test_open_requests_that_are_still_accepted_are_sent(out: Path) -> None:
-    """An old request that was never sent is as good as a new one, where the model still takes it."""
+async def test_open_requests_are_divided_anew(out: Path) -> None:
+    """What was never sent is asked for in as few requests as the model now takes."""
     assert await run(out, [(row(4), ONE)], pay=1) == [1, 1, 1, 1]
-    assert await run(out, [(row(4), FOUR)]) == [1, 1, 1]
+    assert await run(out, [(row(4), FOUR)]) == [3]
 
 
 async def test_a_raised_count_asks_for_the_difference(out: Path) -> None:
@@ -149,3 +149,15 @@ def test_identical_rows_are_paid_for_once(
     first, *later = rules
     bought_in_a_run(out, counts, first)
     assert [bought_in_a_run(out, counts, rule) for rule in later] == [0] * len(later)
+
+
+async def test_an_attempt_that_may_have_been_charged_is_not_forgotten(out: Path) -> None:
+    """A request that is to be paid for again keeps what its first attempt may have cost, under any rule."""
+    async with await opened(out) as journal:
+        (unit,) = [found.unit for found in await journal.admit([(row(4), FOUR)])]
+        await journal.sent(unit.id, 10)
+        await journal.unknown(unit.id, error_type="E", error_text="lost")
+        await journal.reopen(unknown=True)
+    assert await run(out, [(row(4), ONE)]) == [4]
+    async with await opened(out) as journal:
+        assert (await journal.totals()).unknown_nano == 10

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import attrs
 
@@ -18,6 +19,9 @@ from .division import content_key
 from .records import Admission, Link
 from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
 from .store import Store
+
+# seq, state, charge, owner; images, part, parts, first_index, replica
+_Record: TypeAlias = tuple[int, str, str, int | None, int, int, int, int, int]
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
 _FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"
@@ -44,18 +48,19 @@ def admit(
     admissions: list[Admission] = []
     added: list[tuple[Unit, int | None]] = []
     for row, rule in rows:
-        units = units_of(row, rule, occurrence=partial(_times_seen, store, row.digest))
-        known, missing = _known(store, units, running)
-        there = [found.unit for found in known]
-        unchanged = not missing and sum(unit.images for unit in there) == sum(unit.images for unit in units)
-        if store.resumed and not unchanged:
-            # The row may have been divided otherwise by an earlier run, whose images count.
-            paid, missing = division.completed(
-                store, row, rule, missing=missing, known=there, running=running
-            )
-            known += [found for unit in paid if (found := _admit(store, unit, running)) is not None]
-        admissions += known
-        for unit in missing:
+        units: Sequence[Unit] = units_of(row, rule, occurrence=partial(_times_seen, store, row.digest))
+        records = [_find(store, unit) for unit in units]
+        if store.resumed and not _is_as_before(store, units, records):
+            # Divided otherwise than in an earlier run, or new.
+            there, units = division.completed(store, row, rule, units, running)
+            admissions += [
+                _admit(store, unit, record, running) for unit in there if (record := _find(store, unit))
+            ]
+            records = [None] * len(units)
+        for unit, record in zip(units, records, strict=True):
+            if record is not None:
+                admissions.append(_admit(store, unit, record, running))
+                continue
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
     if added:
@@ -75,20 +80,25 @@ def admit(
     return admissions
 
 
-def _known(
-    store: Store, units: Iterable[Unit], running: frozenset[int]
-) -> tuple[list[Admission], list[Unit]]:
-    """The admissions of units that the journal has, and those that it lacks."""
-    known: list[Admission] = []
-    missing: list[Unit] = []
-    for unit in units:
-        if store.divided and division.is_taken(store, unit):
-            missing.append(unit)
-        elif (admission := _admit(store, unit, running)) is not None:
-            known.append(admission)
-        else:
-            missing.append(unit)
-    return known, missing
+def _find(store: Store, unit: Unit) -> _Record | None:
+    """What the journal knows of a unit."""
+    found: _Record | None = store.connection.execute(
+        "SELECT seq, state, charge, owner, images, part, parts, first_index, replica FROM unit WHERE id = ?",
+        (bytes.fromhex(unit.id),),
+    ).fetchone()
+    return found
+
+
+def _is_as_before(store: Store, units: Sequence[Unit], records: Sequence[_Record | None]) -> bool:
+    """Whether the journal has these units, in these places, and no other row of this pass took them."""
+    same = all(
+        record is not None and record[4:] == _place(unit) for unit, record in zip(units, records, strict=True)
+    )
+    return same and not (store.divided and any(division.is_taken(store, unit) for unit in units))
+
+
+def _place(unit: Unit) -> tuple[int, ...]:
+    return (unit.images, unit.part, unit.parts, unit.first_index, unit.replica)
 
 
 def _times_seen(store: Store, digest: str, n: int | None) -> int:
@@ -106,29 +116,21 @@ def _running(store: Store) -> frozenset[int]:
     return frozenset(identity for (identity,) in found)
 
 
-def _admit(store: Store, unit: Unit, running: frozenset[int]) -> Admission | None:
+def _admit(store: Store, unit: Unit, record: _Record, running: frozenset[int]) -> Admission:
     """The admission of a unit that the journal knows."""
-    found = store.connection.execute(
-        "SELECT seq, state, charge, owner, images, part, parts, first_index, replica FROM unit WHERE id = ?",
-        (bytes.fromhex(unit.id),),
-    ).fetchone()
-    if found is None:
-        return None
-    seq, state_text, charge, owner, images, *place = found
+    seq, state_text, charge, owner, images, *place = record
     state = State(state_text)
-    if place != [unit.part, unit.parts, unit.first_index, unit.replica]:
-        unit = _replace(unit, place)
+    # Files are named by a unit's place in its row; once one is written, the place stays what it was.
+    part, parts, first_index, replica = place
+    if record[4:] != _place(unit):
+        unit = attrs.evolve(
+            unit, images=images, part=part, parts=parts, first_index=first_index, replica=replica
+        )
     if owner in running:
-        return Admission(unit=attrs.evolve(unit, images=images), state=state, claimed=False)
+        return Admission(unit=unit, state=state, claimed=False)
     if charge and reopens_on_resume(state, Charge(charge)):
         state = advance(state, Event.RETRIED)
         store.connection.execute(f"{_REOPEN} WHERE seq = ?", (state.value, None, store.clock(), seq))
-    if images != unit.images:
-        if state is State.PENDING:
-            # A fixed count has changed, and it will make as many as its model does now.
-            store.connection.execute("UPDATE unit SET images = ? WHERE seq = ?", (unit.images, seq))
-        else:
-            unit = attrs.evolve(unit, images=images)
     return (
         _claim(store, seq, unit, state)
         if is_open(state)
@@ -147,12 +149,6 @@ def _add(store: Store, unit: Unit, planned: int | None) -> Admission:
         ),
     )
     return Admission(unit=unit, state=State.PENDING, claimed=True)
-
-
-def _replace(unit: Unit, place: list[int]) -> Unit:
-    # Files are named by a unit's place in its row; once one is written, the place stays what it was.
-    part, parts, first_index, replica = place
-    return attrs.evolve(unit, part=part, parts=parts, first_index=first_index, replica=replica)
 
 
 def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:

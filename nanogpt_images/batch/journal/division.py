@@ -25,18 +25,12 @@ def content_key(digest: str, n: int | None) -> bytes:
 
 
 def completed(
-    store: Store,
-    row: BatchRow,
-    rule: CountRule,
-    *,
-    missing: Sequence[Unit],
-    known: Sequence[Unit],
-    running: frozenset[int],
+    store: Store, row: BatchRow, rule: CountRule, units: Sequence[Unit], running: frozenset[int]
 ) -> tuple[list[Unit], list[Unit]]:
     """
     Complete *row* with what the journal holds of its content, however that was divided.
 
-    A row whose model changed the images that it makes per request, or whose count was raised, is not paid for
+    A row whose model changed the images that it makes per request, or whose count changed, is not paid for
     anew. Of the units that no earlier row of this pass stands for, those that were, or may have been, charged
     count for it; open ones are dropped, and what is missing is divided by the rule of now.
 
@@ -44,33 +38,41 @@ def completed(
         store: The journal.
         row: The row.
         rule: What its model accepts now.
-        missing: The units of the row that the journal lacks.
-        known: Those that it has.
+        units: What the row is divided into now.
         running: The living processes; what they have in hand is left to them.
 
     Returns:
         Units of the journal that stand for the row, and new ones for the images that are still missing.
     """
-    others = list(_others(store, row, {unit.id for unit in known}, running))
     content = content_key(row.digest, None)[:_CONTENT_BYTES]
-    wanted = row.count - sum(unit.images for unit in known) - _spare(store, content)
-    taken: list[Unit] = []
-    for seq, unit, is_paid in others:
+    wanted = row.count - _spare(store, content)
+    own = {unit.id for unit in units}
+    there: list[Unit] = []
+    # The row's own stand for no other one, so they count first.
+    for seq, unit, is_paid in sorted(
+        _others(store, row, own, running), key=lambda other: other[1].id not in own
+    ):
         if not is_paid:
             store.connection.execute("DELETE FROM unit WHERE seq = ?", (seq,))
-        elif wanted > 0:
-            taken.append(attrs.evolve(unit, row=row))
+        elif wanted > 0 or unit.id in own:
+            there.append(attrs.evolve(unit, row=row))
             wanted -= unit.images
-    there = [*known, *taken]
-    if not taken and missing and wanted > 0 and _fit(store, missing, there):
-        return [], list(missing)
-    new = list(_remainder(store, row, rule, wanted, there=there, replica=(*known, *missing)[0].replica))
+    missing = [unit for unit in units if unit.id not in {found.id for found in there}]
+    planned = sum(unit.images for unit in missing)
+    if missing and wanted <= planned <= wanted + _forced(rule) and _fit(store, missing, there):
+        return there, missing
+    new = list(_remainder(store, row, rule, wanted, there=there, replica=units[0].replica))
     store.divided = True
-    ids = [(bytes.fromhex(unit.id),) for unit in (*taken, *new)]
-    store.connection.executemany("INSERT INTO taken VALUES (?)", ids)
+    ids = [(bytes.fromhex(unit.id),) for unit in (*there, *new)]
+    store.connection.executemany("INSERT OR IGNORE INTO taken VALUES (?)", ids)
     # What one row has too many of, another of the same content need not pay for.
     store.connection.execute("INSERT OR REPLACE INTO spare VALUES (?, ?)", (content, max(0, -wanted)))
-    return taken, new
+    return there, new
+
+
+def _forced(rule: CountRule) -> int:
+    """How many images more than are wanted a rule can force."""
+    return max(rule.minimum, rule.fixed or 0) - 1
 
 
 def _spare(store: Store, content: bytes) -> int:
@@ -93,7 +95,12 @@ def _fit(store: Store, missing: Sequence[Unit], there: Sequence[Unit]) -> bool:
 def _others(
     store: Store, row: BatchRow, own: set[str], running: frozenset[int]
 ) -> Iterator[tuple[int, Unit, bool]]:
-    """Units of the row's content that no row of this pass stands for: number, unit, and whether it may be paid for."""
+    """
+    Units of the row's content that no earlier row of this pass stands for.
+
+    Yields:
+        The unit's number, the unit, and whether it was, or may have been, paid for.
+    """
     content = content_key(row.digest, None)[:_CONTENT_BYTES]
     at, end = content, content + b"\xff" * (16 - _CONTENT_BYTES)
     while True:
@@ -102,25 +109,33 @@ def _others(
         if found is None:
             return
         key: bytes = found[0][: -len(_LAST)]
-        yield from (other for other in _of_one_n(store, row, key, running) if other[1].id not in own)
+        # This row's own are the last that were seen.
+        first = min((unit_id for unit_id in own if unit_id.startswith(key.hex())), default=None)
+        start = key + _seen(store, key).to_bytes(len(_LAST)) if first is None else bytes.fromhex(first)
+        yield from _between(store, row, start, key + _LAST, running)
         at = key + _LAST + b"\0"
 
 
-def _of_one_n(
-    store: Store, row: BatchRow, key: bytes, running: frozenset[int]
-) -> Iterator[tuple[int, Unit, bool]]:
-    seen = store.connection.execute("SELECT times FROM seen WHERE content = ?", (key,)).fetchone()
-    first = key + (seen[0] if seen else 0).to_bytes(len(_LAST))
+def _seen(store: Store, key: bytes) -> int:
+    found = store.connection.execute("SELECT times FROM seen WHERE content = ?", (key,)).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def _between(
+    store: Store, row: BatchRow, start: bytes, end: bytes, running: frozenset[int]
+) -> list[tuple[int, Unit, bool]]:
     found = store.connection.execute(
         f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner, earlier_cost_nano + earlier_unknown_nano FROM unit"  # noqa: S608
         " WHERE id BETWEEN ? AND ? AND id NOT IN (SELECT id FROM taken) ORDER BY id LIMIT ?",
-        (first, key + _LAST, row.count),
+        (start, end, row.count),
     ).fetchall()
+    others: list[tuple[int, Unit, bool]] = []
     for record in found:
         seq, state_text, charge, owner, earlier_nano = record[UNIT_WIDTH:]
         state = State(state_text)
         free = state is State.PENDING or reopens_on_resume(state, Charge(charge) if charge else None)
-        yield seq, read_unit(record[:UNIT_WIDTH]), not free or owner in running or earlier_nano > 0
+        others.append((seq, read_unit(record[:UNIT_WIDTH]), not free or owner in running or earlier_nano > 0))
+    return others
 
 
 def _remainder(

@@ -75,6 +75,8 @@ async def test_a_known_unit_keeps_its_place(out: Path) -> None:
     """Files are named by a unit's place in its row, so a smaller count does not move what exists."""
     async with await Journal.open(out, service=None) as journal:
         wide = await journal.admit([(BatchRow("a", "m", count=6, key="k"), RULE)])
+        await journal.sent(wide[1].unit.id, 10)
+        await journal.done(wide[1].unit.id, [], cost_nano=10)
     async with await Journal.open(out, service=None) as journal:
         (narrow,) = await journal.admit([(BatchRow("a", "m", count=2, key="k"), RULE)])
     two = wide[1].unit

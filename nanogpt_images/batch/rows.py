@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
@@ -119,7 +120,7 @@ class BatchRow:
             object.__setattr__(made, "line", line)
         return made
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """32 hex digits that stand for the content: key, prompt, model, route, parameters; not count, not line."""
         content = [self.key, self.prompt, self.model, self.route, self.parameters]

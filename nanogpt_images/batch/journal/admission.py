@@ -45,11 +45,13 @@ def admit(
     all calls of one process, which must therefore admit each row of its manifest once.
     """
     running = _running(store)
+    # The journal of a first process alone holds nothing that it did not put there, which is then no row's again.
+    alone = store.connection.execute("SELECT count(*) FROM process").fetchone() == (1,)
     admissions: list[Admission] = []
     added: list[tuple[Unit, int | None]] = []
     for row, rule in rows:
         units: Sequence[Unit] = units_of(row, rule, occurrence=partial(_times_seen, store, row.digest))
-        records = [_find(store, unit) for unit in units]
+        records = [None if alone else _find(store, unit) for unit in units]
         if store.resumed and not _is_as_before(store, units, records):
             # Divided otherwise than in an earlier run, or new.
             there, units = division.completed(store, row, rule, units, running)

@@ -81,6 +81,7 @@ class Sender:
         retry: Decides what is sent again. No other layer repeats anything.
         limiter: Paces the starts.
         max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
+        free_timeout_s: Seconds for each attempt of a request that costs nothing.
         sleep: Waits that many seconds.
     """
 
@@ -94,9 +95,11 @@ class Sender:
         limiter: RateLimiter,
         max_connections: int,
         key: str | None = None,
+        free_timeout_s: float = 60.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._base_url = base_url
+        self._free_timeout_s = free_timeout_s
         self._redact = Redactor(key)
         self._headers = dict(headers)
         self._transport = transport
@@ -114,13 +117,22 @@ class Sender:
     async def get_json(self, path: str, *, params: Mapping[str, str] | None = None) -> object:
         """GET *path* and decode its JSON. Free, so it is repeated on every passing fault."""
         query = f"?{urlencode(params)}" if params else ""
-        request = HttpRequest(method="GET", url=f"{self._base_url}{path}{query}", headers=self._headers)
+        request = self._free("GET", f"{path}{query}")
         return await self._send(request, self._read_json(path), target=path)
 
     async def post_json(self, path: str, body: bytes) -> object:
         """POST *body*, free of charge, and decode the JSON answer."""
-        request = HttpRequest(method="POST", url=f"{self._base_url}{path}", headers=self._headers, body=body)
+        request = self._free("POST", path, body)
         return await self._send(request, self._read_json(path), target=path)
+
+    def _free(self, method: str, path: str, body: bytes | None = None) -> HttpRequest:
+        return HttpRequest(
+            method=method,
+            url=f"{self._base_url}{path}",
+            headers=self._headers,
+            body=body,
+            timeout_s=self._free_timeout_s,
+        )
 
     async def post_paid(
         self,

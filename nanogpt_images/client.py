@@ -76,7 +76,8 @@ class AsyncClient:
         api_key: Key; by default `NANOGPT_API_KEY`. The catalogue works without one.
         base_url: Origin, with a path prefix if a gateway needs one; by default `NANOGPT_BASE_URL`, then
             `https://nano-gpt.com`. Other than https is accepted for loopback only.
-        timeout_s: Limit for each attempt of a generation, once it has a connection slot.
+        timeout_s: Limit for each attempt of a generation, once it has a connection slot. Requests that cost nothing
+            have the same limit, within 5 to 60 s.
         connect_timeout_s: Limit for making a connection.
         retry: What is sent again. The default never repeats what may have been charged.
         requests_per_second: At most so many starts in any one second; None switches pacing off.
@@ -165,6 +166,8 @@ class AsyncClient:
             limiter=RateLimiter(requests_per_second),
             max_connections=max_connections,
             key=self._options.api_key,
+            # A stalled listing must not hold a generation for longer than its caller would wait.
+            free_timeout_s=min(60.0, max(5.0, timeout_s)),
         )
         self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s)
         self.account = Account(self._sender)

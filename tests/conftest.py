@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import settings
 
 # For `fakes`, which several folders of tests share; last, so that it hides no other module.
 sys.path.append(str(Path(__file__).parent))
+# A deadline for an example is a timed assertion, which a busy machine fails.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 pytest.register_assert_rewrite("cells", "leaks", "stepping")
 
 

@@ -178,7 +178,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(body=bodies(), data=st.data())
 def test_any_split_of_any_body_is_what_the_standard_library_reads(body: bytes, data: st.DataObject) -> None:
     """However a body is cut, images and rest are those of json and base64 on the whole."""
@@ -194,7 +194,7 @@ ALPHABET = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(parts=st.lists(ALPHABET, max_size=40), wrapped=st.booleans(), size=st.integers(1, 9))
 @example(parts=['{"data":[{"b64_json":-"', "AAAA", '"}', "]}"], wrapped=False, size=3)
 @example(parts=['{"data":[{"b64_json":"', "AAAA", '"', '"b"', "}]}"], wrapped=False, size=3)
@@ -217,7 +217,7 @@ def test_what_is_accepted_is_what_the_standard_library_accepts(
     assert got == want
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(chunks=st.lists(st.binary(max_size=40), max_size=8))
 def test_noise_never_raises_anything_else(chunks: list[bytes]) -> None:
     """Bytes that are no body at all are refused with StreamDecodeError only."""

@@ -171,3 +171,12 @@ async def test_usage() -> None:
         "batchy/ten": (1, 0.001),
     }
     assert (nothing.requests, nothing.by_model) == (0, ())
+
+
+@pytest.mark.parametrize(("timeout_s", "free_s"), [(300.0, 60.0), (20.0, 20.0), (0.5, 5.0)])
+async def test_a_listing_waits_no_longer_than_a_generation(timeout_s: float, free_s: float) -> None:
+    """Requests that cost nothing have the client's limit, within bounds."""
+    transport = ScriptedTransport(Reply(200, b'{"data": []}'))
+    async with AsyncClient("sk-nano-test", transport=transport, timeout_s=timeout_s) as client:
+        await client.catalog.models()
+    assert transport.requests[0].timeout_s == free_s

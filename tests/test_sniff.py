@@ -196,7 +196,7 @@ SIGNATURES = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(start=st.sampled_from(SIGNATURES), data=st.binary(max_size=200))
 def test_any_bytes_give_an_answer(start: bytes, data: bytes) -> None:
     """Random bytes behind every signature never raise, and a size is complete or absent."""

@@ -126,7 +126,7 @@ LIMITS = st.dictionaries(
     LIMITS,
     DESCRIPTORS | JSON,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_row_becomes_a_body_or_an_error_of_the_tree(
     fields: dict[str, object], route: str, limits: dict[str, object], pricing: object
 ) -> None:

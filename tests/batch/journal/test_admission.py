@@ -33,7 +33,7 @@ def admitted(out: Path, rows: list[BatchRow], chunk: int) -> list[tuple[str, boo
     return [(admission.unit.id, admission.claimed) for admission in found]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=ROWS, chunks=st.tuples(st.integers(1, 4), st.integers(1, 4)), data=st.data())
 def test_a_shuffled_rerun_finds_everything_done(
     tmp_path_factory: pytest.TempPathFactory,

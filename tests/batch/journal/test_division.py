@@ -119,7 +119,7 @@ def bought_in_a_run(out: Path, counts: list[int], rule: CountRule, *, pay: int |
     return sum(unit.images for unit in claimed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(count=st.integers(1, 9), rules=st.lists(RULES, min_size=2, max_size=4), pay=st.integers(0, 4))
 def test_a_row_is_paid_for_once(
     tmp_path_factory: pytest.TempPathFactory, count: int, rules: list[CountRule], pay: int
@@ -136,7 +136,7 @@ def test_a_row_is_paid_for_once(
     assert [bought_in_a_run(out, [count], rule) for rule in later] == [0] * len(later)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     counts=st.builds(lambda count, rows: [count] * rows, st.integers(1, 9), st.integers(2, 4)),
     rules=st.lists(RULES, min_size=2, max_size=4),

@@ -197,7 +197,7 @@ async def test_a_lost_answer_may_have_been_charged(
         # Large enough that the server can break it off in the middle.
         request = post(server.url, body=b"x" * 5_000_000 if behave is reset_in_body else BODY)
         request.paid = paid
-        request.timeout_s = 0.4 if error_type is RequestTimeoutError else 20
+        request.timeout_s = 0.8 if error_type is RequestTimeoutError else 20
         with pytest.raises(NanoGPTError) as caught:
             await read(transport, request)
     error = caught.value
@@ -443,17 +443,17 @@ async def test_a_slow_drip_ends_at_the_deadline(transport: AiohttpTransport) -> 
             await asyncio.sleep(0.005)
 
     async with serving(drip) as server:
-        with pytest.raises(RequestTimeoutError, match=r"within 0\.15 s") as caught:
-            await read(transport, post(server.url, timeout_s=0.15))
+        with pytest.raises(RequestTimeoutError, match=r"within 1 s") as caught:
+            await read(transport, post(server.url, timeout_s=1))
     assert (caught.value.charge, caught.value.status) == (UNKNOWN, 200)
 
 
 async def test_the_readers_own_time_is_not_the_peers(transport: AiohttpTransport) -> None:
     """A reader that is slower than the limit is not interrupted in its own work."""
     done = []
-    async with serving(answer) as server, transport.send(post(server.url, timeout_s=0.05)) as response:
+    async with serving(answer) as server, transport.send(post(server.url, timeout_s=0.8)) as response:
         async for chunk in response.chunks():
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1)
             done.append(chunk)
             break
     assert b"".join(done) == b"four"

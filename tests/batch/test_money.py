@@ -86,7 +86,7 @@ OUTCOMES = {
     "nano_money": DONE,
     "no_money": DONE,
 }
-IMPATIENT = {"timeout_s": 0.4, "max_image_bytes": 2**20}
+IMPATIENT = {"timeout_s": 0.8, "max_image_bytes": 2**20}
 
 
 @pytest.mark.parametrize("kind", OUTCOMES)

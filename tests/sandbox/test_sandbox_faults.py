@@ -76,7 +76,8 @@ def billed(api):
 async def test_broken_connections(open_api, kind):
     """The connection breaks without a whole answer; the ledger says billed as the kind does; the next request works."""
     async with open_api(faults=[Fault(kind, times=1)]) as api:
-        with pytest.raises((aiohttp.ClientError, ConnectionError)):
+        # Before 3.14 aiohttp reads headers without end, up to its limit of time.
+        with pytest.raises((aiohttp.ClientError, ConnectionError, TimeoutError)):
             await api.images()
         assert billed(api) == KINDS[kind].billed
         assert not any(entry.answered for entry in api.sandbox.ledger.entries)

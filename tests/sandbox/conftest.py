@@ -54,6 +54,10 @@ class Api:
         async with self.session.request(method, url, allow_redirects=False, **keywords) as response:
             return Reply(response.status, response.headers, await response.read())
 
+    async def until_posted(self) -> None:
+        """Return when a generation has arrived."""
+        await until(lambda: self.sandbox.ledger.posts)
+
     async def until_idle(self) -> None:
         """Wait until a generation has arrived and none is at work."""
         await until(lambda: self.sandbox.ledger.posts and not self.sandbox.ledger.in_flight)

@@ -35,8 +35,8 @@ class Reply:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let other tasks run until *condition* holds; ten seconds at most."""
-    async with asyncio.timeout(10):
+    """Let other tasks run until *condition* holds; half a minute at most."""
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0)
 

@@ -31,7 +31,7 @@ def count_rule(n: ParameterSpec | None, *, fixed: int | None, maxima: Iterable[i
     if fixed is not None and 1 <= fixed <= MOST_PER_REQUEST:
         return CountRule(fixed, fixed, fixed)
     lowest, highest = _range_of(n)
-    if lowest is not None and lowest > MOST_PER_REQUEST:
+    if lowest is not None and not 1 <= lowest <= MOST_PER_REQUEST:
         lowest = None
     limits = [limit for limit in (highest, *maxima) if limit is not None and 1 <= limit <= MOST_PER_REQUEST]
     if not limits and lowest is None:

@@ -204,3 +204,10 @@ def test_every_rule_can_be_met(values: list[int], most: int | None, fixed: int |
     rule, n = supported.count_rule, supported.parameters.get("n")
     assert 1 <= rule.minimum <= rule.maximum
     assert n is None or n == RangeSpec(rule.minimum, rule.maximum, rule.minimum)
+
+
+@pytest.mark.parametrize("least", [-1, 0, 10**9])
+def test_a_range_from_nowhere_says_nothing(least: int) -> None:
+    """A least count that no request can have is no rule, also where it stands alone."""
+    rule = read_supported({"n": {"type": "range", "min": least}}).count_rule
+    assert (rule.minimum, rule.maximum, rule.stated) == (1, 1, False)

@@ -300,19 +300,14 @@ class Journal:
         """Units that are paid for and wait for their downloads, in the order of admission."""
         return self._endings(State.LINKED)
 
-    async def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
+    def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
         """
         The images on disk, in the order in which they came; only *chunk* of them are in memory at a time.
 
         Args:
             chunk: How many are read at once.
         """
-        after = 0
-        while True:
-            found, after = await self._run(partial(reports.results, after=after, limit=chunk))
-            if not found:
-                return
-            yield found
+        return self._pages(lambda after, store: listing.results(store, after, chunk))
 
     async def units(self, *, chunk: int = _CHUNK) -> AsyncIterator[UnitRecord]:
         """
@@ -321,12 +316,8 @@ class Journal:
         Args:
             chunk: How many are read at once.
         """
-        after = 0
-        while True:
-            found, after = await self._run(partial(listing.units, after=after, limit=chunk))
-            if not found:
-                return
-            for record in found:
+        async for page in self._pages(lambda after, store: listing.units(store, after, chunk)):
+            for record in page:
                 yield record
 
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
@@ -350,13 +341,20 @@ class Journal:
         return await self._run(lambda store: store.meta("service"))
 
     async def _endings(self, state: State) -> AsyncIterator[Ending]:
+        async for page in self._pages(lambda after, store: reports.endings(store, state, after, _CHUNK)):
+            for ending in page:
+                yield ending
+
+    async def _pages(
+        self, read: Callable[[int, Store], tuple[list[ResultT], int]]
+    ) -> AsyncIterator[list[ResultT]]:
+        """What *read* gives of the store after a place, from the beginning until there is no more."""
         after = 0
         while True:
-            found, after = await self._run(partial(reports.endings, state=state, after=after, limit=_CHUNK))
-            if not found:
+            page, after = await self._run(partial(read, after))
+            if not page:
                 return
-            for ending in found:
-                yield ending
+            yield page
 
     async def _store(self, images: Sequence[StoredImage], work: Callable[[Store], None]) -> None:
         await self._run(work, [self.directory / PurePosixPath(image.file) for image in images])

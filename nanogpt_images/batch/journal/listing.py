@@ -1,19 +1,22 @@
-"""Every unit of a journal with the images that were kept of it, in chunks."""
+"""What a journal holds, read from end to end in chunks: every unit with its images, or every image."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
+from ..._money import to_usd
 from ...errors import Charge
 from ..states import State
-from .records import KeptImage, StoredImage, UnitRecord
+from .records import KeptImage, ResultRecord, StoredImage, UnitRecord
 from .reports import UNIT_COLUMNS, UNIT_WIDTH, RawUnit, read_unit
 from .store import Store
 
 _Record: TypeAlias = tuple[*RawUnit, int, str, str, int | None, str | None, str | None, str | None, int, int]
 _ImageRecord: TypeAlias = tuple[int, int, str, str, int | None, int | None, int, str, int]
+_ResultRow: TypeAlias = tuple[str, int, str | None, str, str, int | None, int | None, int, str, int, int]
 
 _UNITS: Final = (
     f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner, error_type, error_text, request_id,"  # noqa: S608
@@ -81,4 +84,46 @@ def _record(store: Store, record: _Record, images: tuple[KeptImage, ...]) -> Uni
         cost_nano=nano,
         attempts=attempts,
         images=images,
+    )
+
+
+def results(store: Store, after: int, limit: int) -> tuple[list[ResultRecord], int]:
+    """
+    Images on disk, in the order in which they came.
+
+    Args:
+        store: The journal.
+        after: 0, or what the previous call returned.
+        limit: How many at most.
+
+    Returns:
+        The images, and where to go on; none when there are no more.
+    """
+    select = (
+        "SELECT unit.row, unit.first_index + idx, unit.request_id, file, media_type, width, height, bytes, sha256,"
+        " image.cost_nano, image.rowid FROM image JOIN unit ON unit.seq = image.unit"
+        " WHERE image.rowid > ? ORDER BY image.rowid LIMIT ?"
+    )
+    found = store.connection.execute(select, (after, limit)).fetchall()
+    return [_result(record) for record in found], found[-1][-1] if found else after
+
+
+def _result(record: _ResultRow) -> ResultRecord:
+    row, index, request_id, file, media_type, width, height, size, sha256, cost_nano, _ = record
+    # Not through BatchRow: its checks, made when the row was admitted, would take most of the time of an export.
+    fields = json.loads(row)
+    return ResultRecord(
+        key=fields["key"],
+        index=index,
+        prompt=fields["prompt"],
+        model=fields["model"],
+        parameters=fields["parameters"],
+        file=file,
+        media_type=media_type,
+        width=width,
+        height=height,
+        bytes=size,
+        sha256=sha256,
+        cost_usd=to_usd(cost_nano),
+        request_id=request_id,
     )

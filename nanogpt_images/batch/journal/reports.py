@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from ..._money import to_usd
 from ...errors import Charge
 from ..rows import BatchRow
 from ..states import Event, State, advance
 from ..units import Unit
-from .records import Ending, ModelSpending, ResultRecord, Spending, Totals
+from .records import Ending, ModelSpending, Spending, Totals
 from .store import Store
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
@@ -19,7 +17,6 @@ UNIT_WIDTH: Final = 8
 _MANY: Final = 500
 
 RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
-_ResultRow: TypeAlias = tuple[str, int, str | None, str, str, int | None, int | None, int, str, int, int]
 _EndingRecord: TypeAlias = tuple[*RawUnit, int, str, str | None, str | None, str | None, int, int, float]
 
 
@@ -131,48 +128,6 @@ def spending(store: Store) -> Spending:
     (first_at,) = store.connection.execute("SELECT min(started_at) FROM process").fetchone()
     (last_at,) = store.connection.execute("SELECT max(updated_at) FROM unit").fetchone()
     return Spending(models=models, first_at=first_at, last_at=last_at)
-
-
-def results(store: Store, after: int, limit: int) -> tuple[list[ResultRecord], int]:
-    """
-    Images on disk, in the order in which they came.
-
-    Args:
-        store: The journal.
-        after: 0, or what the previous call returned.
-        limit: How many at most.
-
-    Returns:
-        The images, and where to go on; none when there are no more.
-    """
-    select = (
-        "SELECT unit.row, unit.first_index + idx, unit.request_id, file, media_type, width, height, bytes, sha256,"
-        " image.cost_nano, image.rowid FROM image JOIN unit ON unit.seq = image.unit"
-        " WHERE image.rowid > ? ORDER BY image.rowid LIMIT ?"
-    )
-    found = store.connection.execute(select, (after, limit)).fetchall()
-    return [_result(record) for record in found], found[-1][-1] if found else after
-
-
-def _result(record: _ResultRow) -> ResultRecord:
-    row, index, request_id, file, media_type, width, height, size, sha256, cost_nano, _ = record
-    # Not through BatchRow: its checks, made when the row was admitted, would take most of the time of an export.
-    fields = json.loads(row)
-    return ResultRecord(
-        key=fields["key"],
-        index=index,
-        prompt=fields["prompt"],
-        model=fields["model"],
-        parameters=fields["parameters"],
-        file=file,
-        media_type=media_type,
-        width=width,
-        height=height,
-        bytes=size,
-        sha256=sha256,
-        cost_usd=to_usd(cost_nano),
-        request_id=request_id,
-    )
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:

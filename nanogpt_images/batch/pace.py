@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
 from ..errors import JournalError, ParameterError
+from .window import wait_s
 
 if sys.platform == "win32":
     import msvcrt
@@ -51,7 +52,6 @@ _T = TypeVar("_T")
 _HEADER: Final = struct.Struct("<4sII")
 _MAGIC: Final = b"ngp2"
 _BUSY_S: Final = 0.001
-_OPEN_POLL_S: Final = 0.005
 _MAX_OPEN_S: Final = 30.0
 _MAX_PAUSE_S: Final = 600.0
 _MAX_LIMIT: Final = 100_000
@@ -187,19 +187,13 @@ class SharedWindow:
 
     def _try_at(self, fd: int, now: float, open_s: float) -> float:
         recent = self._recent(fd, now)
-        starts = recent.starts
-        blocking = starts[-self._limit] if len(starts) >= self._limit else None
-        if blocking is None and recent.pause_until <= now:
-            starts.append(now + open_s)
+        seconds = wait_s(recent.starts, recent.pause_until, now, limit=self._limit, window_s=self._window_s)
+        if not seconds:
+            recent.starts.append(now + open_s)
             if open_s:
                 self._open_until.append(now + open_s)
-            _write(fd, recent)
-            return 0.0
         _write(fd, recent)
-        if blocking is None:
-            return recent.pause_until - now
-        # An open start can end at any moment, so its full time is not slept through.
-        return _OPEN_POLL_S if blocking > now else blocking + self._window_s - now
+        return seconds
 
     def _recent(self, fd: int, now: float) -> _Recent:
         found = _read(fd)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from .._logging import get_logger
 from ..errors import JournalError
@@ -19,6 +19,22 @@ _AGAIN_S: Final = 0.001
 _log = get_logger("nanogpt_images.batch")
 
 
+class Pacing(Protocol):
+    """Places for starts, as the way of a request takes them."""
+
+    async def take(self) -> None:
+        """Wait for a place and keep it open until `started`."""
+        ...
+
+    def started(self) -> None:
+        """The request of the oldest open place leaves now, or not at all."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Let nobody start for that long."""
+        ...
+
+
 class Pacer:
     """
     Places in the window of one directory. Bound to one event loop.
@@ -28,6 +44,7 @@ class Pacer:
 
     Args:
         directory: The batch's directory; processes with the same one share the limit.
+        name: The window's file there: one for each key.
         limit: Starts per window.
         window_s: Length of the window.
         sleep: Waits that many seconds.
@@ -39,9 +56,10 @@ class Pacer:
         limit: int,
         window_s: float,
         *,
+        name: str = FILE_NAME,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self._window = SharedWindow(directory / FILE_NAME, limit, window_s)
+        self._window = SharedWindow(directory / name, limit, window_s)
         self._sleep = sleep
         self._turn = asyncio.Lock()
         self._again: asyncio.TimerHandle | None = None

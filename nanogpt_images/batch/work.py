@@ -15,7 +15,7 @@ from .funds import Funds
 from .gate import Gate
 from .halt import Halt, Halted
 from .keeping import Keeping
-from .pacer import Pacer
+from .pacer import Pacing
 
 
 @attrs.frozen(kw_only=True)
@@ -35,7 +35,7 @@ class Work:
     halt: Halt
     tally: Tally
     endings: Endings
-    pacer: Pacer | None = None
+    pacer: Pacing | None = None
 
     async def carry_out(self, task: Task) -> BatchEvent | None:
         """The outcome of *task*; None when it was not sent because the batch stops."""

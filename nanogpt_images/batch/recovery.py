@@ -12,12 +12,26 @@ import anyio.to_thread
 
 from .._logging import get_logger
 from .._sniff import HEAD_BYTES, sniff
+from ..errors import OutputError
+from ..outputs import PART_SUFFIX, make_directory
 from .journal import Journal, StoredImage
 from .units import Unit
 
 _log = get_logger("nanogpt_images.batch")
 _SUFFIXES: Final = (".png", ".jpg", ".webp")
 _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
+
+
+def prepare(directory: Path, shared: bool) -> None:
+    """Make the directory of images, and unless others write there remove what killed runs left half written."""
+    make_directory(directory)
+    if shared:
+        return
+    try:
+        for path in directory.glob(f".*{PART_SUFFIX}"):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error
 
 
 async def recover(journal: Journal) -> int:

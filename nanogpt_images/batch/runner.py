@@ -16,9 +16,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from .._money import to_nano
 from ..catalog import Catalog
-from ..errors import ConfigurationError, NanoGPTError, OutputError, ParameterError
+from ..errors import ConfigurationError, NanoGPTError, ParameterError
 from ..images import Images
-from ..outputs import PART_SUFFIX, make_directory
 from .budget import Budget
 from .endings import Endings, Task
 from .events import BatchEvent, BatchReport, Tally
@@ -29,7 +28,7 @@ from .halt import Halt
 from .journal import Journal
 from .keeping import Keeping, NoJournal
 from .pacer import Pacer
-from .recovery import recover
+from .recovery import prepare, recover
 from .work import Work
 
 _MIN_PATIENCE: Final = 8
@@ -202,7 +201,7 @@ class Batch:
             return NoJournal(), 0
         self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
         stack.push_async_callback(journal.aclose)
-        await anyio.to_thread.run_sync(_prepare, self._out / "images", self._join)
+        await anyio.to_thread.run_sync(prepare, self._out / "images", self._join)
         if not self._join:
             await recover(journal)
         self._pacer = self._pace(self._out)
@@ -282,15 +281,3 @@ class Batch:
                     continue
                 if event is not None:
                     await events.send(event)
-
-
-def _prepare(directory: Path, shared: bool) -> None:
-    """Make the directory, and remove what killed runs left half written there."""
-    make_directory(directory)
-    if shared:
-        return
-    try:
-        for path in directory.glob(f".*{PART_SUFFIX}"):
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error

@@ -46,6 +46,8 @@ class Event(enum.Enum):
     """It is asked for again, at whatever price."""
     RECOVERED = "recovered"
     """Images of an unknown request turned up on disk."""
+    FOUND = "found"
+    """Whoever sent an unknown request turned out to be alive, and will tell what became of it."""
 
 
 def advance(state: State, event: Event) -> State:
@@ -80,6 +82,8 @@ def advance(state: State, event: Event) -> State:
             before, after = (State.FAILED, State.UNKNOWN), State.PENDING
         case Event.RECOVERED:
             before, after = (State.UNKNOWN,), State.DONE
+        case Event.FOUND:
+            before, after = (State.UNKNOWN,), State.SENT
         case _:
             assert_never(event)
     if state not in before:

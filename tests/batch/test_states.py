@@ -32,6 +32,7 @@ ALLOWED = {
     (State.FAILED, Event.RETRIED): State.PENDING,
     (State.UNKNOWN, Event.RETRIED): State.PENDING,
     (State.UNKNOWN, Event.RECOVERED): State.DONE,
+    (State.UNKNOWN, Event.FOUND): State.SENT,
 }
 
 

@@ -252,6 +252,17 @@ class Journal:
             request_id=request_id,
         )
 
+    async def found(self, unit_id: str) -> State:
+        """
+        Record that the sender of an unknown unit is alive and will tell what became of it: it is sent again.
+
+        Only for who knows that: the caller has spoken with the sender, and nobody asked for the unit anew meanwhile.
+
+        Returns:
+            The state of the unit afterwards: `SENT`, or what it was where it was not unknown.
+        """
+        return await self._run(lambda store: transitions.found(store, unit_id))
+
     async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
         """Record why the download of a linked unit did not succeed in this run; a later run goes on with it."""
         await self._run(lambda store: transitions.postponed(store, unit_id, error_type, error_text))

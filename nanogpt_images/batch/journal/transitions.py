@@ -144,6 +144,24 @@ def failed(
     _add_images(store, current, images)
 
 
+def found(store: Store, unit_id: str) -> State:
+    """Whoever sent an unknown unit is alive and will tell; any other state stays as it is. The state afterwards."""
+    select = "SELECT seq, state FROM unit WHERE id = ?"
+    record = store.connection.execute(select, (bytes.fromhex(unit_id),)).fetchone()
+    if record is None:
+        raise JournalError(f"the journal knows no request {unit_id}; admit its row first")
+    seq, state = record[0], State(record[1])
+    if state is not State.UNKNOWN:
+        return state
+    after = advance(state, Event.FOUND)
+    store.connection.execute(
+        "UPDATE unit SET state = ?, charge = '', owner = ?, error_type = NULL, error_text = NULL, updated_at = ?"
+        " WHERE seq = ?",
+        (after.value, store.members.own_id, store.clock(), seq),
+    )
+    return after
+
+
 def postponed(store: Store, unit_id: str, error_type: str, error_text: str) -> None:
     """Its download failed for now; it stays linked, for a later run."""
     current = _claimed(store, unit_id)

@@ -233,3 +233,17 @@ async def test_odd_text_in_an_error_is_kept_as_far_as_possible(out: Path) -> Non
         (ending,) = [ending async for ending in journal.failures()]
     assert ending.error_text == "?" + "x" * 1_999
     assert ending.request_id == "?"
+
+
+async def test_a_request_whose_sender_lives_is_no_longer_unknown(out: Path, image: MakeImage) -> None:
+    """What an interrupted run had sent may be found to be under way, and then ends like any other."""
+    async with await opened(out) as journal:
+        (admission,) = await admitted(journal)
+        await journal.sent(admission.unit.id, 70)
+    async with await opened(out) as journal:
+        assert await states(journal) == {State.UNKNOWN: 1}
+        assert await journal.found(admission.unit.id) is State.SENT
+        assert (await journal.totals()).reserved_nano == 70
+        await journal.failed(admission.unit.id, Charge.REJECTED, error_type="E", error_text="no")
+        assert await journal.found(admission.unit.id) is State.FAILED
+        assert (await journal.totals()).committed_nano == 0

@@ -1,0 +1,86 @@
+"""What each of several keys spent: the journal as one key's requests use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..._money import to_usd
+from ...errors import BudgetExceededError
+from . import transitions
+from .journal import Journal
+from .reports import committed_nano
+from .store import Store
+
+ResultT = TypeVar("ResultT")
+
+# Beside the tables of `schema`: only jobs with several keys have it, and other versions do not mind it.
+_TABLE = "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, committed_nano INTEGER NOT NULL) WITHOUT ROWID"
+
+
+class Account(Journal):
+    """
+    A journal through which the requests of one key are recorded, with a cap of that key's own.
+
+    It shares the writer of *journal*, which stays open until that one is closed.
+
+    Args:
+        journal: The job's journal.
+        name: What tells this key from the others; never the key itself.
+        cap_nano: What the key may spend on this job, earlier runs included; None for no cap.
+    """
+
+    def __init__(self, journal: Journal, name: str, *, cap_nano: int | None = None) -> None:
+        self.directory = journal.directory
+        self.read_only = journal.read_only
+        self._writer = journal._writer
+        self._name = name
+        self._cap_nano = cap_nano
+
+    async def aclose(self) -> None:
+        """Nothing: the journal that it is a part of is closed elsewhere."""
+
+    async def committed_nano(self) -> int:
+        """What the key has spent, and what may be charged to it."""
+        return await self._writer.run(lambda store: _committed(store, self._name))
+
+    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
+        """See `Journal.sent`; also raises BudgetExceededError where the key's own cap could be passed."""
+
+        def within_cap(store: Store) -> None:
+            spent = _committed(store, self._name)
+            if self._cap_nano is not None and spent + reserved_nano > self._cap_nano:
+                raise BudgetExceededError(
+                    f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(spent):.4f} of the"
+                    f" ${to_usd(self._cap_nano):.4f} for key {self._name} is spent or reserved."
+                    " Nothing was sent for it."
+                )
+            transitions.sent(store, unit_id, reserved_nano, cap_nano)
+
+        await self._run(within_cap)
+
+    async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
+        def counted(store: Store) -> ResultT:
+            # One operation at a time changes the sums, so their difference is what this one moved.
+            before = committed_nano(store)
+            result = work(store)
+            if moved := committed_nano(store) - before:
+                _add(store, self._name, moved)
+            return result
+
+        return await self._writer.run(counted, files)
+
+
+def _add(store: Store, name: str, nano: int) -> None:
+    store.connection.execute(_TABLE)
+    store.connection.execute(
+        "INSERT INTO account VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET committed_nano = committed_nano + excluded.committed_nano",
+        (name, nano),
+    )
+
+
+def _committed(store: Store, name: str) -> int:
+    store.connection.execute(_TABLE)
+    found = store.connection.execute("SELECT committed_nano FROM account WHERE name = ?", (name,)).fetchone()
+    return 0 if found is None else int(found[0])

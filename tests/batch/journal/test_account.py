@@ -1,0 +1,49 @@
+"""What each of several keys spent."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal.account import Account
+from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.errors import BudgetExceededError, Charge
+from nanogpt_images.parameters import CountRule
+
+MakeImage = Callable[..., StoredImage]
+
+
+async def admitted(journal: Journal, count: int) -> list[str]:
+    row = BatchRow("a red fox", "m", count=count, key="fox")
+    return [admission.unit.id for admission in await journal.admit([(row, CountRule())])]
+
+
+async def test_each_key_has_its_own_sum(out: Path, image: MakeImage) -> None:
+    """A key's account counts its costs and its open or unknown requests, and those of no other key."""
+    async with await Journal.open(out, service="s") as journal:
+        one, two = Account(journal, "0"), Account(journal, "1")
+        done, unknown, refused, open_ = await admitted(journal, 4)
+        await one.sent(done, 100)
+        await one.done(done, [image()], cost_nano=60)
+        await one.sent(unknown, 100)
+        await one.failed(unknown, Charge.UNKNOWN, error_type="E", error_text="?")
+        await two.sent(refused, 100)
+        await two.refused(refused)
+        await two.sent(open_, 30)
+        assert (await one.committed_nano(), await two.committed_nano()) == (160, 30)
+        assert (await journal.totals()).committed_nano == 190
+
+
+async def test_a_key_stays_within_its_cap_over_all_runs(out: Path, image: MakeImage) -> None:
+    """What a key spent in an earlier run counts; a request beyond its cap stays pending, for another key."""
+    async with await Journal.open(out, service="s") as journal:
+        first, second = await admitted(journal, 2)
+        await Account(journal, "0", cap_nano=100).sent(first, 60)
+        await Account(journal, "0", cap_nano=100).done(first, [image()], cost_nano=60)
+    async with await Journal.open(out, service="s") as journal:
+        await admitted(journal, 2)
+        with pytest.raises(BudgetExceededError, match="key 0"):
+            await Account(journal, "0", cap_nano=100).sent(second, 50)
+        await Account(journal, "1", cap_nano=100).sent(second, 50)
+        assert (await journal.totals()).committed_nano == 110

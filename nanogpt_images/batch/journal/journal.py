@@ -254,12 +254,12 @@ class Journal:
 
     async def found(self, unit_id: str) -> State:
         """
-        Record that the sender of an unknown unit is alive and will tell what became of it: it is sent again.
+        Record that who works on a unit is alive: an unknown one is under way again, a linked one is this process's.
 
-        Only for who knows that: the caller has spoken with the sender, and nobody asked for the unit anew meanwhile.
+        Only for who knows that: the caller has heard from the worker, and nobody asked for the unit anew meanwhile.
 
         Returns:
-            The state of the unit afterwards: `SENT`, or what it was where it was not unknown.
+            The state of the unit afterwards; other states than these two stay as they are.
         """
         return await self._run(lambda store: transitions.found(store, unit_id))
 

@@ -145,21 +145,22 @@ def failed(
 
 
 def found(store: Store, unit_id: str) -> State:
-    """Whoever sent an unknown unit is alive and will tell; any other state stays as it is. The state afterwards."""
+    """Whoever sent a unit that is taken for unknown, or downloads a linked one, is alive. The state afterwards."""
     select = "SELECT seq, state FROM unit WHERE id = ?"
     record = store.connection.execute(select, (bytes.fromhex(unit_id),)).fetchone()
     if record is None:
         raise JournalError(f"the journal knows no request {unit_id}; admit its row first")
     seq, state = record[0], State(record[1])
-    if state is not State.UNKNOWN:
+    if state not in (State.UNKNOWN, State.LINKED):
         return state
-    after = advance(state, Event.FOUND)
+    if state is State.UNKNOWN:
+        state = advance(state, Event.FOUND)
     store.connection.execute(
         "UPDATE unit SET state = ?, charge = '', owner = ?, error_type = NULL, error_text = NULL, updated_at = ?"
-        " WHERE seq = ?",
-        (after.value, store.members.own_id, store.clock(), seq),
+        " WHERE seq = ? AND (owner = ? OR owner IN (SELECT id FROM process WHERE ended_at IS NOT NULL))",
+        (state.value, store.members.own_id, store.clock(), seq, store.members.own_id),
     )
-    return after
+    return state
 
 
 def postponed(store: Store, unit_id: str, error_type: str, error_text: str) -> None:

@@ -42,6 +42,7 @@ class Leases(Generic[WorkerT, TaskT]):
         self._queue: OrderedDict[str, TaskT] = OrderedDict()
         self._leases: dict[str, _Lease[WorkerT, TaskT]] = {}
         self._by_worker: dict[WorkerT, set[str]] = {}
+        self._sent = 0
 
     @property
     def queued(self) -> int:
@@ -52,6 +53,11 @@ class Leases(Generic[WorkerT, TaskT]):
     def leased(self) -> int:
         """Units in the hands of workers."""
         return len(self._leases)
+
+    @property
+    def sent(self) -> int:
+        """Units that are under way."""
+        return self._sent
 
     @property
     def is_empty(self) -> bool:
@@ -87,6 +93,7 @@ class Leases(Generic[WorkerT, TaskT]):
         if lease is not None and lease.worker != worker:
             return False
         self._queue.pop(unit_id, None)
+        self._drop(worker, unit_id)
         self._put(unit_id, _Lease(worker, task, stage))
         return True
 
@@ -100,6 +107,7 @@ class Leases(Generic[WorkerT, TaskT]):
         lease = self._leases.get(unit_id)
         if lease is None or lease.worker != worker:
             return False
+        self._sent += (stage is Stage.SENT) - (lease.stage is Stage.SENT)
         lease.stage = stage
         if task is not None:
             lease.task = task
@@ -142,6 +150,7 @@ class Leases(Generic[WorkerT, TaskT]):
 
     def _put(self, unit_id: str, lease: _Lease[WorkerT, TaskT]) -> None:
         self._leases[unit_id] = lease
+        self._sent += lease.stage is Stage.SENT
         self._by_worker.setdefault(lease.worker, set()).add(unit_id)
 
     def _drop(self, worker: WorkerT, unit_id: str) -> _Lease[WorkerT, TaskT] | None:
@@ -149,6 +158,7 @@ class Leases(Generic[WorkerT, TaskT]):
         if lease is None or lease.worker != worker:
             return None
         del self._leases[unit_id]
+        self._sent -= lease.stage is Stage.SENT
         held = self._by_worker[worker]
         held.discard(unit_id)
         if not held:

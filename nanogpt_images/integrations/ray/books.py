@@ -1,0 +1,88 @@
+"""What a coordinator keeps while its journal is open: the journal, an account and a pace for each key, the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ..._money import to_nano
+from ..._ratelimit import RateLimiter
+from ...batch.events import Tally
+from ...batch.feed import Feed
+from ...batch.journal import Journal, Totals
+from ...batch.journal.account import Account
+from ...batch.pacer import FILE_NAME as PACE_FILE
+from ...batch.pacer import Pacer
+from ...client import AsyncClient
+from .keys import pace_name
+from .messages import Job
+
+
+@attrs.frozen(kw_only=True)
+class Books:
+    """
+    Attributes:
+        accounts: The journal as each key uses it.
+        pacers: The window of each key; None where there is no limit.
+        client: Asks for the catalogue.
+        feed: Makes tasks of rows.
+        opened: The sums of the journal at the beginning.
+    """
+
+    journal: Journal
+    accounts: Sequence[Journal]
+    pacers: Sequence[Pacer | None]
+    client: AsyncClient
+    feed: Feed
+    opened: Totals
+
+    async def aclose(self) -> None:
+        """Close everything; what is under way becomes unknown."""
+        for pacer in self.pacers:
+            if pacer is not None:
+                pacer.close()
+        await self.client.aclose()
+        await self.journal.aclose()
+
+
+async def open_books(job: Job, tally: Tally) -> Books:
+    """
+    Open the journal of *job*, which nobody else may have open.
+
+    Raises:
+        JournalError: See `Journal.open`.
+        OutputError: See `Journal.open`.
+    """
+    # Workers put their images on the disk themselves, before they report them.
+    journal = await Journal.open(job.out, service=job.service, fsync_images=False)
+    client = AsyncClient(job.keys[0].key, job.base_url, requests_per_second=None)
+    caps = [key.budget_usd for key in job.keys]
+    return Books(
+        journal=journal,
+        accounts=[journal]
+        if caps == [None]
+        else [_account(journal, number, usd) for number, usd in enumerate(caps)],
+        pacers=[_pacer(job, number) for number in range(len(caps))],
+        client=client,
+        feed=Feed(
+            catalog=client.catalog,
+            keeping=journal,
+            tally=tally,
+            validate=job.validate,
+            assume_price_usd=job.assume_price_usd,
+            needs_price=job.budget_nano is not None or caps.count(None) < len(caps),
+        ),
+        opened=await journal.totals(),
+    )
+
+
+def _account(journal: Journal, number: int, cap_usd: float | None) -> Account:
+    return Account(journal, str(number), cap_nano=None if cap_usd is None else to_nano(cap_usd))
+
+
+def _pacer(job: Job, number: int) -> Pacer | None:
+    limiter = RateLimiter(job.requests_per_second)
+    if limiter.limit is None:
+        return None
+    return Pacer(job.out, limiter.limit, limiter.span_s, name=pace_name(PACE_FILE, number))

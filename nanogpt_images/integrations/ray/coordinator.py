@@ -140,6 +140,7 @@ class Coordinator:
             stopped=self._reason,
             in_flight=self._leases.sent,
             throttle=f"paused for {math.ceil(pause_s)} s after 429" if pause_s > 0 else "",
+            retired=self._keys.retired,
         )
 
     async def drain(self, reason: NanoGPTError | None) -> None:
@@ -185,9 +186,11 @@ class Coordinator:
         """See `ForWorkers`."""
         await self._prepared()
         member = self._members.enter(worker, key)
+        self._leases.give_back_unsent(worker)
         for held in in_flight:
             if self._leases.stage(worker, held.task.unit.id) is None:
                 await self._find(member, worker, held.task)
+        self._news.tell()
         return self.epoch
 
     async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:

@@ -37,6 +37,11 @@ class Keys:
         """The key of worker *number*: all keys have as many workers, give or take one."""
         return number % self._count
 
+    @property
+    def retired(self) -> frozenset[int]:
+        """Those that send nothing more."""
+        return frozenset(self._retired)
+
     def is_retired(self, key: int) -> bool:
         """Whether *key* sends nothing more."""
         return key in self._retired

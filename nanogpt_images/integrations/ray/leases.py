@@ -126,6 +126,11 @@ class Leases(Generic[WorkerT, TaskT]):
         self._first(unit_id, lease.task)
         return True
 
+    def give_back_unsent(self, worker: WorkerT) -> None:
+        """*worker* does not know what it holds: an answer got lost. What it then wants to send is refused."""
+        for unit_id in sorted(self._by_worker.get(worker, ()), reverse=True):
+            self.give_back(worker, unit_id)
+
     def lose(self, worker: WorkerT) -> list[TaskT]:
         """
         *worker* is gone.

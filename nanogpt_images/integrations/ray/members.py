@@ -39,9 +39,8 @@ class Members:
         self._members: dict[str, Member] = {}
 
     def enter(self, worker: str, key: int) -> Member:
-        """A worker introduces itself; one that did so before is taken for new."""
-        self._members[worker] = member = Member(key=key, heard_at=self._clock())
-        return member
+        """A worker introduces itself, perhaps not for the first time."""
+        return self.heard(worker) or self._members.setdefault(worker, Member(key=key, heard_at=self._clock()))
 
     def heard(self, worker: str) -> Member | None:
         """The worker gives a sign of life; None for one that is not known, or not any more."""

@@ -112,6 +112,7 @@ class Status:
         stopped: Why it was stopped.
         in_flight: Requests under way.
         throttle: What keeps requests back.
+        retired: Keys that send nothing more.
     """
 
     epoch: str
@@ -123,6 +124,7 @@ class Status:
     stopped: NanoGPTError | None
     in_flight: int
     throttle: str
+    retired: frozenset[int] = frozenset()
 
 
 class ForWorkers(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import Final
 
@@ -76,6 +77,9 @@ class Worker:
             ) as client,
             self._link,
         ):
+            # As a local batch has it cached: it tells how many images a request makes.
+            with contextlib.suppress(NanoGPTError):
+                await client.catalog.list()
             work = self._work(client)
             async with anyio.create_task_group() as group:
                 for _ in range(self._concurrency):
@@ -118,7 +122,6 @@ class Worker:
             if event is None:
                 await self._link.give_back(task)
             else:
-                # The driver needs the outcome and not the images.
                 self._link.note(event)
 
     async def _next(self) -> Task | None:

@@ -1,1 +1,126 @@
-"""A batch on a Ray cluster."""
+"""
+A batch on a Ray cluster: `ray_batch()` is used like `AsyncClient.batch()`, with the same journal and the same report.
+
+    async with ray_batch(rows, out="out/", workers=4) as run:
+        async for event in run:
+            print(event.key, event.state)
+
+Needs the extra `ray`; Ray is imported when a batch is entered. See docs/ray.md for what is guaranteed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..._money import to_nano
+from ..._options import ClientOptions
+from ..._retry import RetryPolicy
+from ...batch.feed import Row, Rows
+from ...batch.rows import BatchRow
+from ...errors import ConfigurationError, ParameterError
+from .driver import DistributedBatch
+from .messages import ApiKey, Job
+from .spool import Retold
+
+__all__ = ["ApiKey", "DistributedBatch", "ray_batch"]
+
+
+def ray_batch(
+    rows: Rows | None,
+    *,
+    out: str | os.PathLike[str],
+    keys: Sequence[str | ApiKey] = (),
+    base_url: str | None = None,
+    address: str = "local",
+    workers: int = 2,
+    concurrency: int = 64,
+    requests_per_second: float | None = 25,
+    budget_usd: float | None = None,
+    assume_price_usd: float | None = None,
+    model: str | None = None,
+    defaults: Mapping[str, object] | None = None,
+    validate: bool = True,
+    retry: RetryPolicy | None = None,
+    retry_unknown: bool = False,
+    timeout_s: float = 300.0,
+) -> DistributedBatch:
+    """
+    Make a batch whose requests are sent by workers on a Ray cluster.
+
+    Args:
+        rows: See `AsyncClient.batch`; None for what the journal in *out* holds open, as `AsyncClient.retry_batch`.
+        out: Directory of the journal and of the images. Workers on other machines must see it under the same path.
+        keys: API keys, which the workers share out; by default `NANOGPT_API_KEY`.
+        base_url: See `AsyncClient`.
+        address: Of the cluster, as `ray.init` takes it; `local` starts one on this machine. A program that has
+            called `ray.init` itself uses that cluster.
+        workers: Worker processes; each takes one CPU of the cluster.
+        concurrency: Requests at once, of all workers together.
+        requests_per_second: Starts of each key in any one second; None switches pacing off.
+        budget_usd: Never spend more on the job, earlier runs included; `ApiKey` can have a cap of its own.
+        assume_price_usd: See `AsyncClient.batch`.
+        model: See `AsyncClient.batch`.
+        defaults: See `AsyncClient.batch`.
+        validate: See `AsyncClient.batch`.
+        retry: See `AsyncClient`.
+        retry_unknown: Without rows: also what was, or may have been, charged. It is paid for again.
+        timeout_s: See `AsyncClient`.
+
+    Raises:
+        ConfigurationError: There is no key, or the base URL cannot be used.
+        ParameterError: A number is out of range.
+    """
+    for name, number in {"workers": workers, "concurrency": concurrency}.items():
+        if number < 1:
+            raise ParameterError(f"{name} must be at least 1, not {number}.", parameter=name)
+    if budget_usd is not None and not budget_usd >= 0:
+        raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
+    given: list[ApiKey | None] = [key if isinstance(key, ApiKey) else ApiKey(key=key) for key in keys]
+    options = [
+        ClientOptions.resolve(
+            api_key=None if key is None else key.key,
+            base_url=base_url,
+            timeout_s=timeout_s,
+            connect_timeout_s=timeout_s,
+            requests_per_second=requests_per_second,
+            max_connections=concurrency,
+            auth="bearer",
+            headers={},
+        )
+        for key in given or [None]
+    ]
+    if any(option.api_key is None for option in options):
+        raise ConfigurationError("no API key: pass keys= or set NANOGPT_API_KEY. Nothing was sent.")
+    job = Job(
+        out=Path(out).absolute(),
+        service=options[0].service,
+        base_url=options[0].base_url,
+        keys=tuple(
+            ApiKey(key=option.api_key or "", budget_usd=None if key is None else key.budget_usd)
+            for option, key in zip(options, given or [None], strict=True)
+        ),
+        requests_per_second=requests_per_second,
+        budget_nano=None if budget_usd is None else to_nano(budget_usd),
+        assume_price_usd=assume_price_usd,
+        validate=validate,
+        timeout_s=timeout_s,
+    )
+    from .engine import RayCluster
+
+    return DistributedBatch(
+        None if rows is None else Retold(rows),
+        job=job,
+        connect=partial(RayCluster.connect, job, address=address, workers=workers, retry=retry),
+        workers=workers,
+        concurrency=concurrency,
+        read=partial(_read, model=model, defaults=defaults),
+        retry_unknown=retry_unknown,
+    )
+
+
+def _read(row: Row, place: int, *, model: str | None, defaults: Mapping[str, object] | None) -> BatchRow:
+    line = row.line if isinstance(row, BatchRow) else place
+    return BatchRow.of(row, model=model, defaults=defaults, line=line)

@@ -231,8 +231,10 @@ class DistributedBatch:
                 pass
             except Exception as error:
                 self._fail(error)
-            while self._epoch == epoch:
-                await asyncio.sleep(_POLL_S)
+            while self._epoch == epoch and not self._gone:
+                await self._next_poll()
+            if self._gone:
+                return
 
     async def _tell_all(self, epoch: str) -> None:
         if self._retold is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
-from typing import Final, cast
+from typing import Final, TextIO, cast
 
 import anyio.to_thread
 
@@ -25,7 +25,7 @@ class Retold:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         once = isinstance(rows, Iterator | AsyncIterable)
-        self._file = tempfile.TemporaryFile("w+", encoding="utf-8") if once else None
+        self._file = _kept() if once else None
         self._rest: AsyncGenerator[Sequence[Row]] | None = None
 
     async def chunks(self) -> AsyncGenerator[Sequence[Row]]:
@@ -57,6 +57,10 @@ class Retold:
         assert self._file is not None
         self._file.seek(0, 2)
         self._file.writelines(_text(row) for row in chunk)
+
+
+def _kept() -> TextIO:
+    return tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `Retold.close`
 
 
 def _text(row: Row) -> str:

@@ -20,6 +20,7 @@ from ._errors import NoKeyError
 from ._output import note, one_line
 
 R = TypeVar("R")
+KEYS_VARIABLE: Final = "NANOGPT_API_KEYS"
 SANDBOX_KEY: Final = "sk-nano-sandbox"
 # A bulk job that is only tried out must not end at the sandbox's usual balance.
 _SANDBOX_BALANCE_USD: Final = 1_000_000.0
@@ -89,6 +90,21 @@ def require_sandbox() -> None:
     """Raise ConfigurationError where the sandbox cannot draw."""
     if importlib.util.find_spec("PIL") is None:
         raise ConfigurationError("the sandbox draws with Pillow: pip install 'nanogpt_images[sandbox]'")
+
+
+def api_keys(base_url: str) -> list[str]:
+    """
+    The keys of NANOGPT_API_KEYS, else the one that `open_client` uses for *base_url*.
+
+    Raises:
+        NoKeyError: There is none that can be used.
+    """
+    several = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
+    try:
+        keys = [key for text in several if (key := checked_key(text)) is not None]
+    except ConfigurationError as error:
+        raise NoKeyError(f"{KEYS_VARIABLE}: {error} Nothing was sent.") from None
+    return keys or [_key(on_loopback=is_loopback(urlsplit(base_url).hostname or ""), paid=True)]
 
 
 def _key(*, on_loopback: bool, paid: bool) -> str:

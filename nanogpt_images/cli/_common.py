@@ -124,5 +124,30 @@ pacing = combined(
     click.option("--no-pacing", is_flag=True, help="No limit on starts."),
 )
 no_gallery = click.option("--no-gallery", is_flag=True, help="Do not make DIR/index.html at the end.")
+
+
+ray = combined(
+    click.option(
+        "--ray",
+        is_flag=False,
+        flag_value="local",
+        metavar="[ADDRESS]",
+        help="Let workers of a Ray cluster send; without ADDRESS, of one started on this machine.",
+    ),
+    click.option(
+        "--ray-workers",
+        type=click.IntRange(min=1),
+        default=2,
+        show_default=True,
+        metavar="N",
+        help="Workers on the cluster; each takes a CPU, and a key of NANOGPT_API_KEYS.",
+    ),
+    click.option(
+        "--key-budget",
+        type=click.FloatRange(min=0),
+        metavar="USD",
+        help="With --ray: never spend more with any one key on this job.",
+    ),
+)
 manifest = click.argument("file", metavar="FILE")
 directory = click.argument("directory", metavar="DIR")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 import attrs
 
 from ..batch.events import BatchEvent, BatchReport
 from ..batch.journal import Journal, Totals
 from ..batch.journal.schema import FILE_NAME
-from ..batch.runner import Batch
 from ..errors import (
     BadRequestError,
     JournalError,
@@ -37,6 +38,23 @@ _HOPELESS: Final = (
     PayloadTooLargeError,
     ReferenceImageError,
 )
+
+
+class Run(Protocol):
+    """A batch that runs here or elsewhere; see `Batch`."""
+
+    @property
+    def report(self) -> BatchReport: ...
+    @property
+    def throttle(self) -> str: ...
+    @property
+    def in_flight(self) -> int: ...
+    def drain(self) -> None: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    def __aiter__(self) -> AsyncIterator[BatchEvent]: ...
 
 
 @attrs.define(kw_only=True)
@@ -66,7 +84,7 @@ class Outcome:
         return self.error or self.report.stopped
 
 
-async def carry_out(run: Batch, directory: Path, goal: Goal, *, quiet: bool, silent: bool = False) -> Outcome:
+async def carry_out(run: Run, directory: Path, goal: Goal, *, quiet: bool, silent: bool = False) -> Outcome:
     """
     Run a batch to its end, or until it is interrupted.
 

@@ -12,14 +12,30 @@ from ..batch.estimates import Estimate
 from ..batch.plan import check_row
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
-from ._client import open_client
+from ._client import api_keys, open_client
 from ._gallery import gallery_at_end
-from ._job import carry_out, totals_of
+from ._job import Run, carry_out, totals_of
 from ._manifest import Manifest, planned
 from ._output import count, money, note, one_line
 from ._progress import Goal
 from ._summary import Closing
 from .plan import cost_text, outline
+
+
+@attrs.frozen(kw_only=True)
+class Cluster:
+    """
+    The Ray cluster of a batch.
+
+    Attributes:
+        address: As `ray.init` takes it; `local` for one on this machine.
+        workers: Worker processes.
+        key_budget_usd: A cap for each key.
+    """
+
+    address: str
+    workers: int
+    key_budget_usd: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +57,7 @@ class Job:
     gallery: bool = True
     quiet: bool = False
     silent: bool = False
+    ray: Cluster | None = None
 
     @property
     def service(self) -> list[str]:
@@ -77,16 +94,7 @@ async def work(job: Job) -> Closing:
             budget_usd=job.budget_usd,
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
         )
-        run = client.batch(
-            job.manifest.rows(),
-            out=job.directory,
-            concurrency=job.concurrency,
-            budget_usd=job.budget_usd,
-            assume_price_usd=job.assume_price_usd,
-            validate=job.validate,
-            join=job.join,
-            provenance=job.provenance,
-        )
+        run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
         started = time.monotonic()
         outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
@@ -100,6 +108,38 @@ async def work(job: Job) -> Closing:
             service=job.service,
             elapsed_s=elapsed_s,
         )
+
+
+def _batch(job: Job, client: AsyncClient) -> Run:
+    return client.batch(
+        job.manifest.rows(),
+        out=job.directory,
+        concurrency=job.concurrency,
+        budget_usd=job.budget_usd,
+        assume_price_usd=job.assume_price_usd,
+        validate=job.validate,
+        join=job.join,
+        provenance=job.provenance,
+    )
+
+
+def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
+    from ..integrations.ray import ApiKey, ray_batch
+
+    own_sandbox = job.sandbox and job.base_url is None
+    return ray_batch(
+        job.manifest,
+        out=job.directory,
+        keys=[ApiKey(key=key, budget_usd=cluster.key_budget_usd) for key in api_keys(client.base_url)],
+        base_url=client.base_url,
+        address=cluster.address,
+        workers=cluster.workers,
+        concurrency=job.concurrency,
+        requests_per_second=None if own_sandbox else job.requests_per_second,
+        budget_usd=job.budget_usd,
+        assume_price_usd=job.assume_price_usd,
+        validate=job.validate,
+    )
 
 
 async def _plan(job: Job, client: AsyncClient) -> Estimate | None:

@@ -11,7 +11,7 @@ from . import _common
 from ._client import run_async
 from ._manifest import manifest_of
 from ._summary import close
-from ._work import Job, work
+from ._work import Cluster, Job, work
 
 
 @_common.verb("batch", example="batch prompts.jsonl -m gpt-image-2 -o out --budget 5")
@@ -32,6 +32,7 @@ from ._work import Job, work
 @_common.delivery
 @_common.concurrency
 @_common.pacing
+@_common.ray
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
 @_common.provenance
 @_common.no_validate
@@ -53,6 +54,9 @@ def command(
     concurrency: int,
     requests_per_second: float,
     no_pacing: bool,
+    ray: str | None,
+    ray_workers: int,
+    key_budget: float | None,
     join: bool,
     provenance: bool,
     no_validate: bool,
@@ -80,6 +84,11 @@ def command(
         response_format=_common.delivery_for(route, delivery),
     )
     manifest.check()
+    if join and ray is not None:
+        raise click.UsageError(
+            "--ray and --join exclude each other: workers take part by themselves.",
+            click.get_current_context(),
+        )
     job = Job(
         manifest=manifest,
         directory=Path(out),
@@ -92,6 +101,7 @@ def command(
         assume_price_usd=assume_price,
         join=join,
         provenance=provenance,
+        ray=None if ray is None else Cluster(address=ray, workers=ray_workers, key_budget_usd=key_budget),
         validate=not no_validate,
         gallery=not no_gallery,
         quiet=quiet,

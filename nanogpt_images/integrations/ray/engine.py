@@ -80,8 +80,10 @@ class CoordinatorActor:
 
     async def _end_without_driver(self) -> None:
         # It outlives its driver, so that its journal is closed in order; and not for much longer.
-        while (rest_s := _ORPHAN_S - await self.driver_silence_s()) > 0:
+        rest_s = _ORPHAN_S
+        while rest_s > 0:
             await asyncio.sleep(rest_s)
+            rest_s = _ORPHAN_S - await self.driver_silence_s()
         await self._coordinator.aclose()
         ray = load_ray()
         ray.kill(ray.get_runtime_context().current_actor)

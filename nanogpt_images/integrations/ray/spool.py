@@ -60,7 +60,8 @@ class Retold:
 
 
 def _kept() -> TextIO:
-    return tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by `Retold.close`
+    # Closed, and so removed, by `Retold.close`.
+    return tempfile.TemporaryFile("w+", encoding="utf-8")
 
 
 def _text(row: Row) -> str:

@@ -19,8 +19,14 @@ pytest.register_assert_rewrite("cells", "leaks", "stepping")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How often test_crash.py kills a batch."""
+    """How long the tests that kill processes go on."""
     parser.addoption("--kills", type=int, default=25, help="kills of a running batch in tests/test_crash.py")
+    parser.addoption(
+        "--ray-rows",
+        type=int,
+        default=200,
+        help="rows of the batch in tests/integrations/ray/test_cluster.py",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -205,6 +205,7 @@ class AsyncClient:
         validate: bool = True,
         join: bool = False,
         provenance: bool = False,
+        images_url: str | None = None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -224,6 +225,8 @@ class AsyncClient:
             validate: Check each row against the catalogue before it is sent.
             join: Work on *out* together with processes that have it open.
             provenance: Write into each file how it was made; see `Images.generate_to`.
+            images_url: Where images go instead of `out/images`, such as `s3://bucket/prefix` (also `gs://`, `az://`,
+                `file://`); each is counted once its size and digest were read back. Needs the extra `object-storage`.
             on_event: Called with each event, on the event loop.
 
         Raises:
@@ -244,6 +247,7 @@ class AsyncClient:
             validate=validate,
             join=join,
             provenance=provenance,
+            images_url=images_url,
             pace=self._pacer,
             on_event=on_event,
         )
@@ -259,6 +263,7 @@ class AsyncClient:
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
         provenance: bool = False,
+        images_url: str | None = None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -271,6 +276,7 @@ class AsyncClient:
             budget_usd: See `batch`.
             assume_price_usd: See `batch`.
             provenance: See `batch`.
+            images_url: See `batch`.
             on_event: See `batch`.
         """
         self._sender.slots.at_least(concurrency)
@@ -283,6 +289,7 @@ class AsyncClient:
             concurrency=concurrency,
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
+            images_url=images_url,
             retry_unknown=unknown,
             provenance=provenance,
             pace=self._pacer,

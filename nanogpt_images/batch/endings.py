@@ -68,6 +68,7 @@ class Endings:
     Attributes:
         out: The batch's directory; None keeps images in memory.
         provenance: Write into each file how it was made.
+        elsewhere: Its images do not stay there, so events do not name their paths.
     """
 
     images: Images
@@ -78,6 +79,7 @@ class Endings:
     out: Path | None
     provenance: bool = False
     _told: set[str] = attrs.field(factory=set[str], init=False)
+    elsewhere: bool = False
 
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
@@ -229,4 +231,7 @@ class Endings:
             cost_usd=to_usd(cost),
         )
         self.tally.add(event, cost=cost, planned=task.price_nano, sent=task.problem is None)
-        return event
+        if not self.elsewhere or result is None:
+            return event
+        images = tuple(attrs.evolve(image, path=None) for image in result.images)
+        return attrs.evolve(event, result=attrs.evolve(result, images=images))

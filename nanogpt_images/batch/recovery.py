@@ -15,6 +15,7 @@ from .._sniff import HEAD_BYTES, sniff
 from ..errors import OutputError
 from ..outputs import PART_SUFFIX, make_directory
 from .journal import Journal, StoredImage
+from .keeping import Keeping
 from .units import Unit
 
 _log = get_logger("nanogpt_images.batch")
@@ -34,11 +35,15 @@ def prepare(directory: Path, shared: bool) -> None:
         raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error
 
 
-async def recover(journal: Journal) -> int:
+async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
     """
     Count requests as done that are unknown or wait for a download, and whose images are all on disk and no other's.
 
     To be called while no other process works on the journal.
+
+    Args:
+        journal: The journal.
+        keeping: What counts them; by default the journal itself.
 
     Returns:
         How many requests that were.
@@ -53,7 +58,7 @@ async def recover(journal: Journal) -> int:
     recovered = 0
     for unit, images in found:
         if known.isdisjoint(image.file for image in images):
-            await journal.done(unit.id, images)
+            await (keeping or journal).done(unit.id, images)
             recovered += 1
     if recovered:
         _log.warning("%d interrupted requests had their images on disk and count as done.", recovered)

@@ -27,8 +27,10 @@ from .gate import Gate
 from .halt import Halt
 from .journal import Journal
 from .keeping import Keeping, NoJournal
+from .objects import ObjectStorage
 from .pacer import Pacer
 from .recovery import prepare, recover
+from .uploading import Uploading
 from .work import Work
 
 _MIN_PATIENCE: Final = 8
@@ -63,6 +65,7 @@ class Batch:
         defaults: Mapping[str, object] | None = None,
         validate: bool = True,
         join: bool = False,
+        images_url: str | None = None,
         retry_unknown: bool = False,
         provenance: bool = False,
         pace: Callable[[Path], Pacer | None] = lambda _: None,
@@ -90,6 +93,9 @@ class Batch:
         self._defaults = dict(defaults or {})
         self._validate = validate
         self._join = join
+        if images_url is not None and out is None:
+            raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
+        self._images_url = images_url
         self._retry_unknown = retry_unknown
         self._provenance = provenance
         self._pace = pace
@@ -146,6 +152,7 @@ class Batch:
                 tally=self._tally,
                 out=self._out,
                 provenance=self._provenance,
+                elsewhere=self._images_url is not None,
             )
             work = Work(
                 images=self._images,
@@ -202,15 +209,18 @@ class Batch:
         self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
         stack.push_async_callback(journal.aclose)
         await anyio.to_thread.run_sync(prepare, self._out / "images", self._join)
+        keeping: Keeping = journal
+        if self._images_url is not None:
+            keeping = Uploading(journal, ObjectStorage(self._images_url), self._out)
         if not self._join:
-            await recover(journal)
+            await recover(journal, keeping)
         self._pacer = self._pace(self._out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
         if self._rows is None:
             await journal.reopen(unknown=self._retry_unknown)
         totals = await journal.totals()
-        return journal, totals.committed_nano
+        return keeping, totals.committed_nano
 
     def _feed(self, keeping: Keeping, cap: int | None) -> Feed:
         return Feed(

@@ -126,6 +126,11 @@ pacing = combined(
 no_gallery = click.option("--no-gallery", is_flag=True, help="Do not make DIR/index.html at the end.")
 
 
+images_url = click.option(
+    "--images-url",
+    metavar="URL",
+    help="Put images there instead of DIR/images, such as s3://bucket/prefix (gs://, az://, file://).",
+)
 ray = combined(
     click.option(
         "--ray",

@@ -53,6 +53,7 @@ class Job:
     assume_price_usd: float | None = None
     join: bool = False
     provenance: bool = False
+    images_url: str | None = None
     validate: bool = True
     gallery: bool = True
     quiet: bool = False
@@ -120,6 +121,7 @@ def _batch(job: Job, client: AsyncClient) -> Run:
         validate=job.validate,
         join=job.join,
         provenance=job.provenance,
+        images_url=job.images_url,
     )
 
 
@@ -139,6 +141,7 @@ def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
         budget_usd=job.budget_usd,
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
+        images_url=job.images_url,
     )
 
 

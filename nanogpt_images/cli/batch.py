@@ -32,6 +32,7 @@ from ._work import Cluster, Job, work
 @_common.delivery
 @_common.concurrency
 @_common.pacing
+@_common.images_url
 @_common.ray
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
 @_common.provenance
@@ -54,6 +55,7 @@ def command(
     concurrency: int,
     requests_per_second: float,
     no_pacing: bool,
+    images_url: str | None,
     ray: str | None,
     ray_workers: int,
     key_budget: float | None,
@@ -101,6 +103,7 @@ def command(
         assume_price_usd=assume_price,
         join=join,
         provenance=provenance,
+        images_url=images_url,
         ray=None if ray is None else Cluster(address=ray, workers=ray_workers, key_budget_usd=key_budget),
         validate=not no_validate,
         gallery=not no_gallery,

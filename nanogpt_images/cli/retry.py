@@ -32,6 +32,7 @@ from ._work import service_options
 @_common.pacing
 @_common.provenance
 @_common.no_gallery
+@_common.images_url
 @_common.sandbox
 @_common.quiet
 @click.pass_obj
@@ -46,6 +47,7 @@ def command(
     no_pacing: bool,
     provenance: bool,
     no_gallery: bool,
+    images_url: str | None,
     sandbox: bool,
     quiet: bool,
     base_url: str | None,
@@ -82,6 +84,7 @@ def command(
                     budget_usd=budget,
                     assume_price_usd=assume_price,
                     provenance=provenance,
+                    images_url=images_url,
                 )
                 outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
             elapsed_s = time.monotonic() - started

@@ -368,7 +368,8 @@ class Journal:
             yield page
 
     async def _store(self, images: Sequence[StoredImage], work: Callable[[Store], None]) -> None:
-        await self._run(work, [self.directory / PurePosixPath(image.file) for image in images])
+        files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
+        await self._run(work, files)
 
     async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
         return await self._writer.run(work, files)

@@ -19,7 +19,7 @@ class StoredImage:
 
     Attributes:
         index: Its place in the request's answer, from 0.
-        file: Path relative to the batch's directory, with forward slashes.
+        file: Path relative to the batch's directory, with forward slashes; or the URL of an object.
         media_type: Such as `image/png`, from the bytes.
         width: Pixels, where the format tells.
         height: Pixels, where the format tells.
@@ -34,6 +34,11 @@ class StoredImage:
     sha256: str
     width: int | None = None
     height: int | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is an object of a store, and no file of the directory."""
+        return "://" in self.file
 
 
 @attrs.frozen(kw_only=True)

@@ -12,8 +12,11 @@ from ...batch.events import Tally
 from ...batch.feed import Feed
 from ...batch.journal import Journal, Totals
 from ...batch.journal.account import Account
+from ...batch.keeping import Keeping
+from ...batch.objects import ObjectStorage
 from ...batch.pacer import FILE_NAME as PACE_FILE
 from ...batch.pacer import Pacer
+from ...batch.uploading import Uploading
 from ...client import AsyncClient
 from .keys import pace_name
 from .messages import Job
@@ -23,6 +26,7 @@ from .messages import Job
 class Books:
     """
     Attributes:
+        keeping: The journal as what was left on the disk comes into it.
         accounts: The journal as each key uses it.
         pacers: The window of each key; None where there is no limit.
         client: Asks for the catalogue.
@@ -31,6 +35,7 @@ class Books:
     """
 
     journal: Journal
+    keeping: Keeping
     accounts: Sequence[Journal]
     pacers: Sequence[Pacer | None]
     client: AsyncClient
@@ -58,8 +63,10 @@ async def open_books(job: Job, tally: Tally) -> Books:
     journal = await Journal.open(job.out, service=job.service, fsync_images=False)
     client = AsyncClient(job.keys[0].key, job.base_url, requests_per_second=None)
     caps = [key.budget_usd for key in job.keys]
+    url = job.images_url
     return Books(
         journal=journal,
+        keeping=journal if url is None else Uploading(journal, ObjectStorage(url), job.out),
         accounts=[journal]
         if caps == [None]
         else [_account(journal, number, usd) for number, usd in enumerate(caps)],

@@ -93,7 +93,7 @@ class Coordinator:
             books = await open_books(self._job, self._tally)
             try:
                 await anyio.to_thread.run_sync(prepare, self._job.out / "images", False)
-                await recover(books.journal)
+                await recover(books.journal, books.keeping)
                 if retry:
                     await books.journal.reopen(unknown=unknown)
                 books = attrs.evolve(books, opened=await books.journal.totals())
@@ -167,7 +167,7 @@ class Coordinator:
     async def finish(self) -> Totals:
         """See `ForDriver`. Images that a lost worker left whole on the disk are counted."""
         books = await self._for_driver()
-        await recover(books.journal)
+        await recover(books.journal, books.keeping)
         totals = await books.journal.totals()
         await self.aclose()
         return totals

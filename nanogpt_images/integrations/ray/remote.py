@@ -115,7 +115,7 @@ class RemoteKeeping:
         """Nothing follows."""
 
     async def _sync(self, images: Sequence[StoredImage]) -> None:
-        paths = [self._out / PurePosixPath(image.file) for image in images if "://" not in image.file]
+        paths = [self._out / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
         if paths:
             await anyio.to_thread.run_sync(_sync, paths)
 

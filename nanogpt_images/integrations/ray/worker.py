@@ -15,6 +15,8 @@ from ...batch.events import Tally
 from ...batch.funds import Funds
 from ...batch.gate import Gate
 from ...batch.halt import Halt
+from ...batch.objects import ObjectStorage
+from ...batch.uploading import Uploading
 from ...batch.work import Work
 from ...client import AsyncClient
 from ...errors import NanoGPTError
@@ -88,16 +90,18 @@ class Worker:
 
     def _work(self, client: AsyncClient) -> Work:
         keeping = RemoteKeeping(self._link, self._tasks, self._job.out)
+        url, out = self._job.images_url, self._job.out
         # Money is the coordinator's: here nothing is capped.
         funds = Funds(Budget(None))
         tally = Tally()
         endings = Endings(
             images=client.images,
-            keeping=keeping,
+            keeping=keeping if url is None else Uploading(keeping, ObjectStorage(url), out),
             funds=funds,
             halt=self._halt,
             tally=tally,
-            out=self._job.out,
+            out=out,
+            elsewhere=url is not None,
         )
         return Work(
             images=client.images,

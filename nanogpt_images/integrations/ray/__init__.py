@@ -21,11 +21,12 @@ from ..._retry import RetryPolicy
 from ...batch.feed import Row, Rows
 from ...batch.rows import BatchRow
 from ...errors import ConfigurationError, ParameterError
+from .data import results_of, rows_of
 from .driver import DistributedBatch
 from .messages import ApiKey, Job
 from .spool import Retold
 
-__all__ = ["ApiKey", "DistributedBatch", "ray_batch"]
+__all__ = ["ApiKey", "DistributedBatch", "ray_batch", "results_of", "rows_of"]
 
 
 def ray_batch(

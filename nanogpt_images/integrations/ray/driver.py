@@ -302,9 +302,9 @@ class DistributedBatch:
                 await asyncio.sleep(_AGAIN_S)
 
     async def _close(self) -> None:
-        if self._retold is not None:
-            self._retold.close()
         with anyio.move_on_after(_CLOSE_S, shield=True), contextlib.suppress(NanoGPTError):
+            if self._retold is not None:
+                await self._retold.aclose()
             self._final = await self._insist(self._coordinator.finish)
 
 

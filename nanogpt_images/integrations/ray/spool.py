@@ -43,10 +43,10 @@ class Retold:
             await anyio.to_thread.run_sync(self._keep, chunk)
             yield chunk
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Forget what was kept."""
         if self._file is not None:
-            self._file.close()
+            await anyio.to_thread.run_sync(self._file.close)
 
     def _read(self) -> list[Row]:
         assert self._file is not None
@@ -60,7 +60,7 @@ class Retold:
 
 
 def _kept() -> TextIO:
-    # Closed, and so removed, by `Retold.close`.
+    # Closed, and so removed, by `Retold.aclose`.
     return tempfile.TemporaryFile("w+", encoding="utf-8")
 
 

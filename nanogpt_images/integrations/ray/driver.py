@@ -26,7 +26,6 @@ from .spool import Retold
 R = TypeVar("R")
 _POLL_S: Final = 0.25
 _AGAIN_S: Final = 0.5
-_PATIENCE_S: Final = 300.0
 _MOST_DEATHS: Final = 10
 _CLOSE_S: Final = 30.0
 
@@ -207,7 +206,7 @@ class DistributedBatch:
                 status = await self._coordinator.status()
             except (UnreachableError, NanoGPTError) as error:
                 absent_s = anyio.current_time() - heard_at
-                if isinstance(error, NanoGPTError) or absent_s > _PATIENCE_S:
+                if isinstance(error, NanoGPTError) or absent_s > error.patience_s:
                     self._fail(error if isinstance(error, NanoGPTError) else _absent(absent_s))
                     self._gone = True
             else:
@@ -292,13 +291,13 @@ class DistributedBatch:
 
     async def _insist(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """A call that may be made twice, made until the coordinator answers."""
-        deadline = anyio.current_time() + _PATIENCE_S
+        began = anyio.current_time()
         while True:
             try:
                 return await call()
-            except UnreachableError:
-                if anyio.current_time() > deadline:
-                    raise _absent(_PATIENCE_S) from None
+            except UnreachableError as error:
+                if (absent_s := anyio.current_time() - began) > error.patience_s:
+                    raise _absent(absent_s) from None
                 await asyncio.sleep(_AGAIN_S)
 
     async def _close(self) -> None:

@@ -31,7 +31,9 @@ _STORE_BYTES: Final = 100 * 2**20
 _MOST_CALLS: Final = 10_000
 _MOST_RESTARTS: Final = 100
 _ORPHAN_S: Final = 60.0
-_ORPHAN_POLL_S: Final = 5.0
+_SILENT_S: Final = 10.0
+# Ray says that it does not start the actor again. It is asked once more or twice all the same.
+_DEAD_S: Final = 3.0
 
 
 def load_ray() -> Any:
@@ -289,7 +291,7 @@ class RayCluster:
         except ValueError:
             return
         try:
-            if ray.get(handle.driver_silence_s.remote(), timeout=10) < _ORPHAN_POLL_S:
+            if ray.get(handle.driver_silence_s.remote(), timeout=10) < _SILENT_S:
                 raise _in_use(self._job.out)
             ray.get(handle.call.remote("aclose", (), {}), timeout=60)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
@@ -307,6 +309,7 @@ def _init(ray: Any, address: str, workers: int) -> None:
     try:
         if address == LOCAL:
             ray.init(
+                address=LOCAL,  # without it Ray connects to whatever was started on this machine at last
                 num_cpus=workers,
                 include_dashboard=False,
                 object_store_memory=_STORE_BYTES,
@@ -325,6 +328,8 @@ async def _answer(reference: Any) -> object:
     exceptions = importlib.import_module("ray.exceptions")
     try:
         return await reference
+    except exceptions.ActorDiedError as error:
+        raise UnreachableError(str(error), patience_s=_DEAD_S) from error
     except exceptions.RayActorError as error:
         raise UnreachableError(str(error)) from error
 
@@ -337,5 +342,6 @@ def _opened(answer: object) -> object:
 
 def _in_use(out: Path) -> JournalError:
     return JournalError(
-        f"{out} is in use by another driver on this cluster. Nothing was sent. Wait until it ends."
+        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago. Nothing was sent."
+        " Wait until it ends."
     )

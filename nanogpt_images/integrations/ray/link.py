@@ -20,6 +20,7 @@ R = TypeVar("R")
 _BEAT_S: Final = 1.0
 _AGAIN_S: Final = 0.5
 _ANSWER_S: Final = 10.0
+_PATIENCE_S: Final = 300.0
 
 
 class Link:
@@ -31,7 +32,6 @@ class Link:
         worker: Name of the worker.
         key: Number of its key.
         halt: Stopped when the coordinator says so, or is gone for good.
-        patience_s: For how long an absent coordinator is waited for.
     """
 
     def __init__(
@@ -41,14 +41,13 @@ class Link:
         worker: str,
         key: int,
         halt: Halt,
-        patience_s: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._coordinator = coordinator
         self._worker = worker
         self._key = key
         self._halt = halt
-        self._patience_s = patience_s
+        self._gone: BatchError | None = None
         self._clock = clock
         self._in_hand: dict[str, InFlight] = {}
         self._events: list[BatchEvent] = []
@@ -167,7 +166,9 @@ class Link:
         async with self._meeting:
             if self.epoch != epoch:
                 return
-            deadline = self._clock() + self._patience_s
+            if self._gone is not None:
+                raise self._gone
+            began = self._clock()
             while True:
                 try:
                     async with asyncio.timeout(_ANSWER_S):
@@ -175,11 +176,12 @@ class Link:
                             self._worker, self._key, list(self._in_hand.values())
                         )
                         return
-                except (UnreachableError, TimeoutError):
-                    if self._clock() > deadline:
-                        error = _gone(self._patience_s)
-                        self._halt.stop(error)
-                        raise error from None
+                except (UnreachableError, TimeoutError) as error:
+                    patience_s = getattr(error, "patience_s", _PATIENCE_S)
+                    if (absent_s := self._clock() - began) > patience_s:
+                        self._gone = _absent(absent_s)
+                        self._halt.stop(self._gone)
+                        raise self._gone from None
                 await asyncio.sleep(_AGAIN_S)
 
     async def _beat(self) -> None:
@@ -203,9 +205,9 @@ class Link:
                     await self._meet(epoch)
 
 
-def _gone(patience_s: float) -> BatchError:
+def _absent(seconds: float) -> BatchError:
     return BatchError(
-        f"the coordinator has not answered for {patience_s:.0f} s. What is on the disk by now is counted"
+        f"the coordinator has not answered for {seconds:.0f} s. What is on the disk by now is counted"
         " by the next run; other requests under way are unknown.",
         charge=Charge.UNKNOWN,
     )

@@ -19,7 +19,16 @@ from .reports import Report
 
 
 class UnreachableError(Exception):
-    """A call got no answer: nobody knows whether it was carried out."""
+    """
+    A call got no answer: nobody knows whether it was carried out.
+
+    Attributes:
+        patience_s: For how long at most it makes sense to try again.
+    """
+
+    def __init__(self, message: str = "", *, patience_s: float = 300.0) -> None:
+        super().__init__(message)
+        self.patience_s = patience_s
 
 
 @attrs.frozen(kw_only=True)

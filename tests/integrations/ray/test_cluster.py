@@ -23,7 +23,8 @@ import pytest
 from nanogpt_images import AsyncClient
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.states import State
-from nanogpt_images.integrations.ray import ray_batch
+from nanogpt_images.errors import BatchError, JournalError
+from nanogpt_images.integrations.ray import DistributedBatch, engine, ray_batch
 from nanogpt_images.sandbox import Sandbox
 
 pytest.importorskip("ray")
@@ -40,21 +41,19 @@ NODE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
     """The address of a cluster of two nodes."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    import ray
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args=NODE)
-    try:
-        nodes.add_node(**NODE)
-        ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
-        yield nodes.address
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        nodes = Cluster(initialize_head=True, head_node_args=NODE)
+        try:
+            nodes.add_node(**NODE)
+            yield nodes.address
+        finally:
+            nodes.shutdown()
 
 
 def descendants(kind: str) -> list[int]:
@@ -147,3 +146,29 @@ async def test_killed_workers_and_a_killed_coordinator(
         f" {len(unknown)} unknown, at most {fastest} starts in any second of {STARTS_PER_SECOND} allowed;"
         f" retried {retried.done}, billed twice {len(again)}"
     )
+
+
+async def test_a_second_driver_is_refused_and_a_dead_ones_coordinator_is_not_in_the_way(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a driver is heard of, nobody else gets its job; once it is silent, the next one takes over."""
+    async with Sandbox(requests_per_second=None, latency_s=0.5) as sandbox:
+
+        def batch(workers: int) -> DistributedBatch:
+            return ray_batch(
+                [{"prompt": f"prompt {number}", "model": "tiny-and-fast"} for number in range(8)],
+                out=tmp_path / "out",
+                keys=[sandbox.api_key],
+                base_url=sandbox.url,
+                address=cluster,
+                workers=workers,
+            )
+
+        with pytest.raises(BatchError, match="has not answered"):
+            async with batch(1):
+                with pytest.raises(JournalError, match="in use by another driver"):
+                    await batch(1).__aenter__()
+                monkeypatch.setattr(engine, "_SILENT_S", 0.0)
+                async with batch(1) as successor:
+                    await successor.wait()
+        assert max(Counter(entry.prompt for entry in sandbox.ledger.billed).values()) == 1

@@ -28,6 +28,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import ray
 
     ray.init(
+        address="local",
         num_cpus=4,
         include_dashboard=False,
         object_store_memory=100 * 2**20,

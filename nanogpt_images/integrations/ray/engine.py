@@ -1,4 +1,4 @@
-"""Ray itself: the only module that imports it. It carries coordinator and workers, and repeats nothing."""
+"""Ray as what carries coordinator and workers; it decides nothing, and repeats nothing."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio.to_thread
-import attrs
 
 from ..._retry import RetryPolicy
-from ...batch.endings import Task
-from ...batch.events import BatchEvent
-from ...batch.journal import Totals
-from ...batch.rows import BatchRow
 from ...errors import ConfigurationError, JournalError, NanoGPTError
+from .calls import Failure, RayCoordinator, answer, load_ray, opened
 from .coordinator import Coordinator
-from .messages import Beat, InFlight, Job, Leased, Opened, Status, UnreachableError
-from .reports import Report
+from .messages import Job
 from .worker import Worker
 
 NAMESPACE: Final = "nanogpt_images"
@@ -32,30 +27,6 @@ _MOST_CALLS: Final = 10_000
 _MOST_RESTARTS: Final = 100
 _ORPHAN_S: Final = 60.0
 _SILENT_S: Final = 10.0
-# Ray says that it does not start the actor again. It is asked once more or twice all the same.
-_DEAD_S: Final = 3.0
-
-
-def load_ray() -> Any:
-    """
-    The module `ray`.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise ConfigurationError(
-            "Ray is not installed: pip install 'nanogpt_images[ray]'. Nothing was sent."
-        ) from error
-
-
-@attrs.frozen
-class _Failure:
-    """An expected error on its way: as a value it stays what it is, where Ray would wrap it."""
-
-    error: NanoGPTError
 
 
 class CoordinatorActor:
@@ -71,10 +42,10 @@ class CoordinatorActor:
         if self._watch is None:
             self._watch = asyncio.create_task(self._end_without_driver())
         try:
-            answer: object = await getattr(self._coordinator, method)(*args, **kwargs)
+            found: object = await getattr(self._coordinator, method)(*args, **kwargs)
         except NanoGPTError as error:
-            return _Failure(error)
-        return answer
+            return Failure(error)
+        return found
 
     async def driver_silence_s(self) -> float:
         """For how long no driver has asked for anything."""
@@ -112,82 +83,8 @@ class WorkerActor:
         try:
             await self._worker.run()
         except NanoGPTError as error:
-            return _Failure(error)
+            return Failure(error)
         return None
-
-
-class RayCoordinator:
-    """A coordinator behind its handle; see `messages.ForWorkers` and `messages.ForDriver`."""
-
-    def __init__(self, handle: Any) -> None:
-        self.handle = handle
-
-    async def _call(self, method: str, *args: object, **kwargs: object) -> Any:
-        return _opened(await _answer(self.handle.call.remote(method, args, kwargs)))
-
-    async def begin(self, *, retry: bool, unknown: bool) -> Opened:
-        """See `ForDriver`."""
-        return cast("Opened", await self._call("begin", retry=retry, unknown=unknown))
-
-    async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
-        """See `ForDriver`."""
-        return bool(await self._call("offer", epoch, rows))
-
-    async def complete(self, epoch: str, *, from_journal: bool) -> bool:
-        """See `ForDriver`."""
-        return bool(await self._call("complete", epoch, from_journal=from_journal))
-
-    async def status(self) -> Status:
-        """See `ForDriver`."""
-        return cast("Status", await self._call("status"))
-
-    async def drain(self, reason: NanoGPTError | None) -> None:
-        """See `ForDriver`."""
-        await self._call("drain", reason)
-
-    async def lost(self, worker: str) -> None:
-        """See `ForDriver`."""
-        await self._call("lost", worker)
-
-    async def finish(self) -> Totals:
-        """See `ForDriver`."""
-        return cast("Totals", await self._call("finish"))
-
-    async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
-        """See `ForWorkers`."""
-        return str(await self._call("hello", worker, key, in_flight))
-
-    async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
-        """See `ForWorkers`."""
-        return cast("Beat", await self._call("beat", worker, events))
-
-    async def lease(self, worker: str, count: int) -> Leased:
-        """See `ForWorkers`."""
-        return cast("Leased", await self._call("lease", worker, count))
-
-    async def send(self, worker: str, unit_id: str, reserved_nano: int) -> bool:
-        """See `ForWorkers`."""
-        return bool(await self._call("send", worker, unit_id, reserved_nano))
-
-    async def started(self, worker: str, count: int) -> None:
-        """See `ForWorkers`."""
-        await self._call("started", worker, count)
-
-    async def paused(self, worker: str, seconds: float) -> None:
-        """See `ForWorkers`."""
-        await self._call("paused", worker, seconds)
-
-    async def report(self, worker: str, task: Task, report: Report) -> None:
-        """See `ForWorkers`."""
-        await self._call("report", worker, task, report)
-
-    async def give_back(self, worker: str, unit_id: str) -> None:
-        """See `ForWorkers`."""
-        await self._call("give_back", worker, unit_id)
-
-    async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
-        """See `ForWorkers`."""
-        await self._call("leave", worker, reason, events)
 
 
 class RayCluster:
@@ -250,7 +147,7 @@ class RayCluster:
             retry=self._retry,
         )
         try:
-            _opened(await _answer(worker.run.remote()))
+            opened(await answer(worker.run.remote()))
         finally:
             self._ray.kill(worker)
 
@@ -322,22 +219,6 @@ def _init(ray: Any, address: str, workers: int) -> None:
         raise ConfigurationError(
             f"there is no Ray cluster at {address}: {error} Nothing was sent."
         ) from error
-
-
-async def _answer(reference: Any) -> object:
-    exceptions = importlib.import_module("ray.exceptions")
-    try:
-        return await reference
-    except exceptions.ActorDiedError as error:
-        raise UnreachableError(str(error), patience_s=_DEAD_S) from error
-    except exceptions.RayActorError as error:
-        raise UnreachableError(str(error)) from error
-
-
-def _opened(answer: object) -> object:
-    if isinstance(answer, _Failure):
-        raise answer.error
-    return answer
 
 
 def _in_use(out: Path) -> JournalError:

@@ -1,0 +1,139 @@
+"""The coordinator behind the handle of its actor: typed calls, errors as they were raised, and lost answers told apart."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import attrs
+
+from ...batch.endings import Task
+from ...batch.events import BatchEvent
+from ...batch.journal import Totals
+from ...batch.rows import BatchRow
+from ...errors import ConfigurationError, NanoGPTError
+from .messages import Beat, InFlight, Leased, Opened, Status, UnreachableError
+from .reports import Report
+
+# Ray says that it does not start the actor again. It is asked once more or twice all the same.
+_DEAD_S: Final = 3.0
+
+
+def load_ray() -> Any:
+    """
+    The module `ray`.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ConfigurationError(
+            "Ray is not installed: pip install 'nanogpt_images[ray]'. Nothing was sent."
+        ) from error
+
+
+@attrs.frozen
+class Failure:
+    """An expected error on its way: as a value it stays what it is, where Ray would wrap it."""
+
+    error: NanoGPTError
+
+
+class RayCoordinator:
+    """A coordinator behind its handle; see `messages.ForWorkers` and `messages.ForDriver`."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    async def _call(self, method: str, *args: object, **kwargs: object) -> Any:
+        return opened(await answer(self.handle.call.remote(method, args, kwargs)))
+
+    async def begin(self, *, retry: bool, unknown: bool) -> Opened:
+        """See `ForDriver`."""
+        return cast("Opened", await self._call("begin", retry=retry, unknown=unknown))
+
+    async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
+        """See `ForDriver`."""
+        return bool(await self._call("offer", epoch, rows))
+
+    async def complete(self, epoch: str, *, from_journal: bool) -> bool:
+        """See `ForDriver`."""
+        return bool(await self._call("complete", epoch, from_journal=from_journal))
+
+    async def status(self) -> Status:
+        """See `ForDriver`."""
+        return cast("Status", await self._call("status"))
+
+    async def drain(self, reason: NanoGPTError | None) -> None:
+        """See `ForDriver`."""
+        await self._call("drain", reason)
+
+    async def lost(self, worker: str) -> None:
+        """See `ForDriver`."""
+        await self._call("lost", worker)
+
+    async def finish(self) -> Totals:
+        """See `ForDriver`."""
+        return cast("Totals", await self._call("finish"))
+
+    async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
+        """See `ForWorkers`."""
+        return str(await self._call("hello", worker, key, in_flight))
+
+    async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
+        """See `ForWorkers`."""
+        return cast("Beat", await self._call("beat", worker, events))
+
+    async def lease(self, worker: str, count: int) -> Leased:
+        """See `ForWorkers`."""
+        return cast("Leased", await self._call("lease", worker, count))
+
+    async def send(self, worker: str, unit_id: str, reserved_nano: int) -> bool:
+        """See `ForWorkers`."""
+        return bool(await self._call("send", worker, unit_id, reserved_nano))
+
+    async def started(self, worker: str, count: int) -> None:
+        """See `ForWorkers`."""
+        await self._call("started", worker, count)
+
+    async def paused(self, worker: str, seconds: float) -> None:
+        """See `ForWorkers`."""
+        await self._call("paused", worker, seconds)
+
+    async def report(self, worker: str, task: Task, report: Report) -> None:
+        """See `ForWorkers`."""
+        await self._call("report", worker, task, report)
+
+    async def give_back(self, worker: str, unit_id: str) -> None:
+        """See `ForWorkers`."""
+        await self._call("give_back", worker, unit_id)
+
+    async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
+        """See `ForWorkers`."""
+        await self._call("leave", worker, reason, events)
+
+
+async def answer(reference: Any) -> object:
+    """
+    The answer to a call.
+
+    Raises:
+        UnreachableError: None came: the actor, or the way to it, is gone.
+    """
+    exceptions = importlib.import_module("ray.exceptions")
+    try:
+        return await reference
+    except exceptions.ActorDiedError as error:
+        raise UnreachableError(str(error), patience_s=_DEAD_S) from error
+    except exceptions.RayActorError as error:
+        raise UnreachableError(str(error)) from error
+
+
+def opened(answer: object) -> object:
+    """The answer itself; an error that came as one is raised."""
+    if isinstance(answer, Failure):
+        raise answer.error
+    return answer

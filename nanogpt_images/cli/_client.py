@@ -99,17 +99,20 @@ def api_keys(base_url: str) -> list[str]:
     Raises:
         NoKeyError: There is none that can be used.
     """
-    several = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
     try:
-        keys = [key for text in several if (key := checked_key(text)) is not None]
+        keys = [key for text in _several() if (key := checked_key(text)) is not None]
     except ConfigurationError as error:
         raise NoKeyError(f"{KEYS_VARIABLE}: {error} Nothing was sent.") from None
     return keys or [_key(on_loopback=is_loopback(urlsplit(base_url).hostname or ""), paid=True)]
 
 
+def _several() -> list[str]:
+    return os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
+
+
 def _key(*, on_loopback: bool, paid: bool) -> str:
     try:
-        key = checked_key(os.environ.get(KEY_VARIABLE))
+        key = checked_key(os.environ.get(KEY_VARIABLE) or next(iter(_several()), None))
     except ConfigurationError as error:
         raise NoKeyError(f"{KEY_VARIABLE}: {error} Nothing was sent.") from None
     if key is None and on_loopback:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nanogpt_images.cli._client import api_keys
+from nanogpt_images.integrations.ray import ray_batch
 from nanogpt_images.sandbox import Sandbox
 
 from .conftest import Run, command, environment, until_posted
@@ -35,6 +37,21 @@ def test_interrupted_there_and_finished_here(run: Run, tmp_path: Path) -> None:
         assert 5 <= len(service.ledger.billed) < 60
         assert run(*args).code == 0
         assert len({entry.prompt for entry in service.ledger.billed}) == len(service.ledger.billed) == 60
+
+
+def test_several_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand in one variable; without it there is the one key of every other command."""
+    monkeypatch.setenv("NANOGPT_API_KEYS", "sk-nano-1, sk-nano-2")
+    assert api_keys("https://nano-gpt.com") == ["sk-nano-1", "sk-nano-2"]
+    monkeypatch.delenv("NANOGPT_API_KEYS")
+    monkeypatch.setenv("NANOGPT_API_KEY", "sk-nano-3")
+    assert api_keys("https://nano-gpt.com") == ["sk-nano-3"]
+
+
+def test_no_key_is_without_a_worker(tmp_path: Path) -> None:
+    """Two workers for three keys would leave one key unused, and a job that never ends for its sake."""
+    batch = ray_batch([], out=tmp_path, keys=[f"sk-nano-{number}" for number in range(3)], workers=2)
+    assert batch.workers == 3
 
 
 def test_join_and_ray_exclude_each_other(run: Run, tmp_path: Path) -> None:

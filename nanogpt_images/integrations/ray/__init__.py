@@ -59,7 +59,7 @@ def ray_batch(
         base_url: See `AsyncClient`.
         address: Of the cluster, as `ray.init` takes it; `local` starts one on this machine. A program that has
             called `ray.init` itself uses that cluster.
-        workers: Worker processes; each takes one CPU of the cluster.
+        workers: Worker processes, at least one for each key; each takes one CPU of the cluster.
         concurrency: Requests at once, of all workers together.
         requests_per_second: Starts of each key in any one second; None switches pacing off.
         budget_usd: Never spend more on the job, earlier runs included; `ApiKey` can have a cap of its own.
@@ -81,6 +81,7 @@ def ray_batch(
             raise ParameterError(f"{name} must be at least 1, not {number}.", parameter=name)
     if budget_usd is not None and not budget_usd >= 0:
         raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
+    workers = max(workers, len(keys))
     given: list[ApiKey | None] = [key if isinstance(key, ApiKey) else ApiKey(key=key) for key in keys]
     options = [
         ClientOptions.resolve(

@@ -62,6 +62,9 @@ class DistributedBatch:
         concurrency: Requests at once, of all workers together.
         read: Makes a `BatchRow` of what stands at a place of the source, counted from 1.
         retry_unknown: Without rows: also what was, or may have been, charged.
+
+    Attributes:
+        workers: How many workers there are.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class DistributedBatch:
         self._retold = retold
         self._job = job
         self._connect = connect
-        self._workers = workers
+        self.workers = workers
         self._concurrency = concurrency
         self._read = read
         self._retry_unknown = retry_unknown
@@ -188,7 +191,7 @@ class DistributedBatch:
             background.start_soon(self._follow, events)
             background.start_soon(self._tell_rows)
             async with anyio.create_task_group() as group:
-                for number in range(self._workers):
+                for number in range(self.workers):
                     group.start_soon(self._keep_working, cluster, number)
             # The first of two may have been asked for before the last worker took its leave.
             await self._next_poll()
@@ -251,7 +254,7 @@ class DistributedBatch:
     async def _keep_working(self, cluster: Cluster, number: int) -> None:
         """Run worker *number*, and another one in its place when it is lost."""
         key = Keys(len(self._job.keys)).of_worker(number)
-        share = self._concurrency // self._workers + (number < self._concurrency % self._workers)
+        share = self._concurrency // self.workers + (number < self._concurrency % self.workers)
         deaths, done = 0, -1
         for life in range(1_000_000):
             name = f"{self._run}-{number}-{life}"

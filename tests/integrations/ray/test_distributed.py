@@ -158,6 +158,19 @@ async def test_while_the_coordinator_is_gone_nothing_is_sent(setup: OpenSetup) -
         assert len(here.files) == 40
 
 
+async def test_a_worker_that_was_taken_for_dead_may_still_report(setup: OpenSetup) -> None:
+    """What it had sent ends by its word after all, and it sends nothing more without being known again."""
+    async with setup(latency_s=0.3) as here:
+        async with here.batch(here.rows(20), workers=2, concurrency=4) as run:
+            assert here.cluster is not None
+            while len(here.sandbox.ledger.posts) < 4:
+                await asyncio.sleep(0.01)
+            await here.cluster.wire.lost(next(iter(here.cluster.workers)))
+            await run.wait()
+        assert (run.report.done, run.report.unknown) == (20, 0)
+        assert len(set(here.billed)) == len(here.billed) == 20
+
+
 @pytest.mark.parametrize("call", ["send", "report", "lease", "hello", "give_back", "started"])
 async def test_a_lost_answer_pays_for_nothing_twice(setup: OpenSetup, call: str) -> None:
     """Whatever answer of the coordinator gets lost, each row is paid for once, and none stays open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ sys.path.append(str(Path(__file__).parent))
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 pytest.register_assert_rewrite("cells", "leaks", "stepping")
+# A shell starts what runs in its background with SIGINT ignored, and commands that tests interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +42,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's own key or base URL never reaches a test."""
-    for name in ("NANOGPT_API_KEY", "NANOGPT_BASE_URL"):
+    for name in ("NANOGPT_API_KEY", "NANOGPT_API_KEYS", "NANOGPT_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
 

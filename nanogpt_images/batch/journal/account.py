@@ -27,15 +27,17 @@ class Account(Journal):
 
     Args:
         journal: The job's journal.
-        name: What tells this key from the others; never the key itself.
+        name: What the sums of this key stand under, in every run; never the key itself.
+        label: What errors call the key.
         cap_nano: What the key may spend on this job, earlier runs included; None for no cap.
     """
 
-    def __init__(self, journal: Journal, name: str, *, cap_nano: int | None = None) -> None:
+    def __init__(self, journal: Journal, name: str, *, label: str, cap_nano: int | None = None) -> None:
         self.directory = journal.directory
         self.read_only = journal.read_only
         self._writer = journal._writer
         self._name = name
+        self._label = label
         self._cap_nano = cap_nano
 
     async def aclose(self) -> None:
@@ -53,7 +55,7 @@ class Account(Journal):
             if self._cap_nano is not None and spent + reserved_nano > self._cap_nano:
                 raise BudgetExceededError(
                     f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(spent):.4f} of the"
-                    f" ${to_usd(self._cap_nano):.4f} for key {self._name} is spent or reserved."
+                    f" ${to_usd(self._cap_nano):.4f} for {self._label} is spent or reserved."
                     " Nothing was sent for it."
                 )
             transitions.sent(store, unit_id, reserved_nano, cap_nano)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import attrs
@@ -19,7 +20,7 @@ from ...batch.pacer import Pacer
 from ...batch.uploading import Uploading
 from ...client import AsyncClient
 from .keys import pace_name
-from .messages import Job
+from .messages import ApiKey, Job
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +70,7 @@ async def open_books(job: Job, tally: Tally) -> Books:
         keeping=journal if url is None else Uploading(journal, ObjectStorage(url), job.out),
         accounts=[journal]
         if caps == [None]
-        else [_account(journal, number, usd) for number, usd in enumerate(caps)],
+        else [_account(journal, number, key) for number, key in enumerate(job.keys, start=1)],
         pacers=[_pacer(job, number) for number in range(len(caps))],
         client=client,
         feed=Feed(
@@ -84,8 +85,11 @@ async def open_books(job: Job, tally: Tally) -> Books:
     )
 
 
-def _account(journal: Journal, number: int, cap_usd: float | None) -> Account:
-    return Account(journal, str(number), cap_nano=None if cap_usd is None else to_nano(cap_usd))
+def _account(journal: Journal, number: int, key: ApiKey) -> Account:
+    cap_nano = None if key.budget_usd is None else to_nano(key.budget_usd)
+    # A key keeps its sums when the next run names the keys in another order.
+    name = hashlib.sha256(key.key.encode()).hexdigest()[:16]
+    return Account(journal, name, label=f"key {number}", cap_nano=cap_nano)
 
 
 def _pacer(job: Job, number: int) -> Pacer | None:

@@ -22,7 +22,7 @@ async def admitted(journal: Journal, count: int) -> list[str]:
 async def test_each_key_has_its_own_sum(out: Path, image: MakeImage) -> None:
     """A key's account counts its costs and its open or unknown requests, and those of no other key."""
     async with await Journal.open(out, service="s") as journal:
-        one, two = Account(journal, "0"), Account(journal, "1")
+        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
         done, unknown, refused, open_ = await admitted(journal, 4)
         await one.sent(done, 100)
         await one.done(done, [image()], cost_nano=60)
@@ -39,11 +39,11 @@ async def test_a_key_stays_within_its_cap_over_all_runs(out: Path, image: MakeIm
     """What a key spent in an earlier run counts; a request beyond its cap stays pending, for another key."""
     async with await Journal.open(out, service="s") as journal:
         first, second = await admitted(journal, 2)
-        await Account(journal, "0", cap_nano=100).sent(first, 60)
-        await Account(journal, "0", cap_nano=100).done(first, [image()], cost_nano=60)
+        await Account(journal, "0", label="key 0", cap_nano=100).sent(first, 60)
+        await Account(journal, "0", label="key 0", cap_nano=100).done(first, [image()], cost_nano=60)
     async with await Journal.open(out, service="s") as journal:
         await admitted(journal, 2)
         with pytest.raises(BudgetExceededError, match="key 0"):
-            await Account(journal, "0", cap_nano=100).sent(second, 50)
-        await Account(journal, "1", cap_nano=100).sent(second, 50)
+            await Account(journal, "0", label="key 0", cap_nano=100).sent(second, 50)
+        await Account(journal, "1", label="key 1", cap_nano=100).sent(second, 50)
         assert (await journal.totals()).committed_nano == 110

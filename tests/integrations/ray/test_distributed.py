@@ -82,14 +82,14 @@ async def test_the_budget_is_the_jobs(setup: OpenSetup) -> None:
 
 
 async def test_each_key_has_its_own_budget(setup: OpenSetup) -> None:
-    """A key that has spent its budget stops, and the others carry on with the work."""
+    """A key that has spent its budget stops, the others carry on, and a later run that names them in another order knows."""
     async with setup() as here:
         keys = [ApiKey(key=ONE, budget_usd=0.00025), ApiKey(key=TWO)]
         _, report = await here.run(here.rows(12), keys=keys)
         assert (report.done, report.stopped) == (12, None)
         by_key = Counter(entry.key for entry in here.sandbox.ledger.billed)
         assert sorted(by_key.values()) == [2, 10]
-        _, report = await here.run([*here.rows(12), *here.rows(4, seed=1)], keys=keys)
+        _, report = await here.run([*here.rows(12), *here.rows(4, seed=1)], keys=keys[::-1])
         assert sorted(Counter(entry.key for entry in here.sandbox.ledger.billed).values()) == [2, 14]
 
 

@@ -1,9 +1,13 @@
-"""The outcomes that a worker reports, each an operation of `Keeping` on its way to the journal."""
+"""
+The outcomes that a worker reports, each an operation of `Keeping` on its way to the journal.
+
+`stage` is how far the request is afterwards; None when it is over for this run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import attrs
 
@@ -17,33 +21,29 @@ from .leases import Stage
 class Refused:
     """It was neither carried out nor charged, or it did not leave."""
 
+    stage: ClassVar[Stage | None] = Stage.HELD
+
     async def record(self, keeping: Keeping, unit_id: str) -> None:
         """Hand it to *keeping*."""
         await keeping.refused(unit_id)
-
-    @property
-    def stage(self) -> Stage | None:
-        """How far the request is afterwards; None when it is over for this run."""
-        return Stage.HELD
 
 
 @attrs.frozen(kw_only=True)
 class Repeated:
     """It may have been charged, and is sent again."""
 
+    stage: ClassVar[Stage | None] = Stage.HELD
+
     async def record(self, keeping: Keeping, unit_id: str) -> None:
         """Hand it to *keeping*."""
         await keeping.repeated(unit_id)
-
-    @property
-    def stage(self) -> Stage | None:
-        """How far the request is afterwards; None when it is over for this run."""
-        return Stage.HELD
 
 
 @attrs.frozen(kw_only=True)
 class Linked:
     """The answer holds signed URLs."""
+
+    stage: ClassVar[Stage | None] = Stage.LINKED
 
     links: Sequence[Link]
     images: Sequence[StoredImage] = ()
@@ -56,15 +56,12 @@ class Linked:
             unit_id, self.links, images=self.images, cost_nano=self.cost_nano, request_id=self.request_id
         )
 
-    @property
-    def stage(self) -> Stage | None:
-        """How far the request is afterwards; None when it is over for this run."""
-        return Stage.LINKED
-
 
 @attrs.frozen(kw_only=True)
 class Done:
     """The images are where they belong."""
+
+    stage: ClassVar[Stage | None] = None
 
     images: Sequence[StoredImage]
     cost_nano: int | None = None
@@ -74,15 +71,12 @@ class Done:
         """Hand it to *keeping*."""
         await keeping.done(unit_id, self.images, cost_nano=self.cost_nano, request_id=self.request_id)
 
-    @property
-    def stage(self) -> Stage | None:
-        """How far the request is afterwards; None when it is over for this run."""
-        return None
-
 
 @attrs.frozen(kw_only=True)
 class Failed:
     """It ended without all of its images, or nobody knows how."""
+
+    stage: ClassVar[Stage | None] = None
 
     charge: Charge
     error_type: str
@@ -103,15 +97,12 @@ class Failed:
             request_id=self.request_id,
         )
 
-    @property
-    def stage(self) -> Stage | None:
-        """How far the request is afterwards; None when it is over for this run."""
-        return None
-
 
 @attrs.frozen(kw_only=True)
 class Postponed:
     """Its download stays open."""
+
+    stage: ClassVar[Stage | None] = None
 
     error_type: str
     error_text: str
@@ -119,11 +110,6 @@ class Postponed:
     async def record(self, keeping: Keeping, unit_id: str) -> None:
         """Hand it to *keeping*."""
         await keeping.postponed(unit_id, error_type=self.error_type, error_text=self.error_text)
-
-    @property
-    def stage(self) -> Stage | None:
-        """How far the request is afterwards; None when it is over for this run."""
-        return None
 
 
 Report: TypeAlias = Refused | Repeated | Linked | Done | Failed | Postponed

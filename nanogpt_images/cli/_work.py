@@ -141,6 +141,7 @@ def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
         budget_usd=job.budget_usd,
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
+        provenance=job.provenance,
         images_url=job.images_url,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nanogpt_images import read_provenance
 from nanogpt_images.cli._client import api_keys
 from nanogpt_images.integrations.ray import ray_batch
 from nanogpt_images.sandbox import Sandbox
@@ -21,7 +22,17 @@ def test_interrupted_there_and_finished_here(run: Run, tmp_path: Path) -> None:
     manifest = tmp_path / "prompts.txt"
     manifest.write_text("".join(f"a fox in field {number}\n" for number in range(60)))
     with Sandbox.in_thread(requests_per_second=None, latency_s=0.1) as service:
-        args = ("batch", manifest, "-m", "tiny-and-fast", "-o", tmp_path / "out", "--base-url", service.url)
+        args = (
+            "batch",
+            manifest,
+            "-m",
+            "tiny-and-fast",
+            "-o",
+            tmp_path / "out",
+            "--base-url",
+            service.url,
+            "--provenance",
+        )
         ray = ("--ray", "--concurrency", "4", "--no-pacing", "--key-budget", "1")
         process = subprocess.Popen(
             command(*args, *ray),
@@ -37,6 +48,9 @@ def test_interrupted_there_and_finished_here(run: Run, tmp_path: Path) -> None:
         assert 5 <= len(service.ledger.billed) < 60
         assert run(*args).code == 0
         assert len({entry.prompt for entry in service.ledger.billed}) == len(service.ledger.billed) == 60
+    images = list((tmp_path / "out" / "images").iterdir())
+    assert len(images) == 60
+    assert all(read_provenance(image) is not None for image in images)
 
 
 def test_several_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def ray_batch(
     model: str | None = None,
     defaults: Mapping[str, object] | None = None,
     validate: bool = True,
+    provenance: bool = False,
     images_url: str | None = None,
     retry: RetryPolicy | None = None,
     retry_unknown: bool = False,
@@ -67,6 +68,7 @@ def ray_batch(
         model: See `AsyncClient.batch`.
         defaults: See `AsyncClient.batch`.
         validate: See `AsyncClient.batch`.
+        provenance: See `AsyncClient.batch`.
         images_url: See `AsyncClient.batch`. Workers need credentials of their own for it.
         retry: See `AsyncClient`.
         retry_unknown: Without rows: also what was, or may have been, charged. It is paid for again.
@@ -110,6 +112,7 @@ def ray_batch(
         budget_nano=None if budget_usd is None else to_nano(budget_usd),
         assume_price_usd=assume_price_usd,
         validate=validate,
+        provenance=provenance,
         images_url=images_url,
         timeout_s=timeout_s,
     )

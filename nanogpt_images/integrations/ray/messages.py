@@ -57,6 +57,7 @@ class Job:
         keys: Workers share them out; pacing and budgets are each key's own.
         requests_per_second: Starts of each key in any one second; None for no pacing.
         budget_nano: Cap on the whole job.
+        provenance: Write into each file how it was made.
         images_url: Where images go instead, such as `s3://bucket/prefix`.
         timeout_s: Limit for each attempt of a generation.
     """
@@ -69,6 +70,7 @@ class Job:
     budget_nano: int | None = None
     assume_price_usd: float | None = None
     validate: bool = True
+    provenance: bool = False
     images_url: str | None = None
     timeout_s: float = 300.0
 

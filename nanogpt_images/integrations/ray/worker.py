@@ -101,6 +101,7 @@ class Worker:
             halt=self._halt,
             tally=tally,
             out=out,
+            provenance=self._job.provenance,
             elsewhere=url is not None,
         )
         return Work(

@@ -172,6 +172,6 @@ async def test_a_second_driver_is_refused_and_a_dead_ones_coordinator_is_not_in_
                 async with batch(1) as successor:
                     await successor.wait()
 
-        with pytest.raises(BatchError, match="has not answered|is closed"):
+        with pytest.raises(BatchError, match=r"has not answered|is closed"):
             await be_succeeded()
         assert max(Counter(entry.prompt for entry in sandbox.ledger.billed).values()) == 1

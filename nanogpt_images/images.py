@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
 from ._logging import get_logger
@@ -263,7 +262,8 @@ class Images:
         folder, stem = Path(directory), prompt_slug(prompt) if name is None else safe_name(name)
         # Under a name of its own making, a second call adds a number instead of failing.
         guarded = name is not None and not overwrite
-        await anyio.to_thread.run_sync(_prepare, folder, stem, guarded)
+        count = n if isinstance(n, int) else 1  # what is no number is told of by the checks
+        _prepare(folder, stem, count if guarded else 0)
         store = DirectoryStore(
             folder,
             functools.partial(image_stem, stem),
@@ -408,10 +408,10 @@ class Images:
         )
 
 
-def _prepare(directory: Path, stem: str, guarded: bool) -> None:
-    """Make *directory*, and see before anything is paid that its files are not in the way."""
+def _prepare(directory: Path, stem: str, images: int) -> None:
+    """Make *directory*, and see before anything is paid that no file is in the way of so many images."""
     make_directory(directory)
-    if guarded and (files := existing_images(directory, stem)):
+    if images and (files := existing_images(directory, stem, images)):
         raise OutputError(f"{files[0]} exists; choose another name or pass overwrite=True. Nothing was sent.")
 
 

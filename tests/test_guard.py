@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockingError
 
-from nanogpt_images.outputs import existing_images, write_image
+from nanogpt_images import read_provenance
+from nanogpt_images.outputs import write_image
 
 
 async def test_a_blocking_call_is_caught(tmp_path: Path) -> None:
-    """Listing a directory on the loop is an error, and in a thread it is not."""
-    with pytest.raises(BlockingError, match="Blocking call to os"):
-        existing_images(tmp_path, "fox")
-    assert await asyncio.to_thread(existing_images, tmp_path, "fox") == []
+    """Reading a file on the loop is an error, and in a thread it is not."""
+    image = write_image(b"?", tmp_path / "fox")
+    with pytest.raises(BlockingError, match="Blocking call to"):
+        read_provenance(image)
+    assert await asyncio.to_thread(read_provenance, image) is None
 
 
 async def test_inline_writes_are_allowed(tmp_path: Path) -> None:
@@ -25,4 +27,4 @@ async def test_inline_writes_are_allowed(tmp_path: Path) -> None:
 
 def test_without_a_loop_anything_goes(tmp_path: Path) -> None:
     """Blocking code may block."""
-    assert existing_images(tmp_path, "fox") == []
+    assert read_provenance(write_image(b"?", tmp_path / "fox")) is None

@@ -390,7 +390,7 @@ async def test_files_in_the_way_stop_the_call_before_it_is_paid(tmp_path: Path) 
     (tmp_path / "fox-1.png").write_bytes(b"old")
     client, transport = scripted(Reply(200, ANSWER), Reply(200, ANSWER))
     with pytest.raises(OutputError, match=r"fox-1\.png exists.*Nothing was sent") as caught:
-        await client.images.generate_to(tmp_path, "x", model="m", name="fox", validate=False)
+        await client.images.generate_to(tmp_path, "x", model="m", n=2, name="fox", validate=False)
     assert caught.value.charge is Charge.NOT_SENT
     assert transport.requests == []
     for _ in range(2):

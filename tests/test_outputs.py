@@ -231,9 +231,11 @@ def test_saving_replaces_or_adds_a_number(tmp_path: Path) -> None:
 
 
 def test_files_in_the_way_are_found(tmp_path: Path) -> None:
-    """Only images of exactly that name, or of that name and a number, are in the way."""
+    """Only images of exactly that name, or the first of several of that name, are in the way; links to nowhere too."""
     for name in ("fox.png", "fox-0.jpg", "fox-12.webp", "fox-a.png", "foxes.png", "fox.txt", "a-fox.png"):
         (tmp_path / name).touch()
-    assert [path.name for path in existing_images(tmp_path, "fox")] == ["fox-0.jpg", "fox-12.webp", "fox.png"]
+    (tmp_path / "fox.gif").symlink_to(tmp_path / "nowhere")
+    assert [path.name for path in existing_images(tmp_path, "fox")] == ["fox.png", "fox.gif", "fox-0.jpg"]
+    assert [path.name for path in existing_images(tmp_path, "fox", 13)][-1] == "fox-12.webp"
     assert existing_images(tmp_path / "missing", "fox") == []
     assert existing_images(tmp_path / "fox.png", "fox") == []

@@ -101,7 +101,7 @@ def _announce(order: Order, model: Model) -> None:
 
 
 def _prepare(order: Order) -> None:
-    if not order.overwrite and (files := existing_images(order.directory, order.stem)):
+    if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
         raise OutputError(
             f"{files[0]} exists; --overwrite replaces it, --name chooses another. Nothing was sent."
         )

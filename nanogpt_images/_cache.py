@@ -59,7 +59,10 @@ class FlightCache(Generic[T]):
 
     def fresh(self, key: str) -> T | None:
         """The answer for *key* if it has not expired; no I/O."""
-        return self._fresh.get(key)
+        try:
+            return self._fresh[key]  # `get` would look twice, and this is on the way of each call
+        except KeyError:
+            return None
 
     def known(self, key: str) -> T | None:
         """The last answer for *key*, expired or not; no I/O."""

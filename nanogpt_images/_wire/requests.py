@@ -10,6 +10,7 @@ from ..errors import ParameterError
 from ..references import MAX_BODY_BYTES
 from ..request import GenerateRequest, ImageRequest, OpenAIRequest
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
 
 
@@ -34,7 +35,7 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
     # Parameters of the call win over the same key in `extra`: the first are checked, the second are not.
     body = {**request.extra, **{name: value for name, value in fields.items() if value is not None}}
     try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(
             f"{request.model}: the request cannot be written as JSON ({error}). Nothing was sent.",

@@ -98,7 +98,7 @@ async def test_keys_that_differ_in_case_alone_keep_their_images(
         taken.add(target.name.lower())
         link(source, target)
 
-    monkeypatch.setattr("nanogpt_images.outputs.os.link", folding_link)
+    monkeypatch.setattr("nanogpt_images.outputs.names.os.link", folding_link)
     async with connected() as (client, _):
         rows = [{"prompt": key, "model": MODEL, "key": key} for key in ("fox", "Fox", "FOX")]
         report = await client.run_batch(rows, out=tmp_path, concurrency=1)

@@ -1,0 +1,19 @@
+"""Where the bytes of images go: into memory, or through a temporary file to a name that tells the truth."""
+
+from .directory import NO_PROVENANCE, DirectoryStore
+from .names import existing_images, make_directory
+from .part import PART_SUFFIX, write_image
+from .stores import ImageStore, MemoryStore, StoredImage, finished
+
+__all__ = [
+    "NO_PROVENANCE",
+    "PART_SUFFIX",
+    "DirectoryStore",
+    "ImageStore",
+    "MemoryStore",
+    "StoredImage",
+    "existing_images",
+    "finished",
+    "make_directory",
+    "write_image",
+]

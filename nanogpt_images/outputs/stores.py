@@ -1,0 +1,86 @@
+"""What takes the images of an answer, and the one that keeps them in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import anyio.to_thread
+import attrs
+
+from .._b64stream import Sink
+from .._sniff import HEAD_BYTES, ImageInfo, sniff
+
+
+@attrs.frozen(kw_only=True)
+class StoredImage:
+    """An image that arrived whole. Either `data` or `path` is set; `problem` says what could not be done for it."""
+
+    index: int
+    info: ImageInfo
+    size_bytes: int
+    data: bytes | None = attrs.field(default=None, repr=False)
+    path: Path | None = None
+    sha256: str | None = None
+    problem: str | None = None
+
+
+class ImageStore(Protocol):
+    """Takes the images of one answer."""
+
+    def open(self, index: int, request_id: str | None = None) -> Sink:
+        """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
+        ...
+
+    def is_slow(self, indices: Sequence[int]) -> bool:
+        """Whether `finish` of these images, which are complete, would stall an event loop."""
+        ...
+
+    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+        """Keep the images *indices*, which are complete, in that order; discard all others."""
+        ...
+
+    def discard(self) -> None:
+        """Forget everything and leave no file behind. Harmless after `finish`."""
+        ...
+
+
+class MemoryStore:
+    """Keeps images as bytes. The buffer that grows is the one handed out: no image exists twice."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[int, BytesIO] = {}
+
+    def open(self, index: int, request_id: str | None = None) -> Sink:
+        """See `ImageStore`."""
+        del request_id
+        self._buffers[index] = buffer = BytesIO()
+        return buffer
+
+    def is_slow(self, indices: Sequence[int]) -> bool:
+        """See `ImageStore`."""
+        del indices
+        return False
+
+    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+        """See `ImageStore`."""
+        stored: list[StoredImage] = []
+        for index in indices:
+            data = self._buffers.pop(index).getvalue()
+            info = sniff(data[:HEAD_BYTES])
+            stored.append(StoredImage(index=index, info=info, size_bytes=len(data), data=data))
+        self.discard()
+        return tuple(stored)
+
+    def discard(self) -> None:
+        """See `ImageStore`."""
+        self._buffers.clear()
+
+
+async def finished(store: ImageStore, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+    """`store.finish`, in a thread where it would stall the event loop."""
+    if store.is_slow(indices):
+        return await anyio.to_thread.run_sync(store.finish, indices)
+    return store.finish(indices)

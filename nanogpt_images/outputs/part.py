@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
+import random
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +31,8 @@ class PartFile:
     __slots__ = ("_fd", "_hash", "_head", "_memory", "_rescue", "failure", "path", "size_bytes")
 
     def __init__(self, directory: Path, *, digest: bool, rescue: bool = False) -> None:
-        self.path = directory / f".{secrets.token_hex(8)}{PART_SUFFIX}"
+        # Another one of that name would be an error and not be written to, so the name need not be a secret.
+        self.path = directory / f".{random.getrandbits(64):016x}{PART_SUFFIX}"  # noqa: S311
         self.size_bytes = 0
         self.failure: OutputError | None = None
         self._head = b""

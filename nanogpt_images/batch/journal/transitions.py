@@ -9,7 +9,6 @@ import attrs
 
 from ..._money import to_usd
 from ...errors import BudgetExceededError, Charge, JournalError
-from ..rows import BatchRow
 from ..states import Event, State, advance, event_of
 from . import results
 from .records import Link, StoredImage
@@ -200,12 +199,13 @@ def _claimed(store: Store, unit_id: str, *, also: Collection[State] = ()) -> _Cu
 def _add_images(store: Store, current: _Current, images: Sequence[StoredImage], *, also: int = 0) -> None:
     if not images:
         return
-    select = "SELECT row, first_index, request_id, cost_nano FROM unit WHERE seq = ?"
-    row_text, first_index, request_id, cost_nano = store.connection.execute(select, (current.seq,)).fetchone()
-    (known,) = store.connection.execute(
-        "SELECT count(*) FROM image WHERE unit = ? AND attempt = ?", (current.seq, current.attempts)
+    select = (
+        "SELECT row, first_index, request_id, cost_nano,"
+        " (SELECT count(*) FROM image WHERE unit = seq AND attempt = attempts) FROM unit WHERE seq = ?"
+    )
+    row, first_index, request_id, cost_nano, known = store.connection.execute(
+        select, (current.seq,)
     ).fetchone()
-    row = BatchRow.from_json(row_text)
     share, rest = divmod(cost_nano, known + len(images) + also)
     for place, image in enumerate(images, start=known):
         cost = share + (place < rest)

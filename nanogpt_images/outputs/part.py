@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-import random
+import secrets
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,10 @@ from .names import cannot_write, fitting, make_directory, publish
 
 PART_SUFFIX: Final = ".part"
 _PIECE_BYTES: Final = 2**20
+# Names of temporary files: unlike in other machines and processes, in forked ones by the PID, and without a system
+# call for each.
+_PROCESS: Final = secrets.token_hex(4)
+_NUMBERS: Final = itertools.count()
 
 
 class PartFile:
@@ -31,8 +36,7 @@ class PartFile:
     __slots__ = ("_fd", "_hash", "_head", "_memory", "_rescue", "failure", "path", "size_bytes")
 
     def __init__(self, directory: Path, *, digest: bool, rescue: bool = False) -> None:
-        # Another one of that name would be an error and not be written to, so the name need not be a secret.
-        self.path = directory / f".{random.getrandbits(64):016x}{PART_SUFFIX}"  # noqa: S311
+        self.path = directory / f".{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}{PART_SUFFIX}"
         self.size_bytes = 0
         self.failure: OutputError | None = None
         self._head = b""

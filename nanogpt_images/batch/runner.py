@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import anyio
@@ -22,6 +21,7 @@ from .budget import Budget
 from .endings import Endings, Task
 from .events import BatchEvent, BatchReport, Tally
 from .feed import Feed, Rows
+from .followed import Followed
 from .funds import Funds
 from .gate import Gate
 from .halt import Halt
@@ -36,7 +36,7 @@ from .work import Work
 _MIN_PATIENCE: Final = 8
 
 
-class Batch:
+class Batch(Followed):
     """
     Many generations at once. Make it with `client.batch()`::
 
@@ -81,6 +81,9 @@ class Batch:
             raise ConfigurationError("a batch without rows needs the directory of a journal: pass out=.")
         if provenance and out is None:
             raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
+        if images_url is not None and out is None:
+            raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
+        super().__init__()
         self._rows = rows
         self._images = images
         self._catalog = catalog
@@ -93,8 +96,6 @@ class Batch:
         self._defaults = dict(defaults or {})
         self._validate = validate
         self._join = join
-        if images_url is not None and out is None:
-            raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
         self._images_url = images_url
         self._retry_unknown = retry_unknown
         self._provenance = provenance
@@ -105,9 +106,6 @@ class Batch:
         self._gate = Gate(concurrency)
         self._journal: Journal | None = None
         self._pacer: Pacer | None = None
-        self._failure: Exception | None = None
-        self._iterated = False
-        self._exit = contextlib.AsyncExitStack()
 
     @property
     def report(self) -> BatchReport:
@@ -132,12 +130,6 @@ class Batch:
     def drain(self) -> None:
         """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
         self._halt.stop()
-
-    async def wait(self) -> BatchReport:
-        """Run to the end without looking at events."""
-        async for _ in self:
-            pass
-        return self.report
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -165,43 +157,11 @@ class Batch:
                 pacer=self._pacer,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](self._concurrency)
-            self._events = stack.enter_context(receive)
+            stack.enter_context(receive)
             group = await stack.enter_async_context(anyio.create_task_group())
-            self._scope = group.cancel_scope
             self._start(group, work, self._feed(keeping, cap), send)
-            self._exit = stack.pop_all()
+            self._follow(receive, group, stack.pop_all())
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is not None and not isinstance(error, Exception):
-                self._scope.cancel()
-            elif error is None and not self._iterated:
-                await self.wait()
-            else:
-                self.drain()
-                # Workers must not block on events that nobody takes any more.
-                with contextlib.suppress(anyio.ClosedResourceError):
-                    async for _ in self._events:
-                        pass
-        finally:
-            await self._exit.aclose()
-        if error is None and self._failure is not None:
-            raise self._failure
-
-    def __aiter__(self) -> AsyncIterator[BatchEvent]:
-        return self
-
-    async def __anext__(self) -> BatchEvent:
-        self._iterated = True
-        try:
-            return await self._events.receive()
-        except anyio.EndOfStream:
-            if self._failure is not None:
-                raise self._failure from None
-            raise StopAsyncIteration from None
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Keeping, int]:
         if self._out is None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import anyio
@@ -15,6 +14,7 @@ from anyio.abc import ObjectSendStream
 
 from ...batch.events import BatchEvent, BatchReport
 from ...batch.feed import Row
+from ...batch.followed import Followed
 from ...batch.journal import Totals
 from ...batch.rows import BatchRow
 from ...errors import BatchError, NanoGPTError
@@ -47,7 +47,7 @@ class Cluster(Protocol):
         ...
 
 
-class DistributedBatch:
+class DistributedBatch(Followed):
     """
     A batch whose requests are made by workers elsewhere. Make it with `ray_batch()`.
 
@@ -78,6 +78,7 @@ class DistributedBatch:
         read: Callable[[Row, int], BatchRow],
         retry_unknown: bool = False,
     ) -> None:
+        super().__init__()
         self._retold = retold
         self._job = job
         self._connect = connect
@@ -90,12 +91,9 @@ class DistributedBatch:
         self._first: Totals | None = None
         self._status: Status | None = None
         self._final: Totals | None = None
-        self._failure: Exception | None = None
         self._polled = asyncio.Condition()
         self._draining = False
         self._gone = False
-        self._exit = contextlib.AsyncExitStack()
-        self._iterated = False
         self._run = secrets.token_hex(4)
 
     @property
@@ -128,12 +126,6 @@ class DistributedBatch:
         """Send nothing more; what is under way ends. A rerun resumes."""
         self._draining = True
 
-    async def wait(self) -> BatchReport:
-        """Run to the end without looking at events."""
-        async for _ in self:
-            pass
-        return self.report
-
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             cluster = await self._connect()
@@ -149,46 +141,16 @@ class DistributedBatch:
             stack.push_async_callback(self._close)
             self._first, self._epoch = opened.totals, opened.epoch
             send, receive = anyio.create_memory_object_stream[BatchEvent](float("inf"))
-            self._events = stack.enter_context(receive)
+            stack.enter_context(receive)
             group = await stack.enter_async_context(anyio.create_task_group())
-            self._scope = group.cancel_scope
             group.start_soon(self._all, cluster, send)
-            self._exit = stack.pop_all()
+            self._follow(receive, group, stack.pop_all())
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if error is not None and not isinstance(error, Exception):
-                self._scope.cancel()
-            elif error is None and not self._iterated:
-                await self.wait()
-            else:
-                self.drain()
-                async for _ in self._events:
-                    pass
-        finally:
-            await self._exit.aclose()
-        if error is None and self._failure is not None:
-            raise self._failure
-
-    def __aiter__(self) -> AsyncIterator[BatchEvent]:
-        return self
-
-    async def __anext__(self) -> BatchEvent:
-        self._iterated = True
-        try:
-            return await self._events.receive()
-        except anyio.EndOfStream:
-            if self._failure is not None:
-                raise self._failure from None
-            raise StopAsyncIteration from None
 
     async def _all(self, cluster: Cluster, events: ObjectSendStream[BatchEvent]) -> None:
         """Follow the coordinator, tell it the rows and keep workers running, until nothing is left."""
         async with events, anyio.create_task_group() as background:
-            background.start_soon(self._follow, events)
+            background.start_soon(self._poll, events)
             background.start_soon(self._tell_rows)
             async with anyio.create_task_group() as group:
                 for number in range(self.workers):
@@ -198,7 +160,7 @@ class DistributedBatch:
             await self._next_poll()
             background.cancel_scope.cancel()
 
-    async def _follow(self, events: ObjectSendStream[BatchEvent]) -> None:
+    async def _poll(self, events: ObjectSendStream[BatchEvent]) -> None:
         told = False
         heard_at = anyio.current_time()
         while not self._gone:

@@ -96,6 +96,13 @@ assume_price = click.option(
 budget = click.option(
     "--budget", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, earlier runs included."
 )
+image_directory = click.option(
+    "-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory."
+)
+image_name = click.option(
+    "--name", metavar="NAME", help="File name without suffix; a few words of the prompt."
+)
+overwrite = click.option("--overwrite", is_flag=True, help="Replace files of that name.")
 provenance = click.option(
     "--provenance",
     is_flag=True,

@@ -16,7 +16,7 @@ from ._order import Order, carry_out
 @click.argument("prompt")
 @click.option("-m", "--model", required=True, metavar="ID", help="Model; 'nanogpt-images models' lists them.")
 @click.option("-n", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request.")
-@click.option("-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory.")
+@_common.image_directory
 @click.option("-r", "--resolution", metavar="TOKEN", help="As the model lists it.")
 @click.option("--aspect-ratio", metavar="TOKEN", help="As the model lists it.")
 @click.option("--quality", metavar="TOKEN", help="As the model lists it.")
@@ -29,8 +29,8 @@ from ._order import Order, carry_out
     metavar="PATH",
     help="An input image: a file or a URL; may be repeated.",
 )
-@click.option("--name", metavar="NAME", help="File name without suffix; a few words of the prompt.")
-@click.option("--overwrite", is_flag=True, help="Replace files of that name.")
+@_common.image_name
+@_common.overwrite
 @_common.params
 @_common.route
 @_common.delivery

@@ -22,12 +22,12 @@ _REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_dat
 @_common.verb("regenerate", example="regenerate fox.png --name fox-again --budget 0.10")
 @click.argument("file", metavar="FILE")
 @click.option("-n", "images", type=click.IntRange(min=1), metavar="N", help="Images, instead of as many.")
-@click.option("-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory.")
+@_common.image_directory
 @click.option(
     "--ref", "references", multiple=True, metavar="PATH", help="An input image; the file holds none of them."
 )
-@click.option("--name", metavar="NAME", help="File name without suffix; a few words of the prompt.")
-@click.option("--overwrite", is_flag=True, help="Replace files of that name.")
+@_common.image_name
+@_common.overwrite
 @_common.params
 @_common.budget_of_one
 @_common.assume_price

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
-import anyio.to_thread
 import attrs
 
 from ._cache import FlightCache
 from ._logging import get_logger
+from ._threads import in_thread
 from ._wire import paths
 from ._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
 from ._wire.join import join
@@ -105,7 +105,7 @@ class Catalog:
         async def load() -> Listing[ImageModel]:
             params = {"detailed": "true" if detailed else "false"}
             body = await self._fetch(paths.IMAGE_MODELS, params=params)
-            return await anyio.to_thread.run_sync(decode_image_models, body)
+            return await in_thread(decode_image_models, body)
 
         return await self._image_models.get(_DETAILED if detailed else _BRIEF, load, refresh=refresh)
 
@@ -124,7 +124,7 @@ class Catalog:
 
         async def load() -> Listing[ListedModel]:
             body = await self._fetch(paths.LISTED_MODELS)
-            return await anyio.to_thread.run_sync(decode_listed_models, body)
+            return await in_thread(decode_listed_models, body)
 
         return await self._models.get(_ALL, load, refresh=refresh)
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 import attrs
 
 from ._display import Displayed
+from ._threads import in_thread
 from .errors import ConfigurationError
 from .outputs import StoredImage, write_image
 
@@ -93,7 +93,7 @@ class Image(ImageData):
         if self.data is not None:
             return self.data
         if self.path is not None:
-            return await anyio.to_thread.run_sync(self.path.read_bytes)
+            return await in_thread(self.path.read_bytes)
         return await self.downloader(self.url or "")
 
     async def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
@@ -110,9 +110,7 @@ class Image(ImageData):
             DownloadError: The URL cannot be downloaded.
         """
         data = await self.read()
-        return await anyio.to_thread.run_sync(
-            lambda: write_image(data, target_of(path, self.index), overwrite=overwrite)
-        )
+        return await in_thread(lambda: write_image(data, target_of(path, self.index), overwrite=overwrite))
 
     async def to_pil(self) -> PillowImage:
         """
@@ -130,7 +128,7 @@ class Image(ImageData):
 
         require_pillow()
         source = self.path if self.data is None and self.path is not None else await self.read()
-        return await anyio.to_thread.run_sync(decode, source, self.media_type)
+        return await in_thread(decode, source, self.media_type)
 
 
 @attrs.frozen(kw_only=True)

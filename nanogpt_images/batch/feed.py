@@ -7,10 +7,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
-import anyio.to_thread
 import attrs
 
 from .._money import MAX_USD, to_nano
+from .._threads import in_thread
 from ..catalog import Catalog
 from ..checks import checked
 from ..errors import BudgetExceededError, ConnectError, NanoGPTError, NotFoundError, ParameterError
@@ -169,7 +169,7 @@ async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
         if in_memory:
             chunk: Sequence[Row] = _take(iterator, size)
         else:
-            chunk = await anyio.to_thread.run_sync(_take, iterator, size)
+            chunk = await in_thread(_take, iterator, size)
         if not chunk:
             return
         yield chunk

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
-
 from .._logging import get_logger
 from .._sniff import HEAD_BYTES, sniff
+from .._threads import in_thread
 from ..errors import OutputError
 from ..outputs import PART_SUFFIX, make_directory
 from .journal import Journal, StoredImage
@@ -53,7 +52,7 @@ async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
     """
     left = [ending.unit async for ending in journal.unknowns()]
     left += [ending.unit async for ending in journal.open_downloads()]
-    found = await anyio.to_thread.run_sync(_find, journal.directory, left)
+    found = await in_thread(_find, journal.directory, left)
     known = await journal.recorded([image.file for _, images in found for image in images])
     recovered = 0
     for unit, images in found:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final, Self
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from .._money import to_nano
+from .._threads import in_thread
 from ..catalog import Catalog
 from ..errors import ConfigurationError, NanoGPTError, ParameterError
 from ..images import Images
@@ -168,7 +168,7 @@ class Batch(Followed):
             return NoJournal(), 0
         self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
         stack.push_async_callback(journal.aclose)
-        await anyio.to_thread.run_sync(prepare, self._out / "images", self._join)
+        await in_thread(prepare, self._out / "images", self._join)
         keeping: Keeping = journal
         if self._images_url is not None:
             keeping = Uploading(journal, ObjectStorage(self._images_url), self._out)

@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 
-import anyio.to_thread
-
+from .._threads import in_thread
 from ..errors import Charge
 from ..parameters import CountRule
 from .journal import Admission, Link, StoredImage
@@ -114,7 +113,7 @@ class Uploading:
         paths = [self._directory / PurePosixPath(image.file) for image in images]
         yield [await self._storage.put(path, image) for path, image in zip(paths, images, strict=True)]
         if paths:
-            await anyio.to_thread.run_sync(_remove, paths)
+            await in_thread(_remove, paths)
 
 
 def _remove(paths: Sequence[Path]) -> None:

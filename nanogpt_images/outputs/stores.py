@@ -7,11 +7,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
-import anyio.to_thread
 import attrs
 
 from .._b64stream import Sink
 from .._sniff import HEAD_BYTES, ImageInfo, sniff
+from .._threads import in_thread
 
 
 @attrs.frozen(kw_only=True)
@@ -82,5 +82,5 @@ class MemoryStore:
 async def finished(store: ImageStore, indices: Sequence[int]) -> tuple[StoredImage, ...]:
     """`store.finish`, in a thread where it would stall the event loop."""
     if store.is_slow(indices):
-        return await anyio.to_thread.run_sync(store.finish, indices)
+        return await in_thread(store.finish, indices)
     return store.finish(indices)

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
-import anyio.to_thread
 import attrs
 import pybase64
 
 from .._logging import get_logger
 from .._sniff import sniff
+from .._threads import in_thread
 from ..errors import NanoGPTError, ParameterError, ReferenceImageError
 from ..models import ReferenceLimits
 from .inputs import (
@@ -66,8 +66,8 @@ class OneLoader:
         if isinstance(simple, str) and is_data_url(simple):
             return await _maybe_in_thread(len(simple), self._from_data_url, simple, where)
         if isinstance(simple, str | os.PathLike):
-            return await anyio.to_thread.run_sync(self._from_file, os.fspath(simple), where)
-        return await anyio.to_thread.run_sync(self._from_pillow, simple, where)
+            return await in_thread(self._from_file, os.fspath(simple), where)
+        return await in_thread(self._from_pillow, simple, where)
 
     async def _from_link(self, url: str, where: str) -> Reference:
         if self.remote == "link":
@@ -189,7 +189,7 @@ async def _maybe_in_thread(
 ) -> ResultT:
     if size <= _INLINE_BYTES:
         return function(first, where)
-    return await anyio.to_thread.run_sync(function, first, where)
+    return await in_thread(function, first, where)
 
 
 def _default_fetch() -> FetchBytes:

@@ -81,11 +81,14 @@ class Writer:
         Open the store.
 
         Raises:
-            JournalError: See `Store`.
+            JournalError: See `Store`; also where no thread can be started any more.
             OutputError: See `Store`.
         """
         # A daemon, so that a journal left open does not keep the interpreter: it is safe against a kill.
-        threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
+        try:
+            threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
+        except RuntimeError as error:
+            raise JournalError(f"the journal's thread cannot start: {error}. Nothing was sent.") from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:

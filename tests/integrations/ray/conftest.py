@@ -70,7 +70,7 @@ class Cut:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*args: object, **kwargs: object) -> object:
             if self.is_cut:
-                raise RuntimeError("killed")
+                raise asyncio.CancelledError  # who is killed reports nothing, also not to the event loop
             return await getattr(self.wire, name)(*args, **kwargs)
 
         return call

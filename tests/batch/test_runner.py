@@ -309,6 +309,24 @@ async def test_cancelling_makes_what_was_sent_unknown(open_job) -> None:
         assert (report.requests, report.skipped) == (3, 3)
 
 
+async def test_a_cancelled_task_breaks_off_what_is_under_way(open_job) -> None:
+    """`task.cancel()` cancels once, unlike a cancel scope; the batch ends all the same, with the rest unsent."""
+    async with open_job(Fault("stall_before_headers", times=3)) as job:
+
+        async def work() -> None:
+            async with job.client.batch(job.rows(6), out=job.out, concurrency=3):
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        while len(job.sandbox.ledger.entries) < 3:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task], timeout=30)
+        assert task.cancelled()
+        totals = await job.totals()
+        assert (totals.units[State.UNKNOWN], totals.units[State.PENDING]) == (3, 3)
+
+
 async def test_an_exception_in_the_block_lets_end_what_is_under_way(open_job) -> None:
     """A caller's mistake while handling an event costs no image."""
     async with open_job(latency_s=0.05) as job:

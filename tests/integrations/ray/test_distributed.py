@@ -18,6 +18,7 @@ from .conftest import MODEL, OpenSetup
 
 ONE = "sk-nano-00000000-0000-4000-8000-000000000001"
 TWO = "sk-nano-00000000-0000-4000-8000-000000000002"
+THREE = "sk-nano-00000000-0000-4000-8000-000000000003"
 
 
 async def test_states_money_and_files_are_those_of_a_local_batch(setup: OpenSetup) -> None:
@@ -89,8 +90,11 @@ async def test_each_key_has_its_own_budget(setup: OpenSetup) -> None:
         assert (report.done, report.stopped) == (12, None)
         by_key = Counter(entry.key for entry in here.sandbox.ledger.billed)
         assert sorted(by_key.values()) == [2, 10]
-        _, report = await here.run([*here.rows(12), *here.rows(4, seed=1)], keys=keys[::-1])
-        assert sorted(Counter(entry.key for entry in here.sandbox.ledger.billed).values()) == [2, 14]
+        spent = min(by_key, key=by_key.__getitem__)
+        reordered = [ApiKey(key=THREE), *reversed(keys)]
+        _, report = await here.run([*here.rows(12), *here.rows(4, seed=1)], keys=reordered, workers=3)
+        assert report.done == 4
+        assert Counter(entry.key for entry in here.sandbox.ledger.billed)[spent] == 2
 
 
 async def test_each_key_has_its_own_pace(setup: OpenSetup) -> None:

@@ -17,7 +17,7 @@ from ._logging import get_logger
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
 from ._secrets import Redactor
-from ._wire.failures import decode_failure
+from ._wire.failures import CUT_OFF, decode_failure
 from .errors import (
     Charge,
     ConfigurationError,
@@ -270,16 +270,18 @@ class Slots:
 
 
 async def read_failure(response: HttpResponse) -> bytes:
-    """The beginning of a body of failure; one that breaks off still has its status."""
+    """The beginning of a body of failure, marked where it was cut off; one that breaks off still has its status."""
     body = bytearray()
     try:
         async for chunk in response.chunks():
             body += chunk
             if len(body) >= _MAX_FAILURE_BYTES:
                 break
+        else:
+            return bytes(body)
     except TransportError:
         pass
-    return bytes(body[:_MAX_FAILURE_BYTES])
+    return bytes(body[:_MAX_FAILURE_BYTES]) + CUT_OFF
 
 
 def _not_json(path: str, response: HttpResponse, fault: str, body: bytes) -> ResponseDecodeError:

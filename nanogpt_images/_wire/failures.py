@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -27,9 +27,13 @@ from ..errors import (
     StatusError,
 )
 from ._convert import as_object, as_text
+from .billing import Statement, statement_of
 
 _EXCERPT_CHARS: Final = 200
-_REFUSED_5XX: Final = frozenset({408, 425, 503})
+CUT_OFF: Final = "\u2026".encode()
+"""Stands at the end of a body of which not everything was read."""
+_NOT_BEGUN: Final = frozenset({408, 425, 503})
+_NAMES_AMOUNTS: Final = frozenset({402, 429})
 
 _BY_STATUS: Final[Mapping[int, type[StatusError]]] = {
     401: AuthenticationError,
@@ -42,18 +46,6 @@ _BY_STATUS: Final[Mapping[int, type[StatusError]]] = {
 }
 _DAILY_CODES: Final = frozenset({"daily_rpd_limit_exceeded", "daily_usd_limit_exceeded"})
 _POLICY_CODES: Final = frozenset({"content_policy_violation", "content_policy"})
-# The negation must belong to the verb: "not stored, was billed" says that it was.
-_NOT_BILLED: Final = re.compile(
-    r"(?:\b(?:not|never)|n['\u2019]t) (?:yet |actually )?(?:be |been |being )?(?:charged|billed)\b"
-    r"|\bnothing (?:is|was|has been|will be) (?:charged|billed)\b|\bno charge\b",
-    re.IGNORECASE,
-)
-_PERHAPS_BILLED: Final = re.compile(
-    r"\b(?:may|might|could) (?:already )?(?:have been|be) (?:charged|billed)\b", re.IGNORECASE
-)
-_BILLED: Final = re.compile(
-    r"\b(?:has been|have been|was|were|been|is|are) (?:charged|billed)\b", re.IGNORECASE
-)
 # Neither pattern can look past the next "<": a body of nothing else would cost the square of its length.
 _TAG: Final = re.compile(r"(<[^<>]*>)")
 _HIDING: Final = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
@@ -67,7 +59,12 @@ _KEY: Final = re.compile(
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """The facts of a failure, out of any of the shapes that occur."""
+    """
+    The facts of a failure, out of any of the shapes that occur.
+
+    Attributes:
+        said: Every text of the body, one a line; a contradiction can stand in any of them.
+    """
 
     message: str | None = None
     code: str | None = None
@@ -75,6 +72,7 @@ class Failure:
     parameter: str | None = None
     request_id: str | None = None
     details: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    said: str = ""
 
 
 def decode_failure(
@@ -101,7 +99,7 @@ def decode_failure(
     """
     failure = _read(body)
     text = failure.message or _excerpt(body)
-    charge = charge_of(status, text, paid=paid)
+    charge = charge_of(status, failure.said, paid=paid)
     retry_after_s = parse_retry_after(headers.get("Retry-After"), now=now)
     parts = [f"{target}: the service answered {status}"]
     if failure.code and failure.code != str(status):
@@ -129,18 +127,30 @@ def decode_failure(
 
 
 def charge_of(status: int, text: str, *, paid: bool) -> Charge:
-    """What an answer of failure says about money."""
+    """
+    What an answer of failure says about money.
+
+    Its text goes first, where it is clear. Without one, a status below 500 is a refusal, and so are 408, 425 and
+    503: by their definition the work was not begun. A text that leaves a doubt makes any of them unknown.
+
+    Args:
+        status: HTTP status, 300 or more.
+        text: All that the answer says.
+        paid: Whether success would have cost money.
+    """
     if not paid:
         return Charge.NOT_SENT
-    if _NOT_BILLED.search(text):
-        return Charge.REJECTED
-    if _PERHAPS_BILLED.search(text):
-        return Charge.UNKNOWN
-    if _BILLED.search(text):
-        return Charge.CHARGED
-    # Assumption: 4xx, 503 and 408 are refusals; any other 5xx, and 303 ("see the result there"), may follow work done.
-    refused = status < 500 and status != 303
-    return Charge.REJECTED if refused or status in _REFUSED_5XX else Charge.UNKNOWN
+    match statement_of(text, quotes=status in _NAMES_AMOUNTS):
+        case Statement.FREE:
+            return Charge.REJECTED
+        case Statement.BILLED:
+            return Charge.CHARGED
+        case Statement.DOUBTFUL:
+            return Charge.UNKNOWN
+        case Statement.SILENT:
+            # Assumption: any other 5xx, and 303 ("see the result there"), may follow work that was done.
+            refused = (status < 500 and status != 303) or status in _NOT_BEGUN
+            return Charge.REJECTED if refused else Charge.UNKNOWN
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -162,12 +172,13 @@ def parse_retry_after(value: str | None, *, now: datetime | None = None) -> floa
 
 def _read(body: bytes) -> Failure:
     try:
-        document: object = json.loads(body)
+        document: object = json.loads(body.removesuffix(CUT_OFF))
     except (ValueError, RecursionError):
-        return Failure()
+        # JSON that is not whole may lack the half that matters.
+        return Failure(said=_plain(body) + (CUT_OFF.decode() if body.lstrip()[:1] in (b"{", b"[") else ""))
     outer = as_object(document)
     if not outer:
-        return Failure(message=as_text(document))
+        return Failure(message=as_text(document), said=_said(document))
     inner = outer.get("error")
     fields = {**outer, **as_object(inner)}
     code = fields.get("code")
@@ -179,7 +190,29 @@ def _read(body: bytes) -> Failure:
         parameter=as_text(fields.get("param")) or as_text(fields.get("parameter")),
         request_id=as_text(fields.get("requestId")) or as_text(fields.get("request_id")),
         details={name: value for name, value in outer.items() if name not in known},
+        said=_said(document),
     )
+
+
+def _said(document: object) -> str:
+    """Every text within *document*, one a line, and a field such as `"charged": true` as a statement."""
+    found: list[str] = []
+    rest = [document]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, list):
+            rest += cast("list[object]", value)
+        else:
+            fields = as_object(value)
+            rest += fields.values()
+            found += [
+                f"it was {name}"
+                for name in ("charged", "billed")
+                if fields.get(name) and not isinstance(fields[name], str)
+            ]
+    return "\n".join(found)
 
 
 def _class_of(status: int, failure: Failure) -> type[StatusError]:
@@ -209,9 +242,13 @@ def _advice(status: int, failure: Failure, retry_after_s: float | None) -> str:
 
 
 def _excerpt(body: bytes) -> str:
-    text = _without_markup(body[:20_000].decode("utf-8", "replace"))
+    return _redact(_plain(body[:20_000]))[:_EXCERPT_CHARS]
+
+
+def _plain(body: bytes) -> str:
+    text = _without_markup(body.decode("utf-8", "replace"))
     text = "".join(char if char.isprintable() else " " for char in text)
-    return _redact(_SPACE.sub(" ", text).strip())[:_EXCERPT_CHARS]
+    return _SPACE.sub(" ", text).strip()
 
 
 def _without_markup(text: str) -> str:

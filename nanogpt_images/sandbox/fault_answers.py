@@ -92,8 +92,18 @@ _ANSWERS: Mapping[str, Callable[[Surroundings], Answer | Refusal]] = {
     "500_billed": lambda _: _server_error("Image upload failed; this request has been billed."),
     "500_not_billed": lambda _: _server_error("Image generation failed. You have not been charged."),
     "500_perhaps_billed": lambda _: _server_error("The answer was lost. You may have been charged."),
+    "500_billed_once": lambda _: _server_error("This request has been billed. Retries are never charged."),
+    "500_not_yet_billed": lambda _: _server_error(
+        "You have not yet been charged; the image is still being generated."
+    ),
     "502": lambda _: _html(502, "502 Bad Gateway"),
     "503": lambda _: _transient("provider_transient_error"),
+    "503_deducted": lambda around: refuse(
+        503,
+        "provider_transient_error",
+        f"The provider is temporarily unavailable. {around.required_usd} USD has already been deducted.",
+        error_type="server_error",
+    ),
     "503_limiter": lambda _: _transient("rate_limiter_unavailable"),
     "504": lambda _: text_answer("FUNCTION_INVOCATION_TIMEOUT", status=504),
     "524": lambda _: _html(524, "524: A timeout occurred"),

@@ -150,8 +150,17 @@ KINDS: dict[str, Kind] = {
     "500_billed": Kind(Stage.INSTEAD, True, '500 that says "this request has been billed"'),
     "500_not_billed": Kind(Stage.INSTEAD, False, '500 that says "You have not been charged"'),
     "500_perhaps_billed": Kind(Stage.INSTEAD, True, '500 that says "You may have been charged"'),
+    "500_billed_once": Kind(
+        Stage.INSTEAD, True, '500 that says "This request has been billed. Retries are never charged."'
+    ),
+    "500_not_yet_billed": Kind(
+        Stage.INSTEAD,
+        True,
+        '500 that says "You have not yet been charged; the image is still being generated."',
+    ),
     "502": Kind(Stage.INSTEAD, True, "502 of a gateway, as HTML; the work was done behind it"),
     "503": Kind(Stage.INSTEAD, False, "503 provider_transient_error, Retry-After 1"),
+    "503_deducted": Kind(Stage.INSTEAD, True, "503 that says that its price has already been deducted"),
     "503_limiter": Kind(Stage.INSTEAD, False, "503 rate_limiter_unavailable"),
     "504": Kind(Stage.INSTEAD, True, "504 of a gateway; the work was done behind it"),
     "524": Kind(Stage.INSTEAD, True, "524 of an edge, as HTML; the work was done behind it"),

@@ -311,33 +311,44 @@ def test_a_page_of_brackets_is_read_in_one_pass(piece: str) -> None:
     _without_markup(piece * 400_000)
 
 
+def test_a_contradiction_anywhere_in_the_body_leaves_a_5xx_unknown() -> None:
+    """The whole body is read for what it says about money, not the message or the excerpt alone."""
+    free = "You have not been charged."
+    assert decode(500, {"error": {"message": free}, "detail": "request"}).charge is REJECTED
+    for contradiction in (
+        {"detail": "This request has been billed."},
+        {"details": [{"reason": "0.04 USD deducted"}]},
+        {"charged": True},
+        {"error": {"message": free, "billed": 0.04}},
+    ):
+        assert decode(500, {"error": {"message": free}, **contradiction}).charge is UNKNOWN
+    page = f"<p>{free}</p>{'<p>.</p>' * 200}<p>This request has been billed.</p>"
+    assert decode(500, page.encode()).charge is UNKNOWN
+    assert decode(500, page[:30].encode()).charge is REJECTED
+
+
 @pytest.mark.parametrize(
-    ("text", "charge"),
-    [
-        ("You have not been charged.", REJECTED),
-        ("You were not charged", REJECTED),
-        ("you will not be charged", REJECTED),
-        ("You haven't been charged", REJECTED),
-        ("it wasn\u2019t billed", REJECTED),
-        ("This request was never billed.", REJECTED),
-        ("Nothing was charged.", REJECTED),
-        ("There is no charge for this request", REJECTED),
-        ("You have not yet been charged", REJECTED),
-        ("Upload failed; this request has been billed.", CHARGED),
-        ("You have already been charged.", CHARGED),
-        ("This generation was charged", CHARGED),
-        ("Image not stored, request was billed", CHARGED),
-        ("Image could not be saved but was billed", CHARGED),
-        ("The result was not found and has been charged", CHARGED),
-        ("You may have been charged.", UNKNOWN),
-        ("The request might have been billed", UNKNOWN),
-        ("Discharged battery", UNKNOWN),
-        ("Internal server error", UNKNOWN),
-    ],
+    "body", ['{"error": "You have not been charged. ', "You have not been charged \u2026"]
 )
-def test_sentences_about_money(text: str, charge: Charge) -> None:
-    """What a 500 says about charging is taken at its word, and only where the words belong together."""
-    assert charge_of(500, text, paid=True) is charge
+def test_half_an_answer_frees_nothing(body: str) -> None:
+    """What was cut off may have been the other half of the sentence."""
+    assert decode(500, body.encode()).charge is UNKNOWN
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 503])
+def test_a_refusal_that_asks_to_try_later_is_free_unless_its_text_casts_doubt(status: int) -> None:
+    """By its status the work was not begun; a text about money goes before the status."""
+    assert decode(status, b"").charge is REJECTED
+    assert decode(status, {"error": "try again later"}).charge is REJECTED
+    assert decode(status, {"error": "You have not yet been charged"}).charge is UNKNOWN
+    assert decode(status, {"error": "this request has been billed"}).charge is CHARGED
+
+
+def test_a_price_or_a_limit_is_no_charge() -> None:
+    """402 and 429 name amounts of money by their nature."""
+    assert decode(402, {"error": "Insufficient balance: 0.04 USD needed"}).charge is REJECTED
+    assert decode(429, {"error": "The daily limit of $5 is reached"}).charge is REJECTED
+    assert decode(503, {"error": "0.04 USD has already been deducted"}).charge is UNKNOWN
 
 
 def test_a_refusal_that_may_have_been_charged_is_unknown() -> None:

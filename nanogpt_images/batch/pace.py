@@ -66,8 +66,8 @@ class SharedWindow:
     The lock is never waited for, so an event loop may call `try_start` directly.
 
     A start can be kept open: it then counts as one that happens at the end of its time, until `started` says
-    that it happens now. So a slow connection cannot squeeze two windows' requests into one, and the open
-    starts of a process that died fall out of the window by themselves.
+    that it happens now. So a slow connection cannot squeeze two windows' requests into one. Whoever keeps starts
+    open calls `renew` before their time ends; the open starts of a process that died fall out of the window.
 
     Args:
         path: The file; made when missing. Processes with the same file share the limit.
@@ -108,7 +108,8 @@ class SharedWindow:
         Start now, if the limit allows.
 
         Args:
-            open_s: For how long at most the start is kept open; `started` ends that. 0 means it happens now.
+            open_s: For how long the start is kept open unless `renew` prolongs it; `started` ends that. 0 means it
+                happens now.
 
         Returns:
             0.0 when the start is recorded; else the seconds after which to ask again.
@@ -132,6 +133,23 @@ class SharedWindow:
             self._corrections.append((self._open_until.pop(0), self._clock()))
             # With the lock busy the correction waits for the next call; the file errs on the safe side meanwhile.
             self.record()
+
+    @property
+    def has_open(self) -> bool:
+        """Whether this object keeps a start open."""
+        return bool(self._open_until)
+
+    def renew(self, open_s: float) -> None:
+        """
+        Keep what is open now open for *open_s* seconds more.
+
+        Raises:
+            JournalError: The file cannot be used.
+        """
+        until = self._clock() + open_s
+        self._corrections += [(recorded, until) for recorded in self._open_until]
+        self._open_until = [until] * len(self._open_until)
+        self.record()
 
     def pause(self, seconds: float) -> None:
         """

@@ -13,8 +13,10 @@ from ..errors import JournalError
 from .pace import SharedWindow
 
 FILE_NAME: Final = ".pace"
-# Between its place and its first byte a request is written to the journal, and may have to connect.
+# Between its place and its first byte a request is written to the journal, and may have to connect. However long
+# that takes, the place stays in the window; that of a process which died leaves it after this time.
 _OPEN_S: Final = 10.0
+_RENEW_S: Final = 2.5
 _AGAIN_S: Final = 0.001
 _log = get_logger("nanogpt_images.batch")
 
@@ -63,6 +65,7 @@ class Pacer:
         self._sleep = sleep
         self._turn = asyncio.Lock()
         self._again: asyncio.TimerHandle | None = None
+        self._renewal: asyncio.TimerHandle | None = None
 
     async def take(self) -> None:
         """
@@ -75,6 +78,8 @@ class Pacer:
         async with self._turn:
             while (wait_s := self._window.try_start(open_s=_OPEN_S)) > 0:
                 await self._sleep(wait_s)
+        if self._renewal is None:
+            self._renew_later()
 
     def started(self) -> None:
         """The request of the oldest open place leaves now, or not at all."""
@@ -89,14 +94,24 @@ class Pacer:
             change()
             self._record()
         except JournalError as error:
-            # The place stays open until its time is over; the next request meets the same error.
+            # A place stays open until its time is over; the next request meets the same error.
             _log.warning("%s", error)
 
     def close(self) -> None:
         """Close the file."""
-        if self._again is not None:
-            self._again.cancel()
+        for timer in (self._again, self._renewal):
+            if timer is not None:
+                timer.cancel()
         self._window.close()
+
+    def _renew_later(self) -> None:
+        self._renewal = asyncio.get_running_loop().call_later(_RENEW_S, self._renew)
+
+    def _renew(self) -> None:
+        self._renewal = None
+        if self._window.has_open:
+            self._renew_later()
+            self._write(partial(self._window.renew, _OPEN_S))
 
     def _record(self) -> None:
         # Others wait for a place that seems open, so what a busy lock held up is written soon.

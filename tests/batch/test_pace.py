@@ -333,6 +333,37 @@ def test_starts_that_were_kept_open_keep_the_limit(
         assert first + 1.0 <= after
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["ask", "start"]), st.floats(0, 20), st.integers(0, 2)), max_size=60),
+    st.integers(1, 4),
+)
+def test_starts_that_hang_for_longer_than_their_time_keep_the_limit(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, float, int]], limit: int
+) -> None:
+    """Whatever the time between a place and its start: as long as its owner renews it, it stays in the window."""
+    clock = Clock()
+    file = tmp_path_factory.mktemp("pace") / "pace"
+    windows = [SharedWindow(file, limit, clock=clock) for _ in range(3)]
+    opened = [0, 0, 0]
+    starts: list[float] = []
+    for what, pause, which in steps:
+        for seconds in [2.5] * int(pause / 2.5) + [pause % 2.5]:
+            clock.now += seconds
+            for window in windows:
+                window.renew(10)
+        assert [window.has_open for window in windows] == [count > 0 for count in opened]
+        if what == "ask":
+            opened[which] += windows[which].try_start(open_s=10) == 0.0
+        while what == "start" and opened[which]:
+            opened[which] -= 1
+            starts.append(clock.now)
+            windows[which].started()
+    for window in windows:
+        window.close()
+    for first, after in zip(starts, starts[limit:], strict=False):
+        assert first + 1.0 <= after
+
+
 def test_a_start_is_not_kept_open_for_ever(path: Path) -> None:
     """More than half a minute is refused: a dead process would block the job for as long."""
     with pytest.raises(ParameterError):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images.batch import pace
+from nanogpt_images.batch import pacer as pacer_module
 from nanogpt_images.batch.pace import SharedWindow
 from nanogpt_images.batch.pacer import FILE_NAME, Pacer
 from nanogpt_images.errors import JournalError
@@ -76,6 +77,42 @@ async def test_a_start_that_was_open_for_longer_than_its_time_counts_all_the_sam
     pacer.started()
     assert other.try_start() == 1.0
     pacer.close()
+    other.close()
+
+
+async def test_places_stay_in_the_window_while_their_connections_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes never start more than the limit together, although connections hang for longer than a place lasts."""
+    monkeypatch.setattr(pacer_module, "_RENEW_S", 0.0)
+    time = Time()
+    one, other = pacer_of(tmp_path, 2, time), pacer_of(tmp_path, 2, time)
+    await one.take()
+    await one.take()
+    for _ in range(15):
+        time.now += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert other._window.try_start(open_s=10) > 0
+    one.started()
+    one.started()
+    assert other._window.try_start() == 1.0
+    one.close()
+    other.close()
+
+
+async def test_a_place_whose_process_went_away_is_not_renewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing ends the renewal, so the place leaves the window after its time."""
+    monkeypatch.setattr(pacer_module, "_RENEW_S", 0.0)
+    time = Time()
+    gone, other = pacer_of(tmp_path, 1, time), pacer_of(tmp_path, 1, time)
+    await gone.take()
+    gone.close()
+    time.now += 12
+    await asyncio.sleep(0)
+    assert other._window.try_start() == 0.0
     other.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import anyio
 import attrs
@@ -15,6 +15,9 @@ from .errors import NanoGPTError, TransportError
 
 T = TypeVar("T")
 Load = Callable[[], Awaitable[T]]
+
+FAILURE_TTL_S: Final = 30.0
+"""For how long a failed load is remembered, at the most: until then nobody asks again, however many want to know."""
 
 
 @attrs.define(eq=False)
@@ -33,7 +36,8 @@ class FlightCache(Generic[T]):
 
     Args:
         name: What the cache holds, for the log and for errors.
-        ttl_s: Seconds for which an answer counts as fresh; 0 keeps none (concurrent callers still share).
+        ttl_s: Seconds for which an answer counts as fresh; 0 keeps none (concurrent callers still share). What a
+            failed load came to is kept for as long, and for `FAILURE_TTL_S` at the most.
         max_items: Answers kept; the least recently used goes first.
         mark_stale: Gives the marked copy of an answer that could not be refreshed.
         clock: Monotonic seconds.
@@ -55,6 +59,10 @@ class FlightCache(Generic[T]):
         self._log = log
         self._fresh: TTLCache[str, T] = TTLCache(max_items, max(ttl_s, 0), timer=clock)
         self._known: LRUCache[str, T] = LRUCache(max_items)
+        # Of a failed load: the last known answer, marked as stale, or the error.
+        self._failed: TTLCache[str, T | NanoGPTError] = TTLCache(
+            max_items, min(max(ttl_s, 0), FAILURE_TTL_S), timer=clock
+        )
         self._flights: dict[str, _Flight[T]] = {}
 
     def fresh(self, key: str) -> T | None:
@@ -64,6 +72,11 @@ class FlightCache(Generic[T]):
         except KeyError:
             return None
 
+    def settled(self, key: str) -> T | NanoGPTError | None:
+        """What `get` would return or raise without loading; None where it would load. No I/O."""
+        value = self.fresh(key)
+        return self._failed.get(key) if value is None else value
+
     def known(self, key: str) -> T | None:
         """The last answer for *key*, expired or not; no I/O."""
         return self._known.get(key)
@@ -72,18 +85,22 @@ class FlightCache(Generic[T]):
         """
         The answer for *key*, loaded with *load* where none is fresh.
 
-        When the load fails and an older answer is known, that one is returned, marked as stale; it does
-        not count as fresh, so the next call tries again.
+        When the load fails and an older answer is known, that one is returned, marked as stale. What a failed load
+        came to serves all calls for a while, so an outage is not asked about by each of them.
 
         Args:
             key: What is asked for.
             load: Fetches and decodes the answer.
-            refresh: Load even if an answer is fresh. A load already under way serves this caller too.
+            refresh: Load even if an answer is fresh, or a failure remembered. A load already under way serves this
+                caller too.
 
         Raises:
-            NanoGPTError: As *load* raised it, to every caller that waited; it is not cached.
+            NanoGPTError: As *load* raised it, to every caller that waited or comes while it is remembered.
         """
-        if not refresh and (value := self._fresh.get(key)) is not None:
+        if not refresh and (value := self.settled(key)) is not None:
+            if isinstance(value, NanoGPTError):
+                # The same error is raised many times, and would gather a traceback of them all.
+                raise value.with_traceback(None)
             return value
         flight = self._join(key, load)
         flight.waiters += 1
@@ -121,12 +138,15 @@ class FlightCache(Generic[T]):
         except NanoGPTError as error:
             self._fresh.pop(key, None)
             if (older := self._known.get(key)) is None:
+                self._failed[key] = error
                 raise
             self._log.warning(
                 "%s could not be refreshed (%s); the last known state is used", self._name, error
             )
-            return self._mark_stale(older)
+            self._failed[key] = stale = self._mark_stale(older)
+            return stale
         else:
+            self._failed.pop(key, None)
             self._fresh[key] = self._known[key] = value
             return value
         finally:

@@ -34,10 +34,10 @@ class FetchJson(Protocol):
 
 @attrs.frozen(eq=False)
 class _View:
-    """The joined view, the listings that it was made of, and why one of them is missing."""
+    """The joined view, what became of the two listings that it was made of, and why one of them is missing."""
 
-    legacy: Listing[ImageModel] | None
-    listed: Listing[ListedModel] | None
+    legacy: Listing[ImageModel] | NanoGPTError
+    listed: Listing[ListedModel] | NanoGPTError
     models: tuple[Model, ...]
     by_id: Mapping[str, Model]
     failure: NanoGPTError | None = None
@@ -49,7 +49,8 @@ class Catalog:
 
     Answers are cached for *ttl_s* seconds, and callers that ask at the same time share one request. When a
     refresh fails, the last known answer is served with `stale=True` and a warning in the log
-    (`nanogpt_images.catalog`); the next call tries again. Listings are decoded in a thread, because the first of a
+    (`nanogpt_images.catalog`). A failure is remembered for 30 seconds at the most (for *ttl_s*, where that is
+    shorter): until then nobody asks again, unless with `refresh`. Listings are decoded in a thread, because the first of a
     process takes tens of milliseconds, and one of 10,000 models a second.
 
     Args:
@@ -153,7 +154,8 @@ class Catalog:
         """
         All models, both listings joined by ID.
 
-        Where one listing cannot be had, the other alone is used, with a warning in the log.
+        Where one listing is not available, the other alone is used: its models are marked `partial`, and a warning
+        stands in the log.
 
         Args:
             refresh: Ask again even if the cached answers are fresh.
@@ -177,7 +179,7 @@ class Catalog:
         if (model := view.by_id.get(model_id)) is not None:
             return model
         if view.failure is not None:
-            raise view.failure
+            raise view.failure.with_traceback(None)
         raise _not_found(model_id, view.by_id)
 
     def cached(self, model_id: str) -> Model | None:
@@ -192,10 +194,10 @@ class Catalog:
 
     def _fresh_view(self) -> _View | None:
         view = self._view
-        if view is None or view.legacy is None or view.listed is None:
+        if view is None:
             return None
         current = (
-            self._image_models.fresh(_DETAILED) is view.legacy and self._models.fresh(_ALL) is view.listed
+            self._image_models.settled(_DETAILED) is view.legacy and self._models.settled(_ALL) is view.listed
         )
         return view if current else None
 
@@ -205,18 +207,10 @@ class Catalog:
         outcomes = await asyncio.gather(
             self.image_models(refresh=refresh), self.models(refresh=refresh), return_exceptions=True
         )
-        legacy, legacy_error = _outcome(outcomes[0])
-        listed, listed_error = _outcome(outcomes[1])
-        error = legacy_error or listed_error
-        if error is not None:
-            error = _of_the_listing(error)
-            if legacy is None and listed is None:
-                raise error
-            _log.warning("half of the catalogue is missing (%s); the other listing alone is used", error)
+        legacy, listed = _outcome(outcomes[0]), _outcome(outcomes[1])
         view = self._view
-        if view is None or view.legacy is not legacy or view.listed is not listed or error is not None:
-            models = join(legacy, listed)
-            view = self._view = _View(legacy, listed, models, {model.id: model for model in models}, error)
+        if view is None or view.legacy is not legacy or view.listed is not listed:
+            view = self._view = _view_of(legacy, listed)
         return view
 
     async def _endpoints_path(self, model_id: str) -> str:
@@ -234,12 +228,26 @@ class Catalog:
 ListingT = TypeVar("ListingT", Listing[ImageModel], Listing[ListedModel])
 
 
-def _outcome(outcome: ListingT | BaseException) -> tuple[ListingT | None, NanoGPTError | None]:
-    if isinstance(outcome, NanoGPTError):
-        return None, outcome
-    if isinstance(outcome, BaseException):
+def _outcome(outcome: ListingT | BaseException) -> ListingT | NanoGPTError:
+    if isinstance(outcome, BaseException) and not isinstance(outcome, NanoGPTError):
         raise outcome
-    return outcome, None
+    return outcome
+
+
+def _view_of(
+    legacy: Listing[ImageModel] | NanoGPTError, listed: Listing[ListedModel] | NanoGPTError
+) -> _View:
+    failure = next((half for half in (legacy, listed) if isinstance(half, NanoGPTError)), None)
+    if failure is not None:
+        failure = _of_the_listing(failure)
+        if isinstance(legacy, NanoGPTError) and isinstance(listed, NanoGPTError):
+            raise failure.with_traceback(None)
+        _log.warning("half of the catalogue is missing (%s); the other listing alone is used", failure)
+    models = join(
+        None if isinstance(legacy, NanoGPTError) else legacy,
+        None if isinstance(listed, NanoGPTError) else listed,
+    )
+    return _View(legacy, listed, models, {model.id: model for model in models}, failure)
 
 
 def _of_the_listing(error: NanoGPTError) -> NanoGPTError:

@@ -139,6 +139,7 @@ class Model(ModelRecord):
         listed_in: Which listings hold it: `image-models`, `images/models` or both.
         endpoints: Path of its endpoint metadata, as the service returned it.
         stale: True when the catalogue could not be refreshed and this is the last known state.
+        partial: True when one of the listings was not available: limits and prices that it states are missing here.
     """
 
     tags: tuple[str, ...] = ()
@@ -147,6 +148,7 @@ class Model(ModelRecord):
     supports_streaming: bool = False
     listed_in: tuple[str, ...] = ()
     stale: bool = False
+    partial: bool = False
 
 
 @attrs.frozen(kw_only=True)

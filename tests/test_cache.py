@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import traceback
 from collections.abc import Callable
 
 import pytest
@@ -112,16 +113,40 @@ async def test_a_lifetime_of_zero_keeps_nothing() -> None:
     assert kept.fresh("k") is None
 
 
-async def test_a_failure_reaches_every_caller_and_is_not_kept() -> None:
-    """All who waited get the same error; the next call loads again."""
-    kept, source = cache(), Source(held=True)
+async def test_a_failure_reaches_every_caller_and_is_remembered_for_a_while() -> None:
+    """All who waited get the same error, and so do those who come within 30 seconds; then it is loaded again."""
+    clock, source = Clock(), Source(held=True)
+    kept = cache(ttl_s=300, clock=clock)
     source.error = ConnectError("refused")
     callers = [asyncio.create_task(kept.get("k", source)) for _ in range(3)]
     await until_waiting(source)
     source.gate.set()
     assert await asyncio.gather(*callers, return_exceptions=True) == [source.error] * 3
+    clock.now = 29
+    for _ in range(20):
+        with pytest.raises(ConnectError) as caught:
+            await kept.get("k", source)
+    assert caught.value is source.error
+    assert caught.value.__traceback__ is not None
+    assert len(traceback.extract_tb(caught.value.__traceback__)) < 5
+    assert (source.loads, kept.settled("k")) == (1, source.error)
+    clock.now = 30
     source.error = None
     assert await kept.get("k", source) == "answer 2"
+
+
+async def test_a_remembered_failure_does_not_outlive_the_lifetime_of_answers() -> None:
+    """A lifetime below 30 seconds is that of failures too; `refresh` asks at any time."""
+    clock, source = Clock(), Source()
+    kept = cache(ttl_s=2, clock=clock)
+    source.error = ConnectError("refused")
+    for clock.now in (0, 1, 2):
+        with pytest.raises(ConnectError):
+            await kept.get("k", source)
+    assert source.loads == 2
+    source.error = None
+    assert await kept.get("k", source, refresh=True) == "answer 3"
+    assert await kept.get("k", source) == "answer 3"
 
 
 async def test_an_error_outside_the_tree_is_not_hidden_by_an_older_answer() -> None:
@@ -134,7 +159,7 @@ async def test_an_error_outside_the_tree_is_not_hidden_by_an_older_answer() -> N
 
 
 async def test_a_failed_refresh_serves_the_last_known_answer(caplog: pytest.LogCaptureFixture) -> None:
-    """The older answer, even expired, is served marked and logged; the next call tries again."""
+    """The older answer, even expired, is served marked and logged; after a while a call tries again."""
     clock, source = Clock(), Source()
     kept = cache(clock=clock)
     await kept.get("k", source)
@@ -142,9 +167,12 @@ async def test_a_failed_refresh_serves_the_last_known_answer(caplog: pytest.LogC
     assert await kept.get("k", source, refresh=True) == "answer 1, stale"
     assert "a thing could not be refreshed (refused)" in caplog.text
     assert kept.fresh("k") is None
+    assert await kept.get("k", source) == "answer 1, stale"
+    assert source.loads == 2
     clock.now = 1000
     assert await kept.get("k", source) == "answer 1, stale"
     source.error = None
+    clock.now = 1010
     assert await kept.get("k", source) == "answer 4"
 
 

@@ -173,15 +173,26 @@ async def test_an_unknown_model_without_near_matches(service: Service) -> None:
 
 @pytest.mark.parametrize("down", [IMAGE_MODELS, MODELS])
 async def test_one_listing_is_enough(service: Service, caplog: pytest.LogCaptureFixture, down: str) -> None:
-    """Where one listing was never had, the other alone is used, and the next call asks for it again."""
+    """Where one listing was never had, the other alone is used and marked; a while later it is asked for again."""
+    clock = Clock()
     whole, service.bodies[down] = service.bodies[down], ConnectError("refused")
-    catalog = Catalog(service)
+    catalog = Catalog(service, clock=clock)
     with caplog.at_level(logging.WARNING, "nanogpt_images.catalog"):
         models = await catalog.list()
     assert 0 < len(models) < 4
-    assert "refused" in caplog.text
+    assert all(model.partial for model in models)
+    assert caplog.text.count("refused") == 1
+    for model in models * 20:
+        assert catalog.cached(model.id) is await catalog.get(model.id) is model
+        with pytest.raises(ConnectError):
+            await catalog.get("in the other listing, perhaps")
+    assert caplog.text.count("refused") == 1
+    assert len(service.asked) == 2
     service.bodies[down] = whole
-    assert len(await catalog.list()) == 4
+    clock.now = 30
+    models = await catalog.list()
+    assert len(models) == 4
+    assert not any(model.partial for model in models)
     assert service.asked.count(down) == 2
     assert len(service.asked) == 3
 
@@ -206,8 +217,11 @@ async def test_a_listing_that_is_not_found_is_no_missing_model(service: Service)
 async def test_both_listings_down(service: Service) -> None:
     """Without any listing the error of the request is raised."""
     service.bodies = {IMAGE_MODELS: ConnectError("refused"), MODELS: ConnectError("refused")}
-    with pytest.raises(ConnectError):
-        await Catalog(service).list()
+    catalog = Catalog(service)
+    for _ in range(20):
+        with pytest.raises(ConnectError):
+            await catalog.get("gpt-image-2")
+    assert sorted(service.asked) == [IMAGE_MODELS, MODELS]
 
 
 @pytest.mark.parametrize("failure", [ConnectError("refused"), "<html>", {"error": "maintenance"}])
@@ -221,8 +235,10 @@ async def test_a_failed_refresh_serves_stale_models(service: Service, failure: o
     assert [model.stale for model in await catalog.list()] == [True, True, False, False]
     assert (await catalog.models()).stale
     assert (await catalog.get("krea-v2/turbo")).stale
-    assert catalog.cached("krea-v2/turbo") is None
+    assert catalog.cached("krea-v2/turbo") is await catalog.get("krea-v2/turbo")
+    assert service.asked.count(MODELS) == 2
     service.bodies[MODELS] = good
+    clock.now = 1030
     assert not any(model.stale for model in await catalog.list())
 
 

@@ -37,8 +37,11 @@ def join(legacy: Listing[ImageModel] | None, listed: Listing[ListedModel] | None
         IMAGE_MODELS: legacy is not None and legacy.stale,
         LISTED_MODELS: listed is not None and listed.stale,
     }
-    joined = [_model(old.get(model_id), record, stale) for model_id, record in new.items()]
-    joined += [_model(record, None, stale) for model_id, record in old.items() if model_id not in new]
+    partial = legacy is None or listed is None
+    joined = [_model(old.get(model_id), record, stale, partial) for model_id, record in new.items()]
+    joined += [
+        _model(record, None, stale, partial) for model_id, record in old.items() if model_id not in new
+    ]
     return tuple(joined)
 
 
@@ -49,7 +52,9 @@ def _by_id(listing: Listing[RecordT] | None) -> dict[str, RecordT]:
     return records
 
 
-def _model(legacy: ImageModel | None, listed: ListedModel | None, stale: Mapping[str, bool]) -> Model:
+def _model(
+    legacy: ImageModel | None, listed: ListedModel | None, stale: Mapping[str, bool], partial: bool
+) -> Model:
     sources = {IMAGE_MODELS: legacy, LISTED_MODELS: listed}
     listed_in = tuple(name for name, record in sources.items() if record is not None)
     return Model(
@@ -60,6 +65,7 @@ def _model(legacy: ImageModel | None, listed: ListedModel | None, stale: Mapping
         supports_streaming=listed is not None and listed.supports_streaming,
         listed_in=listed_in,
         stale=any(stale[name] for name in listed_in),
+        partial=partial,
     )
 
 

@@ -148,6 +148,7 @@ def _document(model: Model, endpoints: ModelEndpoints | None) -> dict[str, objec
         "prompt_limit": None if model.prompt_limit is None else attrs.asdict(model.prompt_limit),
         "supported_parameters": dict(model.raw_parameters),
         "listed_in": list(model.listed_in),
+        "partial": model.partial,
         "endpoints": None
         if endpoints is None
         else [

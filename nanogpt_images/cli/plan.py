@@ -13,7 +13,7 @@ from . import _common
 from ._client import open_client, run_async
 from ._errors import USAGE
 from ._manifest import Manifest, manifest_of, planned
-from ._output import count, duration, money, money_range, one_line, say, say_fields, say_json, say_table
+from ._output import count, duration, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
 
@@ -60,7 +60,12 @@ def command(
 
     async def catalogue() -> Mapping[str, Model]:
         async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:
-            return {model.id: model for model in await client.catalog.list()}
+            models = {model.id: model for model in await client.catalog.list()}
+        if any(model.partial for model in models.values()):
+            note(
+                "One of the two listings is not available: limits and prices that only it states are missing here."
+            )
+        return models
 
     numbers = planned(
         manifest,

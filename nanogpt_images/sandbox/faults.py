@@ -10,7 +10,9 @@ import attrs
 
 from .fault_kinds import KINDS, Stage
 
-FaultRoute = Literal["images", "openai", "catalog", "endpoints", "account", "files"]
+FaultRoute = Literal[
+    "images", "openai", "catalog", "image-models", "images/models", "endpoints", "account", "files"
+]
 _ROUTES: tuple[str, ...] = get_args(FaultRoute)
 GENERATION: frozenset[str] = frozenset({"images", "openai"})
 
@@ -49,6 +51,7 @@ class Fault:
         times: Strike at most this often.
         skip: Let this many matching requests pass first.
         route: Strike this route only; None means both generation routes, or the route that the kind is about.
+            `catalog` means both listings, `image-models` and `images/models` one of them.
         after_s: Seconds that a stall lasts (None: until the client goes), or the pace of a slow drip.
         billed: Whether a struck generation is billed, where that shall differ from the kind's own rule.
     """
@@ -83,6 +86,7 @@ class Target:
     model: str | None = None
     prompt: str | None = None
     delivery: str | None = None
+    listing: str | None = None
 
 
 class FaultPicker:
@@ -127,7 +131,7 @@ class FaultPicker:
 def _meets(fault: Fault, target: Target) -> bool:
     kind = KINDS[fault.kind]
     route = "generation" if fault.route is None and target.route in GENERATION else target.route
-    if route != (fault.route or _USUAL_ROUTES.get(kind.stage, "generation")):
+    if (fault.route or _USUAL_ROUTES.get(kind.stage, "generation")) not in {route, target.listing}:
         return False
     if kind.delivery is not None and target.delivery is not None and kind.delivery != target.delivery:
         return False

@@ -71,7 +71,8 @@ async def _free(
     service: Service, wire: Wire, route: str, page: Callable[[], JsonObject]
 ) -> web.StreamResponse:
     """Serve something that costs nothing, or what a fault makes of it."""
-    fault = service.faults.pick(Target(route=route), _ANY_STAGE)
+    listing = wire.request.path.removeprefix("/api/v1/") if route == "catalog" else None
+    fault = service.faults.pick(Target(route=route, listing=listing), _ANY_STAGE)
     if fault is None and route == "catalog":
         return await wire.send(_listing(service, wire.request.path_qs, page))
     answer = _altered(service, wire, page(), fault)

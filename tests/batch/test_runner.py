@@ -621,6 +621,23 @@ async def test_pressure_lowers_the_concurrency_and_costs_no_row(open_job, monkey
         assert signs == ["503 provider_transient_error"] * 3
 
 
+@pytest.mark.parametrize("listing", ["image-models", "images/models", "catalog"])
+async def test_an_outage_of_the_catalogue_is_asked_about_once(open_job, listing) -> None:
+    """A batch of 200 rows makes one attempt at a listing that answers 503, and is done with what is there."""
+    async with open_job(Fault("503", route=listing), client={"retry": RetryPolicy.none()}) as job:
+        asked: list[str] = []
+        fetch = job.client.catalog._fetch
+
+        async def counted(path: str, *, params: dict[str, str] | None = None) -> object:
+            asked.append(path)
+            return await fetch(path, params=params)
+
+        job.client.catalog._fetch = counted
+        _, report = await job.run(job.rows(200))
+        assert (report.images, len(job.billed)) == (200, 200)
+        assert sorted(asked) == ["/api/v1/image-models", "/api/v1/images/models"]
+
+
 async def test_rows_may_be_objects_and_take_the_batch_s_defaults(open_job) -> None:
     """`model` and `defaults` fill what a row leaves open."""
     async with open_job() as job:

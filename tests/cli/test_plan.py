@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nanogpt_images.sandbox import BlockingSandbox
+from nanogpt_images.sandbox import BlockingSandbox, Fault
 
 from .conftest import Run
 
@@ -64,3 +64,12 @@ def test_defaults_for_rows(run: Run, service: BlockingSandbox, manifest: Path) -
     )  # fmt: skip
     assert done.document["images"] == 6 + 4 + 4
     assert done.document["cost_usd"] == 0.0028
+
+
+def test_half_a_catalogue_is_named(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """With one of the listings down the plan is made of the other, and says so."""
+    service.set_faults(Fault("500", route="image-models"))
+    done = run("plan", manifest, "-m", "tiny-and-fast", "--json", "--base-url", service.url)
+    assert done.code == 0
+    assert done.document["images"] == 8
+    assert "One of the two listings is not available" in done.err

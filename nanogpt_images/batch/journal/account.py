@@ -10,20 +10,33 @@ from ..._money import to_usd
 from ...errors import BudgetExceededError
 from . import transitions
 from .journal import Journal
-from .reports import committed_nano
 from .store import Store
 
 ResultT = TypeVar("ResultT")
 
-# Beside the tables of `schema`: only jobs with several keys have it, and other versions do not mind it.
-_TABLE = "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, committed_nano INTEGER NOT NULL) WITHOUT ROWID"
+# Beside the tables of `schema`: only jobs with several keys have them, and other versions do not mind them.
+# What is sent is bound to its key, and the trigger moves that key's sum, whoever tells later what became of it.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, committed_nano INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS account_unit (seq INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+    """
+CREATE TEMP TRIGGER IF NOT EXISTS account_moved AFTER UPDATE OF cost_nano, reserved_nano ON main.unit
+BEGIN
+    UPDATE account SET committed_nano = committed_nano
+        + new.cost_nano + new.earlier_cost_nano + new.reserved_nano + new.earlier_unknown_nano
+        - old.cost_nano - old.earlier_cost_nano - old.reserved_nano - old.earlier_unknown_nano
+    WHERE name = (SELECT name FROM account_unit WHERE seq = new.seq);
+END
+""",
+)
 
 
 class Account(Journal):
     """
-    A journal through which the requests of one key are recorded, with a cap of that key's own.
+    A journal through which the requests of one key are sent, with a cap of that key's own.
 
-    It shares the writer of *journal*, which stays open until that one is closed.
+    What is sent through it is counted for its key to the end, also when its outcome is recorded through the account
+    of another one. It shares the writer of *journal*, which stays open until that one is closed.
 
     Args:
         journal: The job's journal.
@@ -58,31 +71,29 @@ class Account(Journal):
                     f" ${to_usd(self._cap_nano):.4f} for {self._label} is spent or reserved."
                     " Nothing was sent for it."
                 )
+            store.connection.execute("INSERT OR IGNORE INTO account VALUES (?, 0)", (self._name,))
+            store.connection.execute(
+                "INSERT OR REPLACE INTO account_unit SELECT seq, ? FROM unit WHERE id = ?",
+                (self._name, bytes.fromhex(unit_id)),
+            )
             transitions.sent(store, unit_id, reserved_nano, cap_nano)
 
         await self._run(within_cap)
 
     async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
         def counted(store: Store) -> ResultT:
-            # One operation at a time changes the sums, so their difference is what this one moved.
-            before = committed_nano(store)
-            result = work(store)
-            if moved := committed_nano(store) - before:
-                _add(store, self._name, moved)
-            return result
+            _prepare(store)
+            return work(store)
 
         return await self._writer.run(counted, files)
 
 
-def _add(store: Store, name: str, nano: int) -> None:
-    store.connection.execute(_TABLE)
-    store.connection.execute(
-        "INSERT INTO account VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET committed_nano = committed_nano + excluded.committed_nano",
-        (name, nano),
-    )
+def _prepare(store: Store) -> None:
+    for statement in _SCHEMA:
+        store.connection.execute(statement)
 
 
 def _committed(store: Store, name: str) -> int:
-    store.connection.execute(_TABLE)
+    _prepare(store)
     found = store.connection.execute("SELECT committed_nano FROM account WHERE name = ?", (name,)).fetchone()
     return 0 if found is None else int(found[0])

@@ -11,7 +11,7 @@ import attrs
 
 from ._logging import get_logger
 from ._secrets import Redactor
-from .errors import Charge, NanoGPTError
+from .errors import Charge, ConfigurationError, NanoGPTError
 from .events import AttemptEnded, Observers
 from .transport import HttpRequest, HttpResponse, Transport
 
@@ -24,15 +24,25 @@ class WatchedTransport:
 
     What the reader of an answer raises passes through here as well, so that an attempt is told of with its
     outcome for the caller, and not with the bare status.
+
+    Attributes:
+        closed: Nothing more is sent.
     """
 
     def __init__(self, transport: Transport, observers: Observers, key: str | None) -> None:
         self._transport = transport
         self._observers = observers
         self._redact = Redactor(key)
+        self.closed = False
+
+    def check_open(self) -> None:
+        """Raise ConfigurationError where the client is closed."""
+        if self.closed:
+            raise ConfigurationError("this client is closed; make a new one. Nothing was sent.")
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
-        """Send *request* once; see `Transport.send`."""
+        """Send *request* once; see `Transport.send`. Raises ConfigurationError where the client is closed."""
+        self.check_open()
         if self._observers or _log.isEnabledFor(logging.DEBUG):
             return self._watched(request)
         return self._transport.send(request)

@@ -57,12 +57,19 @@ class Catalog:
         fetch: Makes the GET requests.
         ttl_s: Seconds for which an answer counts as fresh; 0 switches the cache off.
         clock: Monotonic seconds.
+        check_open: Raises ConfigurationError where nothing may be asked any more, cached or not.
     """
 
     def __init__(
-        self, fetch: FetchJson, *, ttl_s: float = 300, clock: Callable[[], float] = time.monotonic
+        self,
+        fetch: FetchJson,
+        *,
+        ttl_s: float = 300,
+        clock: Callable[[], float] = time.monotonic,
+        check_open: Callable[[], None] = lambda: None,
     ) -> None:
         self._fetch = fetch
+        self._check_open = check_open
         self._image_models: FlightCache[Listing[ImageModel]] = FlightCache(
             "the listing image-models",
             ttl_s=ttl_s,
@@ -103,6 +110,8 @@ class Catalog:
         Source: seeds/image-models.txt.
         """
 
+        self._check_open()
+
         async def load() -> Listing[ImageModel]:
             params = {"detailed": "true" if detailed else "false"}
             body = await self._fetch(paths.IMAGE_MODELS, params=params)
@@ -122,6 +131,8 @@ class Catalog:
 
         Source: seeds/images-models.txt.
         """
+
+        self._check_open()
 
         async def load() -> Listing[ListedModel]:
             body = await self._fetch(paths.LISTED_MODELS)
@@ -144,6 +155,8 @@ class Catalog:
 
         Source: seeds/images-model-endpoints.txt.
         """
+
+        self._check_open()
 
         async def load() -> ModelEndpoints:
             return decode_endpoints(await self._fetch(await self._endpoints_path(model_id)), model_id)
@@ -193,6 +206,7 @@ class Catalog:
             await cache.aclose()
 
     def _fresh_view(self) -> _View | None:
+        self._check_open()
         view = self._view
         if view is None:
             return None

@@ -156,7 +156,7 @@ class AsyncClient:
         self._observers = Observers()
         if on_event is not None:
             self._observers.add(on_event)
-        watched = WatchedTransport(transport, self._observers, self._options.api_key)
+        self._watched = watched = WatchedTransport(transport, self._observers, self._options.api_key)
         self._retry = retry or RetryPolicy()
         self._sender = Sender(
             base_url=self._options.base_url,
@@ -169,7 +169,7 @@ class AsyncClient:
             # A stalled listing must not hold a generation for longer than its caller would wait.
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
         )
-        self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s)
+        self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s, check_open=watched.check_open)
         self.account = Account(self._sender)
         self._downloads = Downloads(
             watched,
@@ -230,8 +230,10 @@ class AsyncClient:
             on_event: Called with each event, on the event loop.
 
         Raises:
+            ConfigurationError: The client is closed.
             ParameterError: A number is out of range.
         """
+        self._watched.check_open()
         self._sender.slots.at_least(concurrency)
         return Batch(
             rows,
@@ -279,6 +281,7 @@ class AsyncClient:
             images_url: See `batch`.
             on_event: See `batch`.
         """
+        self._watched.check_open()
         self._sender.slots.at_least(concurrency)
         return Batch(
             None,
@@ -329,6 +332,7 @@ class AsyncClient:
         return self._sender.__reduce__()
 
     async def __aenter__(self) -> Self:
+        self._watched.check_open()
         return self
 
     async def __aexit__(
@@ -342,7 +346,13 @@ class AsyncClient:
         return self._options.service
 
     async def aclose(self) -> None:
-        """Close what this client opened; a session or transport of the caller's stays open."""
-        await self.catalog.aclose()
-        if self._owns_transport:
-            await self._transport.aclose()
+        """Close what this client opened; a session or transport of the caller's stays open. It sends nothing more."""
+        self._watched.closed = True
+        try:
+            await self.catalog.aclose()
+            if self._owns_transport:
+                await self._transport.aclose()
+        except ConfigurationError:
+            # It belongs to another loop, which lives and goes on with it.
+            self._watched.closed = False
+            raise

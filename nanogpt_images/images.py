@@ -371,7 +371,7 @@ class Images:
     async def _model(self, request: ImageRequest) -> Model | None:
         try:
             return await self._catalog.get(request.model)
-        except NotFoundError:
+        except (ConfigurationError, NotFoundError):
             raise
         except NanoGPTError as error:
             _log.warning("%s goes out unchecked, the catalogue cannot be had: %s", request.model, error)

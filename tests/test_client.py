@@ -18,7 +18,7 @@ KEY = "sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
 def test_it_can_be_made_outside_of_a_loop() -> None:
-    """A client is made anywhere, used on one loop, closed, and used on another."""
+    """A client is made anywhere, used on a loop, and closed there; after that it refuses."""
     with Sandbox.in_thread(requests_per_second=None) as sandbox:
         client = AsyncClient(sandbox.api_key, sandbox.url)
 
@@ -27,7 +27,62 @@ def test_it_can_be_made_outside_of_a_loop() -> None:
                 result = await client.images.generate("x", model="tiny-and-fast")
             return len(result.images)
 
-        assert [asyncio.run(use()), asyncio.run(use())] == [1, 1]
+        assert asyncio.run(use()) == 1
+        with pytest.raises(ConfigurationError, match="closed"):
+            asyncio.run(use())
+
+
+CALLS = {
+    "generate": lambda client: client.images.generate("x", model="tiny-and-fast"),
+    "generate unchecked": lambda client: client.images.generate("x", model="tiny-and-fast", validate=False),
+    "generate_openai": lambda client: client.images.generate_openai("x", model="tiny-and-fast"),
+    "generate_to": lambda client: client.images.generate_to("out", "x", model="tiny-and-fast"),
+    "list": lambda client: client.catalog.list(),
+    "get": lambda client: client.catalog.get("tiny-and-fast"),
+    "models": lambda client: client.catalog.models(),
+    "image_models": lambda client: client.catalog.image_models(),
+    "endpoints": lambda client: client.catalog.endpoints("tiny-and-fast"),
+    "balance": lambda client: client.account.balance(),
+    "usage": lambda client: client.account.usage(date(2026, 1, 1), date(2026, 1, 2)),
+    "run_batch": lambda client: client.run_batch([{"prompt": "x", "model": "tiny-and-fast"}]),
+    "aenter": lambda client: client.__aenter__(),
+}
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_a_closed_client_refuses(call, warm: bool) -> None:
+    """Whatever is asked of it, also what a cache could answer: ConfigurationError, and nothing is sent."""
+    async with Sandbox(requests_per_second=None) as sandbox:
+        client = AsyncClient(sandbox.api_key, sandbox.url)
+        if warm:
+            await client.images.generate("x", model="tiny-and-fast")
+        await client.aclose()
+        await client.aclose()
+        before = len(sandbox.ledger.posts)
+        with pytest.raises(ConfigurationError, match=r"this client is closed; make a new one\."):
+            await call(client)
+        assert len(sandbox.ledger.posts) == before
+
+
+async def test_a_batch_outside_its_block_says_so() -> None:
+    """Iterated, waited for or awaited before its block or after it, and on a closed client: a ConfigurationError."""
+    rows = [{"prompt": "x", "model": "tiny-and-fast"}]
+    async with connected() as (client, sandbox):
+        batch = client.batch(rows)
+        for use in (batch.wait, lambda: anext(batch), lambda: batch):
+            with pytest.raises(ConfigurationError, match="has not started: it runs inside its block"):
+                await use()
+        assert sandbox.ledger.posts == []
+        async with batch:
+            assert (await batch).done == 1
+        for use in (batch.wait, lambda: anext(batch), lambda: batch):
+            with pytest.raises(ConfigurationError, match="is over: it runs inside its block"):
+                await use()
+        assert batch.report.done == 1
+    for make in (lambda: client.batch(rows), lambda: client.retry_batch("out")):
+        with pytest.raises(ConfigurationError, match="closed"):
+            make()
 
 
 async def test_a_gateway_with_a_prefix() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from ..errors import ConfigurationError
 from .events import BatchEvent, BatchReport
 
 
@@ -22,6 +23,8 @@ class Followed(ABC):
 
     def __init__(self) -> None:
         self._failure: Exception | None = None
+        self._events: MemoryObjectReceiveStream[BatchEvent] | None = None
+        self._is_open = False
         self._iterated = False
         self._exit = contextlib.AsyncExitStack()
 
@@ -35,7 +38,12 @@ class Followed(ABC):
         """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
 
     async def wait(self) -> BatchReport:
-        """Run to the end without looking at events."""
+        """
+        Run to the end without looking at events.
+
+        Raises:
+            ConfigurationError: Outside the batch's block.
+        """
         async for _ in self:
             pass
         return self.report
@@ -48,6 +56,7 @@ class Followed(ABC):
     ) -> None:
         """Begin: *group* does the work and tells *events*, *exit_stack* closes everything."""
         self._events = events
+        self._is_open = True
         self._scope = group.cancel_scope
         self._exit = exit_stack
 
@@ -63,20 +72,34 @@ class Followed(ABC):
                 self.drain()
                 # The work must not block on events that nobody takes any more.
                 with contextlib.suppress(anyio.ClosedResourceError):
-                    async for _ in self._events:
+                    async for _ in self._open_events():
                         pass
         finally:
+            self._is_open = False
             await self._exit.aclose()
         if error is None and self._failure is not None:
             raise self._failure
+
+    def _open_events(self) -> MemoryObjectReceiveStream[BatchEvent]:
+        if self._events is None or not self._is_open:
+            state = "has not started" if self._events is None else "is over"
+            raise ConfigurationError(
+                f"this batch {state}: it runs inside its block. Use `async with client.batch(...) as run:` and iterate"
+                " or wait in it, or `await client.run_batch(...)`, which needs no block. Nothing was sent."
+            )
+        return self._events
+
+    def __await__(self) -> Generator[object, object, BatchReport]:
+        return self.wait().__await__()
 
     def __aiter__(self) -> AsyncIterator[BatchEvent]:
         return self
 
     async def __anext__(self) -> BatchEvent:
+        events = self._open_events()
         self._iterated = True
         try:
-            return await self._events.receive()
+            return await events.receive()
         except anyio.EndOfStream:
             if self._failure is not None:
                 raise self._failure from None

@@ -83,10 +83,9 @@ def test_without_development_mode_nothing_is_said(run_script: RunScript, script:
 
 
 CLOSED = {
-    "one client on two loops, one after the other": """
-client = ngi.AsyncClient(key, url)
+    "a client on each of two loops, one after the other": """
 async def main():
-    async with client:
+    async with ngi.AsyncClient(key, url) as client:
         print(await aone(client))
 asyncio.run(main())
 asyncio.run(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,13 @@ PNG = bytes.fromhex(
     "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
 )
 """One pixel."""
+
+
+def unmarked(name: str) -> str:
+    """A file's name, or a stem, in a batch's directory without the mark of its request: `fox-0` of `fox-0-3f9a12c4`."""
+    plain, marks = re.subn(r"-[0-9a-f]{8}(?=(?:_\d+)?(?:\.\w+)?$)", "", name)
+    assert marks == 1, name
+    return plain
 
 
 class Clock:

@@ -20,6 +20,7 @@ from .events import BatchEvent, Tally
 from .funds import Funds
 from .halt import Halt
 from .journal import Link, StoredImage
+from .journal.records import UNKNOWN_TYPE
 from .keeping import Keeping
 from .requests import request_of
 from .states import State
@@ -187,7 +188,7 @@ class Endings:
         return StoredImage(
             index=image.index,
             file=image.path.relative_to(self.out).as_posix(),
-            media_type=image.media_type or "application/octet-stream",
+            media_type=image.media_type or UNKNOWN_TYPE,
             width=image.width,
             height=image.height,
             bytes=image.size_bytes or 0,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,13 @@ from .._threads import in_thread
 from ..errors import OutputError
 from ..outputs import PART_SUFFIX, make_directory
 from .journal import Journal, StoredImage
+from .journal.records import UNKNOWN_TYPE
 from .keeping import Keeping
 from .units import Unit
 
 _log = get_logger("nanogpt_images.batch")
-_SUFFIXES: Final = (".png", ".jpg", ".webp")
+_MARKED: Final = re.compile(r"(?P<stem>.+-(?P<mark>[0-9a-f]{8}))(?:_(?P<number>[0-9]{1,9}))?\.[a-z]+")
+_MOST_EXTRA: Final = 32
 _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
 
 
@@ -36,9 +39,10 @@ def prepare(directory: Path, shared: bool) -> None:
 
 async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
     """
-    Count requests as done that are unknown or wait for a download, and whose images are all on disk and no other's.
+    Count requests as done that are unknown or wait for a download, and whose images are all on disk.
 
-    To be called while no other process works on the journal.
+    A file is taken for an image of a request by its name, which ends in the request's mark and is given to whole
+    files only. To be called while no other process works on the journal.
 
     Args:
         journal: The journal.
@@ -56,46 +60,61 @@ async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
     known = await journal.recorded([image.file for _, images in found for image in images])
     recovered = 0
     for unit, images in found:
-        if known.isdisjoint(image.file for image in images):
-            await (keeping or journal).done(unit.id, images)
+        # Of several attempts at one image the last is taken.
+        fresh = {image.index: image for image in images if image.file not in known}
+        if fresh.keys() >= set(range(unit.images)):
+            await (keeping or journal).done(unit.id, [fresh[index] for index in sorted(fresh)])
             recovered += 1
     if recovered:
         _log.warning("%d interrupted requests had their images on disk and count as done.", recovered)
     return recovered
 
 
-def _find(directory: Path, units: Iterable[Unit]) -> list[tuple[Unit, list[StoredImage]]]:
-    """The units with a whole file under the name of each of their images."""
-    stems = {unit.id: [unit.image_stem(index) for index in range(unit.images)] for unit in units}
-    # Two requests can ask for the same name; then nothing tells whose file it is.
-    claims = Counter(stem for names in stems.values() for stem in names)
+def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[StoredImage]]]:
+    """The units with what is on disk under the names of their images, earlier attempts first."""
+    files = _files(directory, {unit.mark for unit in units}) if units else {}
+    concerned = [unit for unit in units if unit.mark in files]
+    # A mark is short: where two requests have the same name after all, nothing tells whose file it is.
+    claims = Counter(unit.image_stem(0) for unit in concerned)
     found: list[tuple[Unit, list[StoredImage]]] = []
-    for unit in units:
+    for unit in concerned:
+        if claims[unit.image_stem(0)] > 1:
+            continue
+        stems = {unit.image_stem(index): index for index in range(unit.images + _MOST_EXTRA)}
         images = [
             image
-            for index, stem in enumerate(stems[unit.id])
-            if claims[stem] == 1 and (image := _whole_image(directory, stem, index)) is not None
+            for stem, path in files[unit.mark]
+            if stem in stems and (image := _whole_image(directory, path, stems[stem])) is not None
         ]
-        if len(images) == unit.images:
-            found.append((unit, images))
+        found.append((unit, images))
     return found
 
 
-def _whole_image(directory: Path, stem: str, index: int) -> StoredImage | None:
-    files = [path for suffix in _SUFFIXES if (path := directory / "images" / f"{stem}{suffix}").is_file()]
-    if len(files) != 1:
-        return None
+def _files(directory: Path, marks: Set[str]) -> dict[str, list[tuple[str, Path]]]:
+    """(stem, path) of the images whose names end in one of *marks*, by mark, in the order of their numbers."""
+    numbered: list[tuple[int, str, str, Path]] = []
+    for path in (directory / "images").iterdir():
+        match = _MARKED.fullmatch(path.name)
+        if match is not None and match["mark"] in marks:
+            numbered.append((int(match["number"] or 1), match["mark"], match["stem"], path))
+    files: dict[str, list[tuple[str, Path]]] = {}
+    for _, mark, stem, path in sorted(numbered):
+        files.setdefault(mark, []).append((stem, path))
+    return files
+
+
+def _whole_image(directory: Path, path: Path, index: int) -> StoredImage | None:
     try:
-        data = files[0].read_bytes()
+        data = path.read_bytes()
     except OSError:
         return None
     info = sniff(data[:HEAD_BYTES])
-    if info.media_type is None or not _is_whole(data, info.media_type):
+    if info.suffix != path.suffix or not _is_whole(data, info.media_type):
         return None
     return StoredImage(
         index=index,
-        file=files[0].relative_to(directory).as_posix(),
-        media_type=info.media_type,
+        file=path.relative_to(directory).as_posix(),
+        media_type=info.media_type or UNKNOWN_TYPE,
         width=info.width,
         height=info.height,
         bytes=len(data),
@@ -103,9 +122,9 @@ def _whole_image(directory: Path, stem: str, index: int) -> StoredImage | None:
     )
 
 
-def _is_whole(data: bytes, media_type: str) -> bool:
-    # A file gets its name after its last byte, but a power cut can take bytes that were not yet on the disk.
+def _is_whole(data: bytes, media_type: str | None) -> bool:
+    # A file gets its name after its last byte, but a power cut can take bytes that were not yet on the disk; where
+    # a format tells its end, that is asked for. What stands behind the end is the service's business.
     if media_type == "image/webp":
         return int.from_bytes(data[4:8], "little") + 8 <= len(data)
-    end = _ENDS.get(media_type)
-    return end is not None and data.endswith(end)
+    return bool(data) and _ENDS.get(media_type or "", b"") in data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +15,7 @@ from .rows import BatchRow
 
 _CONTENT_DIGITS: Final = 18
 _REMAINDER: Final = 0x800000
+_MARK_DIGITS: Final = 8
 
 
 @attrs.frozen(kw_only=True)
@@ -47,17 +49,23 @@ class Unit:
         """The stem that its files share: the row's base name, with `-r2`, `-r3` … for repeated rows."""
         return f"{self.row.base_name}-r{self.replica + 1}" if self.replica else self.row.base_name
 
+    @property
+    def mark(self) -> str:
+        """Eight hex digits that end the stem of each of its files: a name on disk says which request it is of."""
+        return hashlib.sha256(self.id.encode()).hexdigest()[:_MARK_DIGITS]
+
     def image_stem(self, index: int) -> str:
         """
-        The file stem of the image at *index* of this request's answer.
+        The file stem of the image at *index* of this request's answer, such as `fox-3-3f9a12c4`.
 
-        Images beyond the expected number are named after the last expected one: `fox-3-extra1`.
+        Images beyond the expected number are named after the last expected one: `fox-3-extra1-3f9a12c4`.
         """
         # Only "one or several" matters for the name, and several requests always make several images.
         total = self.images if self.parts == 1 else max(2, self.images)
         last = self.images - 1
         stem = image_stem(self.name, self.first_index + min(index, last), total)
-        return stem if index <= last else f"{stem}-extra{index - last}"
+        extra = "" if index <= last else f"-extra{index - last}"
+        return f"{stem}{extra}-{self.mark}"
 
 
 def unpriced(_: Unit) -> int | None:
@@ -109,8 +117,7 @@ def units_of(row: BatchRow, rule: CountRule, *, occurrence: Callable[[int | None
                 part=part,
                 parts=len(counts),
                 first_index=first_index,
-                # Exact where identical rows have equal counts; otherwise two names may coincide,
-                # which only the exclusive creation of files can settle.
+                # Exact where identical rows have equal counts; otherwise two may have the same number.
                 replica=seen // repeats[n],
             )
         )

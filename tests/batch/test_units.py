@@ -1,5 +1,6 @@
 """A row as paid requests."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
@@ -71,12 +72,19 @@ def test_a_greater_count_keeps_the_ids_of_unchanged_requests() -> None:
 
 
 def test_names_say_index_and_replica() -> None:
-    """An only image is `fox`; several are `fox-0` …; the second identical row adds `-r2`; a surplus image says so."""
+    """
+    An only image is `fox`; several are `fox-0` …; the second identical row adds `-r2`; a surplus image says so.
+
+    Each name ends in the mark of its request.
+    """
     one = CountRule(1, 1)
     first, second = in_one_pass([BatchRow("a", "m", key="fox")] * 2, one)
-    assert [first.image_stem(0), first.image_stem(1), second.image_stem(0)] == ["fox", "fox-extra1", "fox-r2"]
+    assert [first.image_stem(0), first.image_stem(1)] == [f"fox-{first.mark}", f"fox-extra1-{first.mark}"]
+    assert second.image_stem(0) == f"fox-r2-{second.mark}"
     units = in_one_pass([BatchRow("a", "m", key="fox", count=5)] * 2, CountRule(1, 4))
-    assert [unit.image_stem(0) for unit in units] == ["fox-0", "fox-4", "fox-r2-0", "fox-r2-4"]
-    assert units[0].image_stem(5) == "fox-3-extra2"
+    marked = zip(["fox-0", "fox-4", "fox-r2-0", "fox-r2-4"], units, strict=True)
+    assert [unit.image_stem(0) for unit in units] == [f"{stem}-{unit.mark}" for stem, unit in marked]
+    assert units[0].image_stem(5) == f"fox-3-extra2-{units[0].mark}"
     pair = in_one_pass([BatchRow("a", "m", key="fox", count=2)], one)
-    assert [unit.image_stem(0) for unit in pair] == ["fox-0", "fox-1"]
+    assert [unit.image_stem(0).rpartition("-")[0] for unit in pair] == ["fox-0", "fox-1"]
+    assert all(re.fullmatch("[0-9a-f]{8}", unit.mark) for unit in (first, second, *units, *pair))

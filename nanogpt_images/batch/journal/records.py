@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -10,6 +11,8 @@ from ..._money import to_usd
 from ...errors import Charge
 from ..states import State
 from ..units import Unit
+
+UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 @attrs.frozen(kw_only=True)
@@ -20,7 +23,7 @@ class StoredImage:
     Attributes:
         index: Its place in the request's answer, from 0.
         file: Path relative to the batch's directory, with forward slashes; or the URL of an object.
-        media_type: Such as `image/png`, from the bytes.
+        media_type: Such as `image/png`, from the bytes; `UNKNOWN_TYPE` where they do not tell.
         width: Pixels, where the format tells.
         height: Pixels, where the format tells.
         bytes: Size of the file.

@@ -81,7 +81,7 @@ async def test_a_known_unit_keeps_its_place(out: Path) -> None:
         (narrow,) = await journal.admit([(BatchRow("a", "m", count=2, key="k"), RULE)])
     two = wide[1].unit
     assert (narrow.unit.id, narrow.unit.n) == (two.id, 2)
-    assert narrow.unit.image_stem(0) == two.image_stem(0) == "k-4"
+    assert narrow.unit.image_stem(0) == two.image_stem(0) == f"k-4-{two.mark}"
 
 
 async def test_rows_come_back_whole(out: Path) -> None:

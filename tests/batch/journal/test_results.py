@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import unmarked
 
 from nanogpt_images.batch.journal import Journal, StoredImage
 from nanogpt_images.batch.journal import results as results_file
@@ -35,6 +36,8 @@ async def test_a_line_per_image(out: Path, image: MakeImage) -> None:
     """Each image has its line, with all the documented fields and the index within its row."""
     await run(out, image)
     found = lines(out)
+    stem = Path(found[3]["file"]).stem
+    assert unmarked(stem) == "fox-3"
     assert [line["index"] for line in found] == [0, 1, 2, 3]
     assert found[3] == {
         "key": "fox",
@@ -42,12 +45,12 @@ async def test_a_line_per_image(out: Path, image: MakeImage) -> None:
         "prompt": "ein Fuchs — 🦊",
         "model": "m",
         "parameters": {"resolution": "1k"},
-        "file": "images/fox-3.png",
+        "file": f"images/{stem}.png",
         "media_type": "image/png",
         "width": 8,
         "height": 6,
-        "bytes": 5,
-        "sha256": image("fox-3", 1).sha256,
+        "bytes": len(stem),
+        "sha256": image(stem, 1).sha256,
         "cost_usd": 0.04,
         "request_id": "r-1",
     }

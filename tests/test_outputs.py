@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import multiprocessing
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images import Charge, OutputError
-from nanogpt_images.outputs import DirectoryStore, MemoryStore, existing_images, write_image
+from nanogpt_images.outputs import DirectoryStore, MemoryStore, abandoned, existing_images, write_image
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffc0000b080002000301011100ffd9")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="3" height="2"/>'
@@ -116,6 +120,169 @@ def test_an_existing_file_is_replaced_on_request(tmp_path: Path) -> None:
     store.finish([0])
     assert (tmp_path / "fox.png").read_bytes() == PNG
     assert listing(tmp_path) == ["fox.png"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [errno.ENOENT, errno.EIO, errno.ENOSPC, errno.EMFILE, errno.ENAMETOOLONG, errno.EROFS, errno.EDQUOT],
+)
+def test_a_name_that_cannot_be_given_leaves_no_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Only "no hard links here" asks for another way; whatever else fails is an error, and nothing has the name."""
+    monkeypatch.setattr(os, "link", _refuse(code))
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    with pytest.raises(OutputError, match=f"cannot name .*{os.strerror(code)}") as caught:
+        store.finish([0])
+    (kept,) = tmp_path.iterdir()
+    assert caught.value.partial[0].path == kept
+    assert (kept.suffix, kept.read_bytes()) == (".part", PNG)
+
+
+def test_a_temporary_file_that_is_gone_leaves_no_empty_file(tmp_path: Path) -> None:
+    """Whoever removed the bytes, no empty file takes their place."""
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    (part,) = tmp_path.iterdir()
+    part.unlink()
+    with pytest.raises(OutputError, match="cannot name") as caught:
+        store.finish([0])
+    assert "whole" not in str(caught.value)
+    assert caught.value.partial == ()
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_without_hard_links_no_file_is_ever_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """A failure, or an interrupt, between taking a name and moving the file there leaves the name free."""
+    seen: list[list[str]] = []
+
+    def broken(*_: object) -> None:
+        seen.append([name for name in listing(tmp_path) if not name.startswith(".")])
+        raise failure
+
+    monkeypatch.setattr(os, "link", _refuse(errno.EPERM))
+    monkeypatch.setattr(os, "replace", broken)
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    with pytest.raises((OutputError, KeyboardInterrupt)):
+        store.finish([0])
+    assert seen == [[]]
+    (kept,) = tmp_path.iterdir()
+    assert (kept.suffix, kept.read_bytes()) == (".part", PNG)
+
+
+def test_without_hard_links_a_name_goes_to_one_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that want the same name at the same moment do not replace each other, whatever its case."""
+    monkeypatch.setattr(os, "link", _refuse(errno.ENOTSUP))
+    replace, paths = os.replace, list[str]()
+
+    def late(source: Path, target: Path) -> None:
+        if not paths:
+            paths.append("first")
+            other = DirectoryStore(tmp_path, lambda _index, _total: "FOX")
+            other.open(0).write(JPEG[:3] + PNG)
+            other.open(0).write(PNG)
+            paths.extend(image.path.name for image in other.finish([0]))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+    store = DirectoryStore(tmp_path, numbered)
+    store.open(0).write(PNG)
+    (image,) = store.finish([0])
+    assert (image.path.name, paths) == ("fox.png", ["first", "FOX_2.png"])
+    assert listing(tmp_path) == ["FOX_2.png", "fox.png"]
+
+
+# It begins an image and says the name of its temporary file.
+WRITER = """
+import sys
+from pathlib import Path
+from nanogpt_images.outputs import DirectoryStore
+store = DirectoryStore(Path(sys.argv[1]), lambda index, total: "fox")
+store.open(0).write(b"begun")
+print(next(Path(sys.argv[1]).glob(".*.part")).name, flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there nobody can be asked about a process")
+def test_only_what_a_dead_process_left_is_abandoned(tmp_path: Path) -> None:
+    """The half-written file of a process that lives is left alone; once it is killed the file is free to go."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        part = tmp_path / process.stdout.readline().strip()
+        assert part.read_bytes() == b"begun"
+        assert abandoned(tmp_path) == []
+        process.kill()
+        # The parent has not asked for its end yet, and it writes nothing all the same.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert abandoned(tmp_path) == ([part] if Path("/proc").exists() else [])
+        process.wait()
+    assert abandoned(tmp_path) == [part]
+
+
+def test_temporary_files_of_this_process_are_not_abandoned(tmp_path: Path) -> None:
+    """Not even a day later: the process lives."""
+    DirectoryStore(tmp_path, numbered).open(0)
+    assert abandoned(tmp_path, clock=time.time() + 10**6) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_has_names_of_its_own(tmp_path: Path) -> None:
+    """The temporary file of a child is the child's, and abandoned when that is gone."""
+    DirectoryStore(tmp_path, numbered).open(0)
+    (mine,) = tmp_path.iterdir()
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=_begin, args=(tmp_path,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert [path for path in tmp_path.iterdir() if path != mine] == abandoned(tmp_path) != []
+
+
+def _begin(directory: Path) -> None:
+    DirectoryStore(directory, numbered).open(0)
+    os._exit(0)
+
+
+@pytest.mark.parametrize(
+    "name", [".0badcafe-1-00000000-0.part", ".3f9a12c4-1a2b-9.part", ".fox.part", ".-.part", "..part"]
+)
+def test_what_cannot_be_asked_for_waits_a_day(tmp_path: Path, name: str) -> None:
+    """Files of another machine, or of an older version, stay for as long as a request could last."""
+    (tmp_path / name).touch()
+    now = time.time()
+    assert abandoned(tmp_path, clock=now + 3600) == []
+    assert abandoned(tmp_path, clock=now + 2 * 86_400) == [tmp_path / name]
+
+
+def test_a_pid_that_was_given_again_is_another_process(tmp_path: Path) -> None:
+    """A living process that has the PID of the one that wrote the file did not write it, where its start tells."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("the system does not say when a process began")
+    DirectoryStore(tmp_path, numbered).open(0)
+    (part,) = tmp_path.iterdir()
+    machine, pid, _, number = part.name[1:].split("-")
+    earlier = part.rename(tmp_path / f".{machine}-{pid}-00000000-{number}")
+    assert abandoned(tmp_path) == [earlier]
+
+
+def test_other_files_are_nobodys_business(tmp_path: Path) -> None:
+    """However old, what is no temporary file stays."""
+    for name in ("fox.png", "fox.part", ".hidden", ".part"):
+        (tmp_path / name).touch()
+    assert abandoned(tmp_path, clock=time.time() + 10**7) == []
 
 
 def _refuse(code: int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections import Counter
@@ -13,7 +14,7 @@ from .._logging import get_logger
 from .._sniff import HEAD_BYTES, sniff
 from .._threads import in_thread
 from ..errors import OutputError
-from ..outputs import PART_SUFFIX, make_directory
+from ..outputs import abandoned
 from .journal import Journal, StoredImage
 from .journal.records import UNKNOWN_TYPE
 from .keeping import Keeping
@@ -23,18 +24,6 @@ _log = get_logger("nanogpt_images.batch")
 _MARKED: Final = re.compile(r"(?P<stem>.+-(?P<mark>[0-9a-f]{8}))(?:_(?P<number>[0-9]{1,9}))?\.[a-z]+")
 _MOST_EXTRA: Final = 32
 _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
-
-
-def prepare(directory: Path, shared: bool) -> None:
-    """Make the directory of images, and unless others write there remove what killed runs left half written."""
-    make_directory(directory)
-    if shared:
-        return
-    try:
-        for path in directory.glob(f".*{PART_SUFFIX}"):
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error
 
 
 async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
@@ -53,7 +42,9 @@ async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
 
     Raises:
         JournalError: The journal cannot be written.
+        OutputError: The directory of images cannot be read.
     """
+    await _sweep(journal)
     left = [ending.unit async for ending in journal.unknowns()]
     left += [ending.unit async for ending in journal.open_downloads()]
     found = await in_thread(_find, journal.directory, left)
@@ -70,9 +61,30 @@ async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
     return recovered
 
 
+async def _sweep(journal: Journal) -> None:
+    """Remove what dead processes left half written; an image that has no other name is kept."""
+    try:
+        parts = await in_thread(abandoned, journal.directory / "images")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        directory = journal.directory / "images"
+        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error
+    names = {f"images/{path.name}": path for path in parts}
+    kept = await journal.recorded(list(names))
+    await in_thread(_remove, [path for name, path in names.items() if name not in kept])
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
 def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[StoredImage]]]:
     """The units with what is on disk under the names of their images, earlier attempts first."""
-    files = _files(directory, {unit.mark for unit in units}) if units else {}
+    images = directory / "images"
+    files = _files(images, {unit.mark for unit in units}) if units and images.is_dir() else {}
     concerned = [unit for unit in units if unit.mark in files]
     # A mark is short: where two requests have the same name after all, nothing tells whose file it is.
     claims = Counter(unit.image_stem(0) for unit in concerned)
@@ -81,19 +93,19 @@ def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[Store
         if claims[unit.image_stem(0)] > 1:
             continue
         stems = {unit.image_stem(index): index for index in range(unit.images + _MOST_EXTRA)}
-        images = [
+        whole = [
             image
             for stem, path in files[unit.mark]
             if stem in stems and (image := _whole_image(directory, path, stems[stem])) is not None
         ]
-        found.append((unit, images))
+        found.append((unit, whole))
     return found
 
 
 def _files(directory: Path, marks: Set[str]) -> dict[str, list[tuple[str, Path]]]:
-    """(stem, path) of the images whose names end in one of *marks*, by mark, in the order of their numbers."""
+    """(stem, path) of the files in *directory* whose names end in one of *marks*, by mark, in the order of their numbers."""
     numbered: list[tuple[int, str, str, Path]] = []
-    for path in (directory / "images").iterdir():
+    for path in directory.iterdir():
         match = _MARKED.fullmatch(path.name)
         if match is not None and match["mark"] in marks:
             numbered.append((int(match["number"] or 1), match["mark"], match["stem"], path))

@@ -17,6 +17,7 @@ from .._threads import in_thread
 from ..catalog import Catalog
 from ..errors import ConfigurationError, NanoGPTError, ParameterError
 from ..images import Images
+from ..outputs import make_directory
 from .budget import Budget
 from .endings import Endings, Task
 from .events import BatchEvent, BatchReport, Tally
@@ -29,7 +30,7 @@ from .journal import Journal
 from .keeping import Keeping, NoJournal
 from .objects import ObjectStorage
 from .pacer import Pacer
-from .recovery import prepare, recover
+from .recovery import recover
 from .uploading import Uploading
 from .work import Work
 
@@ -168,7 +169,7 @@ class Batch(Followed):
             return NoJournal(), 0
         self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
         stack.push_async_callback(journal.aclose)
-        await in_thread(prepare, self._out / "images", self._join)
+        await in_thread(make_directory, self._out / "images")
         keeping: Keeping = journal
         if self._images_url is not None:
             keeping = Uploading(journal, ObjectStorage(self._images_url), self._out)

@@ -2,7 +2,8 @@
 
 from .directory import NO_PROVENANCE, DirectoryStore
 from .names import existing_images, make_directory
-from .part import PART_SUFFIX, write_image
+from .owner import PART_SUFFIX, abandoned
+from .part import write_image
 from .stores import ImageStore, MemoryStore, StoredImage, finished
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ImageStore",
     "MemoryStore",
     "StoredImage",
+    "abandoned",
     "existing_images",
     "finished",
     "make_directory",

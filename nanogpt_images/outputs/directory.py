@@ -94,6 +94,8 @@ class DirectoryStore:
                 except OutputError as error:
                     failure = failure or error
                     path = part.path
+                    if not path.exists():
+                        continue  # somebody took the file away, and with it the image
             else:
                 failure = failure or part.failure
             stored.append(

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import itertools
 import os
+import unicodedata
 from pathlib import Path
 from typing import Final
 
 from .._names import image_stem
 from ..errors import OutputError
+from .owner import PART_SUFFIX
 
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".svg", ".bin")
 _SAME_TYPE: Final = {".jpeg": ".jpg"}
+# What `link` raises where a file system has none. Android's refuses them with EACCES, Windows' FAT with EINVAL.
+_NO_HARD_LINKS: Final = frozenset(
+    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
+    | ({errno.EINVAL} if os.name == "nt" else set())
+)
 _MOST_GUARDED: Final = 16  # images of one request whose names are looked up beforehand
 
 
@@ -59,7 +69,8 @@ def publish(part: Path, target: Path, *, overwrite: bool, left: str = "") -> Pat
             if _claim(part, free):
                 return free
     except (OSError, ValueError) as error:
-        raise OutputError(f"cannot name {target}: {_reason(error)}.{left}") from error
+        kept = left if os.path.lexists(part) else ""
+        raise OutputError(f"cannot name {target}: {_reason(error)}.{kept}") from error
     raise AssertionError("unreachable: itertools.count does not end")
 
 
@@ -68,16 +79,31 @@ def _claim(part: Path, target: Path) -> bool:
         os.link(part, target)
     except FileExistsError:
         return False
-    except OSError:
-        # No hard links on this file system: take the name first, then put the file there.
-        try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        return _move(part, target)
+    with contextlib.suppress(OSError):  # the file has its name; a second one does no harm
+        os.unlink(part)
+    return True
+
+
+def _move(part: Path, target: Path) -> bool:
+    """`_claim` where there are no hard links: a hidden file reserves the name, so that the file is never an empty one."""
+    # Assumption: names that a file system takes for one differ in case and composition only.
+    name = unicodedata.normalize("NFC", target.name.casefold())
+    reserved = target.with_name(f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{PART_SUFFIX}")
+    try:
+        os.close(os.open(reserved, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        return False
+    try:
+        if os.path.lexists(target):
             return False
         os.replace(part, target)
         return True
-    os.unlink(part)
-    return True
+    finally:
+        os.unlink(reserved)
 
 
 def cannot_write(directory: Path, error: Exception) -> OutputError:

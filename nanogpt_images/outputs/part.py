@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
-import secrets
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -14,13 +12,9 @@ from typing import Final
 from .._sniff import HEAD_BYTES, ImageInfo, sniff
 from ..errors import OutputError
 from .names import cannot_write, fitting, make_directory, publish
+from .owner import part_name
 
-PART_SUFFIX: Final = ".part"
 _PIECE_BYTES: Final = 2**20
-# Names of temporary files: unlike in other machines and processes, in forked ones by the PID, and without a system
-# call for each.
-_PROCESS: Final = secrets.token_hex(4)
-_NUMBERS: Final = itertools.count()
 
 
 class PartFile:
@@ -36,7 +30,7 @@ class PartFile:
     __slots__ = ("_fd", "_hash", "_head", "_memory", "_rescue", "failure", "path", "size_bytes")
 
     def __init__(self, directory: Path, *, digest: bool, rescue: bool = False) -> None:
-        self.path = directory / f".{_PROCESS}-{os.getpid():x}-{next(_NUMBERS):x}{PART_SUFFIX}"
+        self.path = directory / part_name()
         self.size_bytes = 0
         self.failure: OutputError | None = None
         self._head = b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nanogpt_images.batch.recovery import recover
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, units_of
+from nanogpt_images.outputs import DirectoryStore
 from nanogpt_images.parameters import CountRule
 
 RULE = CountRule(1, 4)
@@ -211,3 +213,29 @@ def test_the_mark_stands_for_the_request() -> None:
     units = [unit for row in rows for unit in units_of(row, RULE, occurrence=lambda _: 0)]
     stems = [unit.image_stem(index) for unit in units for index in range(6)]
     assert len(set(stems)) == len(stems)
+
+
+async def test_an_image_without_another_name_is_not_swept(tmp_path: Path) -> None:
+    """What the journal has under the name of a temporary file, because it could get no other, stays."""
+    (unit,) = await interrupted(tmp_path, BatchRow("a fox", "m", key="fox"))
+    async with await Journal.open(tmp_path, service=None) as journal:
+        await journal.reopen(unknown=True)
+        async for found in journal.pending():
+            await journal.sent(found.unit.id, 10)
+        for name in (".kept.part", ".left.part"):
+            (tmp_path / "images" / name).write_bytes(PNG)
+            os.utime(tmp_path / "images" / name, (0, 0))
+        image = StoredImage(index=0, file="images/.kept.part", media_type="image/png", bytes=1, sha256="0")
+        await journal.failed(unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image])
+    await recovered(tmp_path)
+    assert [path.name for path in (tmp_path / "images").iterdir()] == [".kept.part"]
+
+
+async def test_a_plain_start_leaves_the_files_of_one_that_joined(open_job) -> None:
+    """A process that joins while another one starts loses nothing that it has begun to write."""
+    async with open_job() as job:
+        store = DirectoryStore(job.out / "images", lambda _index, _total: "fox")
+        store.open(0).write(PNG)
+        await job.run(job.rows(2))
+        (image,) = store.finish([0])
+        assert image.path.read_bytes() == PNG

@@ -16,10 +16,11 @@ import attrs
 from ...batch.endings import Task
 from ...batch.events import BatchEvent, Tally
 from ...batch.journal import Journal, Totals
-from ...batch.recovery import prepare, recover
+from ...batch.recovery import recover
 from ...batch.rows import BatchRow
 from ...batch.states import State
 from ...errors import Charge, JournalError, NanoGPTError
+from ...outputs import make_directory
 from .books import Books, open_books
 from .grants import Grants
 from .keys import Keys
@@ -92,7 +93,7 @@ class Coordinator:
                 )
             books = await open_books(self._job, self._tally)
             try:
-                await anyio.to_thread.run_sync(prepare, self._job.out / "images", False)
+                await anyio.to_thread.run_sync(make_directory, self._job.out / "images")
                 await recover(books.journal, books.keeping)
                 if retry:
                     await books.journal.reopen(unknown=unknown)

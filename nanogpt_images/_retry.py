@@ -65,6 +65,7 @@ class RetryPolicy:
         attempt: int,
         *,
         paid: bool,
+        passing: bool = False,
         uniform: Callable[[], float] = random.random,
     ) -> float | None:
         """
@@ -74,9 +75,10 @@ class RetryPolicy:
             error: How the last attempt failed.
             attempt: Number of the last attempt, from 1.
             paid: Whether the request costs money when it succeeds.
+            passing: Repeat a free request whatever *error* is: the caller knows that it can pass.
             uniform: Source of the jitter, from 0 to 1.
         """
-        if attempt >= self.max_attempts or not self._repeatable(error, paid=paid):
+        if attempt >= self.max_attempts or not (passing or self._repeatable(error, paid=paid)):
             return None
         # The exponent is bounded: past it any delay is at its limit, and a float ends at 2**1023.
         backoff = min(self.initial_delay_s * 2.0 ** min(attempt - 1, 64), self.max_delay_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -15,6 +16,7 @@ from ._logging import get_logger
 from ._retry import RetryPolicy
 from ._sender import Slots, read_failure
 from ._wire.failures import decode_failure
+from ._wire.lifetimes import life_is_over
 from .errors import Charge, DownloadError, NanoGPTError, StatusError
 from .outputs import ImageStore, MemoryStore, StoredImage, finished
 from .transport import HttpRequest, HttpResponse, Transport
@@ -22,21 +24,27 @@ from .transport import HttpRequest, HttpResponse, Transport
 _log = get_logger()
 _MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_GONE: Final = frozenset({403, 404, 410})
+# Refusals that say nothing about the file: they ask to come back, or to ask for another range.
+_NOT_ABOUT_THE_FILE: Final = frozenset({408, 416, 425, 429})
 _PAGE_BYTES: Final = 64
 
 
 @attrs.define
 class _Progress:
-    """How far one download has come, over all its attempts."""
+    """How far one download of *link* has come, over all its attempts; *url* is where a redirect led."""
 
-    url: str
+    link: str
+    received_at: float
     sink: Sink
+    url: str = attrs.field(init=False)
     received: int = 0
     head: bytes = b""
     validator: str | None = None
     redirects: int = 0
     attempts: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.url = self.link
 
     def headers(self) -> dict[str, str]:
         headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
@@ -67,6 +75,7 @@ class Downloads:
         slots: Shared with the client's other requests.
         timeout_s: Limit for each attempt.
         max_bytes: Greatest size of one file.
+        clock: Seconds since the epoch.
     """
 
     def __init__(
@@ -79,44 +88,71 @@ class Downloads:
         max_bytes: int,
         user_agent: str,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
-        self._retry = retry
         self._slots = slots
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._user_agent = user_agent
         self._sleep = sleep
+        self.clock = clock
+        self.retry = retry
 
-    async def read(self, url: str) -> bytes:
-        """The bytes behind *url*. Raises DownloadError."""
-        (stored,) = await self.fetch_all([(0, url)], MemoryStore())
+    async def read(self, url: str, *, received_at: float | None = None) -> bytes:
+        """The bytes behind *url*; see `fetch_all`."""
+        (stored,) = await self.fetch_all([(0, url)], MemoryStore(), received_at=received_at)
         return stored.data or b""
 
     async def fetch_all(
-        self, links: Sequence[tuple[int, str]], store: ImageStore, *, request_id: str | None = None
+        self,
+        links: Sequence[tuple[int, str]],
+        store: ImageStore,
+        *,
+        request_id: str | None = None,
+        received_at: float | None = None,
     ) -> tuple[StoredImage, ...]:
         """
         Download *links* into *store*, one after the other.
 
+        While a URL lives a refusal proves nothing, so it is asked for again: storage answers 403 and 404 for files
+        that have not reached all of its hosts, and even a 410 can be the word of a cache in front of it.
+
         Args:
             links: (index of the image, signed URL).
-            store: Takes the bytes; on failure it is left as if nothing had been downloaded.
+            store: Takes the bytes; it is left as if nothing had been downloaded where trying again can help.
             request_id: Of the request that the images were made by.
+            received_at: When the links came (seconds since the epoch); by default now.
 
         Raises:
-            DownloadError: A URL has expired, or cannot be downloaded. Nothing is paid by trying again.
+            DownloadError: A URL cannot be downloaded; `expired` once it is refused and its life is over. Then `partial`
+                has what the others brought: it will not come again.
         """
+        received_at = self.clock() if received_at is None else received_at
+        lost: DownloadError | None = None
+        whole: list[int] = []
         try:
             for index, url in links:
-                await self._fetch(url, functools.partial(store.open, index, request_id))
-            return await finished(store, [index for index, _ in links])
+                try:
+                    await self._fetch(url, received_at, functools.partial(store.open, index, request_id))
+                    whole.append(index)
+                except DownloadError as error:
+                    if not error.expired:
+                        raise
+                    lost = lost or error
+            stored = await finished(store, whole) if whole else ()
         except BaseException:
             store.discard()
             raise
+        if lost is None:
+            return stored
+        if not whole:
+            store.discard()
+        lost.partial = stored
+        raise lost
 
-    async def _fetch(self, url: str, open_image: Callable[[], Sink]) -> None:
-        progress = _Progress(url, open_image())
+    async def _fetch(self, url: str, received_at: float, open_image: Callable[[], Sink]) -> None:
+        progress = _Progress(url, received_at, open_image())
         if not _is_web_address(url):
             raise _failed(progress, "that is no web address")
         attempt = 1
@@ -130,7 +166,7 @@ class Downloads:
                 raise
             except NanoGPTError as error:
                 attempt = 1 if progress.received > before else attempt
-                delay_s = self._retry.delay_s(error, attempt, paid=False)
+                delay_s = self.retry.delay_s(error, attempt, paid=False, passing=_is_refusal(error))
                 if delay_s is None:
                     raise _failed(progress, str(error)) from error
                 attempt += 1
@@ -152,7 +188,10 @@ class Downloads:
                 self._redirect(progress, response)
                 return False
             if response.status >= 300:
-                raise await self._refused(progress, response)
+                error = await self._refused(progress, response)
+                if response.status == 416:
+                    progress.start_over(start_over())
+                raise error
             if progress.received and not _continues(response, progress.received):
                 progress.start_over(start_over())
                 if response.status == 206:
@@ -180,9 +219,22 @@ class Downloads:
 
     async def _refused(self, progress: _Progress, response: HttpResponse) -> StatusError | DownloadError:
         body = await read_failure(response)
-        if response.status in _GONE:
-            return _failed(progress, f"it answers {response.status}: expired, or gone", expired=True)
-        return decode_failure(response.status, response.headers, body, target="the signed URL", paid=False)
+        error = decode_failure(response.status, response.headers, body, target="the signed URL", paid=False)
+        about_the_file = _is_refusal(error) and response.status not in _NOT_ABOUT_THE_FILE
+        if about_the_file and life_is_over(
+            progress.link,
+            received_at=progress.received_at,
+            now=self.clock(),
+            host_date=response.headers.get("Date"),
+        ):
+            return _failed(progress, f"it answers {response.status}, and its life is over", expired=True)
+        # Where a redirect led may be short-lived itself.
+        progress.url, progress.redirects = progress.link, 0
+        return error
+
+
+def _is_refusal(error: NanoGPTError) -> bool:
+    return isinstance(error, StatusError) and 400 <= error.status < 500
 
 
 def _is_web_address(url: str) -> bool:

@@ -218,7 +218,7 @@ class DownloadError(NanoGPTError):
     A signed URL that could not be downloaded. Its image has been charged; downloading again is free.
 
     Attributes:
-        expired: The URL's lifetime is over (or the service says that the file is gone).
+        expired: The URL is refused and its life is over: the image is lost. While False, downloading again is free.
         partial: The result, with its URLs, so that the download can be repeated without paying.
     """
 

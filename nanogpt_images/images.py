@@ -14,16 +14,17 @@ from ._logging import get_logger
 from ._names import image_stem, prompt_slug, safe_name
 from ._provenance.record import Provenance
 from ._receive import Received, receive
+from ._retry import RetryPolicy
 from ._sender import NO_HOOKS, AttemptHooks, Sender
 from ._spending import Spending
 from ._wire.requests import PATHS, encode_body
 from .catalog import Catalog
 from .checks import checked
 from .download import Downloads
-from .errors import ConfigurationError, NanoGPTError, NotFoundError, OutputError
+from .errors import ConfigurationError, DownloadError, NanoGPTError, NotFoundError, OutputError
 from .events import Observers
 from .models import Model
-from .outputs import DirectoryStore, ImageStore, MemoryStore, existing_images, make_directory
+from .outputs import DirectoryStore, ImageStore, MemoryStore, StoredImage, existing_images, make_directory
 from .references import ReferenceInput, ReferenceLoader
 from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat, asked_count
 from .results import Downloader, GenerationResult, Image
@@ -57,7 +58,6 @@ class Images:
         self._catalog = catalog
         self._references = references
         self._downloads = downloads
-        self._downloader = Downloader(downloads.read)
         self._timeout_s = timeout_s
         self._max_image_bytes = max_image_bytes
         self._has_key = has_key
@@ -349,24 +349,37 @@ class Images:
         """What an image of *request* is to say about its making; the ID of the request is added on arrival."""
         return Provenance.of(request, service=self._service)
 
-    async def downloaded(self, result: GenerationResult, store: ImageStore) -> GenerationResult:
-        """*result* with the images behind its URLs in *store*; what was received already stays as it is."""
+    @property
+    def download_retry(self) -> RetryPolicy:
+        """How downloads of signed URLs are repeated."""
+        return self._downloads.retry
+
+    async def downloaded(
+        self, result: GenerationResult, store: ImageStore, *, received_at: float | None = None
+    ) -> GenerationResult:
+        """
+        *result* with the images behind its URLs in *store*; what was received already stays as it is.
+
+        Args:
+            result: What the request brought.
+            store: Takes the images.
+            received_at: When the URLs came (seconds since the epoch); by default now.
+        """
         linked = [image for image in result.images if image.url is not None]
         if not linked:
             return result
         try:
             stored = await self._downloads.fetch_all(
-                [(image.index, image.url or "") for image in linked], store, request_id=result.request_id
+                [(image.index, image.url or "") for image in linked],
+                store,
+                request_id=result.request_id,
+                received_at=received_at,
             )
         except NanoGPTError as error:
-            error.partial = result  # type: ignore[attr-defined]
+            kept = error.partial if isinstance(error, DownloadError) else None
+            error.partial = _with_stored(result, kept) if isinstance(kept, tuple) else result  # type: ignore[attr-defined]
             raise
-        by_index = {image.index: Image.stored(image) for image in stored}
-        return attrs.evolve(
-            result,
-            images=tuple(by_index.get(image.index, image) for image in result.images),
-            problems=(*result.problems, *(image.problem for image in stored if image.problem is not None)),
-        )
+        return _with_stored(result, stored)
 
     async def _model(self, request: ImageRequest) -> Model | None:
         try:
@@ -379,13 +392,15 @@ class Images:
 
     def _result(self, request: ImageRequest, received: Received, asked: int) -> GenerationResult:
         answer = received.answer
+        received_at = self._downloads.clock()
+        downloader = Downloader(functools.partial(self._downloads.read, received_at=received_at))
         extras = {entry.index: entry.extra for entry in answer.entries}
         images = [
-            Image.stored(stored, extra=extras.get(stored.index, {}), downloader=self._downloader)
+            Image.stored(stored, extra=extras.get(stored.index, {}), downloader=downloader)
             for stored in received.stored
         ]
         images += [
-            Image(index=entry.index, url=entry.url, extra=entry.extra, downloader=self._downloader)
+            Image(index=entry.index, url=entry.url, extra=entry.extra, downloader=downloader)
             for entry in answer.entries
             if entry.url is not None
         ]
@@ -406,6 +421,15 @@ class Images:
             ),
             extra=answer.extra,
         )
+
+
+def _with_stored(result: GenerationResult, stored: Sequence[StoredImage]) -> GenerationResult:
+    by_index = {image.index: Image.stored(image) for image in stored}
+    return attrs.evolve(
+        result,
+        images=tuple(by_index.get(image.index, image) for image in result.images),
+        problems=(*result.problems, *(image.problem for image in stored if image.problem is not None)),
+    )
 
 
 def _prepare(directory: Path, stem: str, images: int) -> None:

@@ -22,7 +22,9 @@ from nanogpt_images.outputs import DirectoryStore, MemoryStore
 from nanogpt_images.sandbox import Fault
 
 URL = "https://files.example/a/b.png?expires=1&sig=secret"
+FRESH = "https://files.example/a/b.png?sig=secret"
 ETAG = {"ETag": '"v1"'}
+NOW = 1_800_000_000.0
 BROKE = OutcomeUnknownError("broke")
 
 
@@ -38,7 +40,9 @@ def downloads(
         max_bytes=max_bytes,
         user_agent="agent/1",
         sleep=clock.sleep,
+        clock=clock,
     )
+    clock.now = NOW
     return made, transport, clock
 
 
@@ -110,10 +114,13 @@ async def test_progress_renews_the_attempts() -> None:
 @pytest.mark.parametrize(
     ("script", "expired", "reason", "requests"),
     [
-        ([Reply(403, b"<Error>AccessDenied</Error>")], True, "it answers 403: expired, or gone", 1),
+        ([Reply(403, b"<Error>AccessDenied</Error>")], True, "it answers 403, and its life is over", 1),
         ([Reply(404, b"")], True, "404", 1),
         ([Reply(410, b"")], True, "The image is lost", 1),
-        ([Reply(400, b"bad")], False, "400", 1),
+        ([Reply(400, b"bad")], True, "400", 1),
+        ([Reply(408, b"")] * 3, False, "408", 3),
+        ([Reply(416, b"")] * 3, False, "416", 3),
+        ([Reply(425, b"")] * 3, False, "425", 3),
         ([Reply(503, b"")] * 3, False, "503", 3),
         ([Reply(429, b"", {"Retry-After": "2"})] * 3, False, "429", 3),
         ([Reply(200, b"")], False, "it is empty", 1),
@@ -142,6 +149,63 @@ async def test_downloads_that_fail(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 418, 451])
+async def test_a_refusal_of_a_url_that_lives_proves_nothing(status: int) -> None:
+    """It is asked for again with growing delays, and the image is not given up where it stays away."""
+    made, transport, clock = downloads(Reply(status, b""), Reply(status, b""), Reply(200, PNG))
+    assert await made.read(FRESH) == PNG
+    assert clock.slept == [1, 2]
+    made, transport, _ = downloads(*[Reply(status, b"")] * 3)
+    with pytest.raises(DownloadError, match="Downloading again is free") as caught:
+        await made.read(FRESH)
+    assert not caught.value.expired
+    assert len(transport.requests) == 3
+
+
+@pytest.mark.parametrize(("age_s", "expired"), [(0, False), (3590, False), (3600, True), (90_000, True)])
+async def test_a_refused_url_is_lost_once_its_hour_is_over(age_s: float, expired: bool) -> None:
+    """The age counts from the arrival of the URL, also where an earlier process received it."""
+    made, _, _ = downloads(*[Reply(404, b"")] * 3)
+    with pytest.raises(DownloadError) as caught:
+        await made.read(FRESH, received_at=NOW - age_s)
+    assert caught.value.expired is expired
+
+
+async def test_a_url_that_dies_between_two_attempts() -> None:
+    """The attempt that finds it refused after its end is the last one."""
+    made, transport, _ = downloads(Reply(403, b""), Reply(403, b""))
+    with pytest.raises(DownloadError) as caught:
+        await made.read(FRESH, received_at=NOW - 3599.5)
+    assert caught.value.expired
+    assert len(transport.requests) == 2
+
+
+async def test_a_refused_redirect_is_followed_from_its_beginning_again() -> None:
+    """Where it led may have been signed for a moment only."""
+    made, transport, _ = downloads(
+        Reply(302, b"", {"Location": "/x"}),
+        Reply(403, b""),
+        Reply(302, b"", {"Location": "/y"}),
+        Reply(200, PNG),
+    )
+    assert await made.read(FRESH) == PNG
+    assert [request.url.rpartition("/")[2] for request in transport.requests] == [
+        "b.png?sig=secret",
+        "x",
+        "b.png?sig=secret",
+        "y",
+    ]
+
+
+async def test_a_range_that_is_refused_starts_over() -> None:
+    """416 is about the range that was asked for."""
+    made, transport, _ = downloads(
+        Reply(200, [PNG[:10]], ETAG, breaks=BROKE), Reply(416, b""), Reply(200, PNG, ETAG)
+    )
+    assert await made.read(FRESH) == PNG
+    assert "Range" not in transport.requests[2].headers
+
+
 @pytest.mark.parametrize(
     "url", ["", "//host/a.png", "file:///etc/passwd", "javascript:1", "https://", "https://["]
 )
@@ -167,16 +231,24 @@ async def test_redirects_are_followed_without_the_key() -> None:
     assert sandbox.visits == []
 
 
-async def test_several_files_or_none(tmp_path: Path) -> None:
-    """All links of a result become files; when one fails no file of the others stays."""
+async def test_several_files(tmp_path: Path) -> None:
+    """All links of a result become files; none stays where a later try can have all, the others where one is lost."""
     made, _, _ = downloads(Reply(200, PNG), Reply(200, PNG))
     store = DirectoryStore(tmp_path, lambda index, total: f"{index} of {total}")
     stored = await made.fetch_all([(1, URL), (3, URL)], store)
     assert [(image.index, image.path.name) for image in stored] == [(1, "1 of 2.png"), (3, "3 of 2.png")]
-    made, _, _ = downloads(Reply(200, PNG), Reply(404, b""))
+    made, _, _ = downloads(Reply(200, PNG), *[Reply(404, b"")] * 3)
     with pytest.raises(DownloadError):
-        await made.fetch_all([(1, URL), (3, URL)], DirectoryStore(tmp_path / "b", lambda index, total: "fox"))
+        await made.fetch_all([(1, URL), (3, FRESH)], DirectoryStore(tmp_path / "b", lambda index, total: "b"))
     assert list((tmp_path / "b").iterdir()) == []
+    made, _, _ = downloads(Reply(404, b""), Reply(200, PNG))
+    with pytest.raises(DownloadError) as caught:
+        await made.fetch_all(
+            [(1, URL), (3, URL)], DirectoryStore(tmp_path / "c", lambda index, total: f"{index}")
+        )
+    assert caught.value.expired
+    assert [image.index for image in caught.value.partial] == [3]
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["3.png"]
 
 
 async def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
@@ -212,10 +284,10 @@ async def test_passing_faults_on_real_sockets(fault: str, visits: list[int]) -> 
 
 
 @pytest.mark.parametrize(
-    ("fault", "expired"), [("url_404", True), ("url_html", False), ("url_expired", True)]
+    ("fault", "expired", "visits"), [("url_404", False, 4), ("url_html", False, 1), ("url_expired", True, 1)]
 )
-async def test_dead_links_on_real_sockets(fault: str, expired: bool) -> None:
-    """A link that is expired, gone or a page says so, at the first attempt."""
+async def test_dead_links_on_real_sockets(fault: str, expired: bool, visits: int) -> None:
+    """A link that is a page or expired says so at the first attempt; one that lives and is refused is asked again."""
     now = 1.79e9
     async with connected(Fault(fault), sandbox={"clock": lambda: now}) as (client, sandbox):
         result = await client.images.generate_openai("x", model="tiny-and-fast", response_format="url")
@@ -223,14 +295,14 @@ async def test_dead_links_on_real_sockets(fault: str, expired: bool) -> None:
         with pytest.raises(DownloadError) as caught:
             await result.images[0].read()
     assert caught.value.expired is expired
-    assert len(sandbox.visits) == 1
+    assert len(sandbox.visits) == visits
 
 
 async def test_memory_has_nothing_of_a_failed_download() -> None:
     """A store is left as if nothing had been downloaded."""
-    made, _, _ = downloads(Reply(200, PNG), Reply(404, b""))
+    made, _, _ = downloads(Reply(200, PNG), *[Reply(404, b"")] * 3)
     store = MemoryStore()
     with pytest.raises(DownloadError):
-        await made.fetch_all([(0, URL), (1, URL)], store)
+        await made.fetch_all([(0, FRESH), (1, FRESH)], store)
     with pytest.raises(KeyError):
         store.finish([0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .halt import Halt
 from .journal import Link, StoredImage
 from .journal.records import UNKNOWN_TYPE
 from .keeping import Keeping
+from .later import Later, OpenDownload
 from .requests import request_of
 from .states import State
 from .units import Unit
@@ -40,6 +42,7 @@ class Task:
         price_nano: Its worst case.
         expected_nano: What it is counted at where the service does not say.
         links: Signed URLs still to be downloaded.
+        linked_at: When they came (seconds since the epoch).
         request_id: The service's ID of the request that they came of.
         problem: Why it will not be sent at all.
     """
@@ -49,6 +52,7 @@ class Task:
     price_nano: int = 0
     expected_nano: int = 0
     links: Sequence[Link] = ()
+    linked_at: float | None = None
     request_id: str | None = None
     problem: NanoGPTError | None = None
 
@@ -70,6 +74,7 @@ class Endings:
         out: The batch's directory; None keeps images in memory.
         provenance: Write into each file how it was made.
         elsewhere: Its images do not stay there, so events do not name their paths.
+        later: Takes downloads that failed for now; None leaves them to the next run.
     """
 
     images: Images
@@ -81,6 +86,7 @@ class Endings:
     provenance: bool = False
     _told: set[str] = attrs.field(factory=set[str], init=False)
     elsewhere: bool = False
+    later: Later | None = None
 
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
@@ -91,6 +97,7 @@ class Endings:
                 await self.keeping.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
             return self._event(task, State.DONE, result=result, cost=cost)
         # The URL is journalled before its download: that can then be repeated without paying again.
+        task = attrs.evolve(task, linked_at=time.time())
         with self._settling(task, cost):
             await self.keeping.linked(
                 task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
@@ -98,26 +105,45 @@ class Endings:
         return await self.download(task, result, cost=cost)
 
     async def download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
+        """Download what waits behind the URLs of *result*; `cost` is what the event is to tell."""
+        done = await self._downloaded(OpenDownload(task, result))
+        return self._event(task, done.state, result=done.result, error=done.error, cost=cost)
+
+    async def download_again(self, item: OpenDownload) -> BatchEvent | None:
+        """Try a download that was postponed; None where it stays so."""
+        done = await self._downloaded(item)
+        if done.state is State.LINKED:
+            return None
+        event = self._outcome(item.task, done.state, result=done.result, error=done.error)
+        self.tally.resolve(event, images=len(done.fresh))
+        return self._shown(event)
+
+    async def _downloaded(self, item: OpenDownload) -> _Downloaded:
+        task, result = item.task, item.result
         waiting = {image.index for image in result.images if image.url is not None}
         try:
-            result = await self.images.downloaded(result, self.store(task.unit))
-        except DownloadError as error:
-            if not error.expired:
-                await self.keeping.postponed(
-                    task.unit.id, error_type=type(error).__name__, error_text=str(error)
-                )
-                return self._event(task, State.LINKED, result=result, error=error, cost=cost)
-            await self.keeping.failed(
-                task.unit.id, Charge.CHARGED, error_type=type(error).__name__, error_text=str(error)
-            )
-            return self._event(task, State.FAILED, result=result, error=error, cost=cost)
+            result = await self.images.downloaded(result, self.store(task.unit), received_at=task.linked_at)
         except NanoGPTError as error:
-            self.halt.failed(error)
-            await self.keeping.postponed(task.unit.id, error_type=type(error).__name__, error_text=str(error))
-            return self._event(task, State.LINKED, result=result, error=error, cost=cost)
-        fresh = [self._record(image) for image in result.images if image.index in waiting]
+            kind, text = type(error).__name__, str(error)
+            if not isinstance(error, DownloadError):
+                self.halt.failed(error)
+            elif error.expired:
+                result = error.partial if isinstance(error.partial, GenerationResult) else result
+                fresh = self._fresh(result, waiting)
+                await self.keeping.failed(
+                    task.unit.id, Charge.CHARGED, error_type=kind, error_text=text, images=fresh
+                )
+                return _Downloaded(State.FAILED, result, fresh, error)
+            await self.keeping.postponed(task.unit.id, error_type=kind, error_text=text)
+            if self.later is not None:
+                self.later.put(item, error)
+            return _Downloaded(State.LINKED, result, error=error)
+        fresh = self._fresh(result, waiting)
         await self.keeping.done(task.unit.id, fresh)
-        return self._event(task, State.DONE, result=result, cost=cost)
+        return _Downloaded(State.DONE, result, fresh)
+
+    def _fresh(self, result: GenerationResult, waiting: Collection[int]) -> list[StoredImage]:
+        return [self._record(image) for image in result.images if image.index in waiting and image.path]
 
     async def failed(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
         stops = task.problem is None and self.halt.failed(error)
@@ -222,8 +248,21 @@ class Endings:
         error: NanoGPTError | None = None,
         cost: int = 0,
     ) -> BatchEvent:
+        event = self._outcome(task, state, result=result, error=error, cost=cost)
+        self.tally.add(event, cost=cost, planned=task.price_nano, sent=task.problem is None)
+        return self._shown(event)
+
+    def _outcome(
+        self,
+        task: Task,
+        state: State,
+        *,
+        result: GenerationResult | None,
+        error: NanoGPTError | None,
+        cost: int = 0,
+    ) -> BatchEvent:
         self._tell(result)
-        event = BatchEvent(
+        return BatchEvent(
             unit=task.unit,
             state=state,
             result=result,
@@ -231,8 +270,19 @@ class Endings:
             charge=error.charge if error is not None else None,
             cost_usd=to_usd(cost),
         )
-        self.tally.add(event, cost=cost, planned=task.price_nano, sent=task.problem is None)
-        if not self.elsewhere or result is None:
+
+    def _shown(self, event: BatchEvent) -> BatchEvent:
+        if not self.elsewhere or event.result is None:
             return event
-        images = tuple(attrs.evolve(image, path=None) for image in result.images)
-        return attrs.evolve(event, result=attrs.evolve(result, images=images))
+        images = tuple(attrs.evolve(image, path=None) for image in event.result.images)
+        return attrs.evolve(event, result=attrs.evolve(event.result, images=images))
+
+
+@attrs.frozen
+class _Downloaded:
+    """How a download went, and the images that it brought to the disk."""
+
+    state: State
+    result: GenerationResult
+    fresh: Sequence[StoredImage] = ()
+    error: NanoGPTError | None = None

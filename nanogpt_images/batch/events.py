@@ -24,7 +24,8 @@ class BatchEvent:
 
     Attributes:
         unit: The request: its row, its `n`, its part of the row.
-        state: `DONE`, `FAILED`, `UNKNOWN`, or `LINKED` for a paid image whose download is still open.
+        state: `DONE`, `FAILED`, `UNKNOWN`, or `LINKED` for a paid image whose download is still open. Where the same
+            run ends that download after all, a second event, without a cost, says how.
         result: What came; also with a failure, where some images could be kept.
         error: Why it failed.
         charge: What is known about the money; None when it is done.
@@ -146,6 +147,16 @@ class Tally:
         self.spent += cost
         self.failed += event.state is State.FAILED
         self.open_downloads += event.state is State.LINKED
+        if event.state is State.DONE:
+            self.done += 1
+            self.missing += event.result.missing if event.result is not None else 0
+
+    def resolve(self, event: BatchEvent, *, images: int) -> None:
+        """Count the end of a download that was open; its request and its cost were counted before."""
+        self.open_downloads -= 1
+        self.images += images
+        self.samples += event.images[: _SAMPLES - len(self.samples)]
+        self.failed += event.state is State.FAILED
         if event.state is State.DONE:
             self.done += 1
             self.missing += event.result.missing if event.result is not None else 0

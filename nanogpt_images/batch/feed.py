@@ -94,7 +94,12 @@ class Feed:
         """What is to be done for one unit."""
         unit = admission.unit
         if admission.state is State.LINKED:
-            return Task(unit=unit, links=admission.links, request_id=admission.request_id)
+            return Task(
+                unit=unit,
+                links=admission.links,
+                linked_at=admission.linked_at,
+                request_id=admission.request_id,
+            )
         if problem is not None:
             return Task(unit=unit, problem=problem)
         try:

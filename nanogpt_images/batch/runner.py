@@ -28,6 +28,7 @@ from .gate import Gate
 from .halt import Halt
 from .journal import Journal
 from .keeping import Keeping, NoJournal
+from .later import Later
 from .objects import ObjectStorage
 from .pacer import Pacer
 from .recovery import recover
@@ -35,6 +36,8 @@ from .uploading import Uploading
 from .work import Work
 
 _MIN_PATIENCE: Final = 8
+_LATER_PER_WORKER: Final = 16
+_LATER_AT_ONCE: Final = 4
 
 
 class Batch(Followed):
@@ -146,6 +149,7 @@ class Batch(Followed):
                 out=self._out,
                 provenance=self._provenance,
                 elsewhere=self._images_url is not None,
+                later=Later(_LATER_PER_WORKER * self._concurrency, self._images.download_retry),
             )
             work = Work(
                 images=self._images,
@@ -200,10 +204,49 @@ class Batch(Followed):
     ) -> None:
         tasks_in, tasks_out = anyio.create_memory_object_stream[Task](self._concurrency)
         group.start_soon(self._read, feed, tasks_in, work.halt)
-        for _ in range(self._concurrency):
-            group.start_soon(self._serve, work, tasks_out.clone(), send.clone())
-        tasks_out.close()
-        send.close()
+        group.start_soon(self._work, work, tasks_out, send)
+
+    async def _work(
+        self,
+        work: Work,
+        tasks: MemoryObjectReceiveStream[Task],
+        events: MemoryObjectSendStream[BatchEvent],
+    ) -> None:
+        later = work.endings.later
+        async with events, anyio.create_task_group() as downloads:
+            async with tasks, anyio.create_task_group() as workers:
+                for _ in range(self._concurrency):
+                    workers.start_soon(self._serve, work, tasks.clone(), events.clone())
+                if later is not None:
+                    for _ in range(min(_LATER_AT_ONCE, self._concurrency)):
+                        downloads.start_soon(self._download_later, work, later, events.clone())
+            if later is not None:
+                later.close()
+
+    async def _download_later(
+        self, work: Work, later: Later, events: MemoryObjectSendStream[BatchEvent]
+    ) -> None:
+        async with events:
+            # Waiting ends when the batch stops: what is left stays linked for the next run.
+            with anyio.CancelScope() as waiting:
+                while True:
+                    work.halt.idle(waiting)
+                    item = await later.next()
+                    if item is None:
+                        break
+                    work.halt.busy(waiting)
+                    try:
+                        event = await work.endings.download_again(item)
+                        if event is not None and self._on_event is not None:
+                            self._on_event(event)
+                    except Exception as error:
+                        self._fail(work.halt, error)
+                        continue
+                    finally:
+                        later.done()
+                    if event is not None:
+                        await events.send(event)
+            work.halt.busy(waiting)
 
     async def _read(self, feed: Feed, tasks: MemoryObjectSendStream[Task], halt: Halt) -> None:
         async with tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -304,7 +305,49 @@ async def test_a_page_instead_of_the_image_leaves_the_link_open(open_job) -> Non
         assert (event.state, job.files) == (State.LINKED, [])
 
 
-@pytest.mark.parametrize("kind", ["url_expired", "url_404"])
+@pytest.mark.parametrize(("refusals", "events"), [(1, 1), (3, 1), (4, 2), (30, 2)])
+async def test_a_refused_download_is_made_up_for_in_the_same_run(
+    open_job, refusals: int, events: int
+) -> None:
+    """A fresh URL that answers 404 is asked for again; what was put off ends with a second event, counted once."""
+    async with open_job(Fault("404", route="files", times=refusals)) as job:
+        told, report = await job.run(links(job))
+        assert [event.state for event in told] == [State.LINKED, State.DONE][-events:]
+        assert sum(event.cost_usd for event in told) == pytest.approx(PRICE_USD)
+        assert (report.images, report.done, report.requests, report.open_downloads) == (1, 1, 1, 0)
+        assert report.ok
+        assert report.cost_usd == pytest.approx(PRICE_USD)
+        assert (len(job.sandbox.visits), len(job.sandbox.ledger.posts)) == (refusals + 1, 1)
+
+
+async def test_a_download_that_stays_refused_is_left_to_later_runs_until_its_life_is_over(
+    open_job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends, bounded, with the request linked; only a run after the URL's hour finds it lost."""
+    async with open_job(Fault("url_404")) as job:
+        (event,), report = await job.run(links(job))
+        assert (event.state, report.open_downloads, report.ok) == (State.LINKED, 1, False)
+        (event,), _ = await job.run(links(job))
+        assert event.state is State.LINKED
+        monkeypatch.setattr(job.client._downloads, "clock", lambda: time.time() + 86_400)
+        (event,), _ = await job.run(links(job))
+        assert (event.state, event.charge) == (State.FAILED, Charge.CHARGED)
+        assert len(job.sandbox.ledger.posts) == 1
+
+
+async def test_one_lost_image_does_not_take_the_others_along(
+    open_job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came of the same request is on disk and in the results."""
+    async with open_job(Fault("404", route="files", times=1)) as job:
+        monkeypatch.setattr(job.client._downloads, "clock", lambda: time.time() + 86_400)
+        (event,), report = await job.run(job.rows(1, route="openai", response_format="url", count=2))
+        assert (event.state, report.failed) == (State.FAILED, 1)
+        assert len(job.files) == 1
+        assert (await job.totals()).images == 1
+
+
+@pytest.mark.parametrize("kind", ["url_expired"])
 async def test_an_expired_link_is_charged_and_lost_and_never_paid_again_silently(open_job, kind: str) -> None:
     """A rerun leaves it alone and so does a plain retry; asked for by name it is paid for a second time."""
     async with open_job(Fault(kind)) as job:

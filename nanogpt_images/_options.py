@@ -7,12 +7,12 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 from urllib.parse import urlsplit
 
 import attrs
 
-from ._secrets import Secret
+from ._secrets import Secret, not_pickled
 from ._version import __version__
 from .errors import ConfigurationError
 
@@ -33,6 +33,9 @@ class ClientOptions:
     base_url: str
     auth: Literal["bearer", "x-api-key"]
     headers: Mapping[str, str] = attrs.field(repr=False)
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled()
 
     @classmethod
     def resolve(

@@ -8,6 +8,7 @@ from typing import cast
 import attrs
 
 from ._b64stream import ImageStream, StreamDecodeError
+from ._secrets import NO_SECRET, Redactor
 from ._wire.answers import Answer, decode_answer
 from .errors import Charge, OutputError, ResponseDecodeError, TransportError
 from .outputs import ImageStore, StoredImage, finished
@@ -22,7 +23,14 @@ class Received:
     stored: tuple[StoredImage, ...]
 
 
-async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_image_bytes: int) -> Received:
+async def receive(
+    response: HttpResponse,
+    store: ImageStore,
+    *,
+    model: str,
+    max_image_bytes: int,
+    redact: Redactor = NO_SECRET,
+) -> Received:
     """
     Read the answer of a paid request.
 
@@ -31,6 +39,7 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
         store: Takes the images.
         model: For the text of errors.
         max_image_bytes: Greatest size of one decoded image.
+        redact: Replaces the key in what stands beside the images.
 
     Raises:
         ResponseDecodeError: No image, or not the documented body; `partial` has what came whole.
@@ -42,10 +51,11 @@ async def receive(response: HttpResponse, store: ImageStore, *, model: str, max_
     try:
         async for chunk in response.chunks():
             stream.feed(chunk)
-        rest = stream.close()
+        rest = redact.body(stream.close())
         whole = [index for index, size in sorted(stream.sizes.items()) if size]
         answer = decode_answer(rest, response.headers, whole)
     except (StreamDecodeError, ValueError, RecursionError) as error:
+        redact.error(error)
         raise await _undecodable(response, stream, store, error, model) from error
     except OutputError as error:
         store.discard()

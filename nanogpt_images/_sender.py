@@ -8,19 +8,19 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import attrs
 
+from ._door import MAX_FAILURE_BYTES
 from ._logging import get_logger
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
-from ._secrets import Redactor
+from ._secrets import NO_SECRET, Redactor, not_pickled
 from ._wire.failures import CUT_OFF, decode_failure
 from .errors import (
     Charge,
-    ConfigurationError,
     DailyLimitError,
     NanoGPTError,
     RateLimitError,
@@ -35,7 +35,6 @@ T = TypeVar("T")
 Reader = Callable[[HttpResponse], Awaitable[T]]
 
 _MAX_JSON_BYTES: Final = 64 * 2**20
-_MAX_FAILURE_BYTES: Final = 64 * 2**10
 
 
 async def _nothing(*_: object) -> None:
@@ -76,8 +75,8 @@ class Sender:
     Args:
         base_url: Origin and path prefix, without a trailing slash.
         headers: Sent with every request to that origin; they hold the key.
-        key: Is replaced in whatever the service sends back and an error repeats.
-        transport: Sends each attempt.
+        redact: Replaces the key in what an answer of success holds, and in errors.
+        transport: Sends each attempt; its headers and bodies of failure are without the key.
         retry: Decides what is sent again. No other layer repeats anything.
         limiter: Paces the starts.
         max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
@@ -94,13 +93,13 @@ class Sender:
         retry: RetryPolicy,
         limiter: RateLimiter,
         max_connections: int,
-        key: str | None = None,
+        redact: Redactor = NO_SECRET,
         free_timeout_s: float = 60.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._base_url = base_url
         self._free_timeout_s = free_timeout_s
-        self._redact = Redactor(key)
+        self.redact = redact
         self._headers = dict(headers)
         self._transport = transport
         self._retry = retry
@@ -108,11 +107,8 @@ class Sender:
         self.limiter = limiter
         self.slots = Slots(max_connections)
 
-    def __reduce__(self) -> str:
-        # Whatever holds a sender, as the resources of a client do, would take the key along.
-        raise ConfigurationError(
-            "a client holds connections and a key and cannot be pickled; make one per process."
-        )
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled()
 
     async def get_json(self, path: str, *, params: Mapping[str, str] | None = None) -> object:
         """GET *path* and decode its JSON. Free, so it is repeated on every passing fault."""
@@ -181,7 +177,7 @@ class Sender:
                         request = attrs.evolve(request, body_begun=False, withheld=False, attempt=attempt)
                     return await self._attempt(request, read, target=target, hooks=hooks)
             except NanoGPTError as error:
-                self._redact.error(error)
+                self.redact.error(error)
                 delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
                 if isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError):
                     # The limit is the key's, not this request's: everybody waits.
@@ -216,7 +212,7 @@ class Sender:
                 # From here the request counts as started, also where a transport does not report its body.
                 started()
                 if response.status >= 300:
-                    body = self._redact.body(await read_failure(response))
+                    body = await read_failure(response)
                     raise decode_failure(
                         response.status, response.headers, body, target=target, paid=request.paid
                     )
@@ -232,14 +228,17 @@ class Sender:
             async for chunk in response.chunks():
                 body += chunk
                 if len(body) > _MAX_JSON_BYTES:
-                    raise _not_json(path, response, "is larger than 64 MiB", self._redact.body(body[:200]))
-            clean = self._redact.body(body)
+                    raise _not_json(path, response, "is larger than 64 MiB", self._clean_start(body))
+            clean = self.redact.body(body)
             try:
                 return json.loads(clean)
             except (ValueError, RecursionError) as error:
                 raise _not_json(path, response, "is not JSON", clean) from error
 
         return read
+
+    def _clean_start(self, body: bytearray) -> bytes:
+        return self.redact.excerpt(body[:1000].decode("utf-8", "replace")).encode()
 
     async def aclose(self) -> None:
         """Close the transport."""
@@ -275,13 +274,13 @@ async def read_failure(response: HttpResponse) -> bytes:
     try:
         async for chunk in response.chunks():
             body += chunk
-            if len(body) >= _MAX_FAILURE_BYTES:
+            if len(body) >= MAX_FAILURE_BYTES:
                 break
         else:
             return bytes(body)
     except TransportError:
         pass
-    return bytes(body[:_MAX_FAILURE_BYTES]) + CUT_OFF
+    return bytes(body[:MAX_FAILURE_BYTES]) + CUT_OFF
 
 
 def _not_json(path: str, response: HttpResponse, fault: str, body: bytes) -> ResponseDecodeError:

@@ -7,8 +7,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-import attrs
-
 from ._logging import get_logger
 from ._secrets import Redactor
 from .errors import Charge, ConfigurationError, NanoGPTError
@@ -29,10 +27,10 @@ class WatchedTransport:
         closed: Nothing more is sent.
     """
 
-    def __init__(self, transport: Transport, observers: Observers, key: str | None) -> None:
+    def __init__(self, transport: Transport, observers: Observers, redact: Redactor) -> None:
         self._transport = transport
         self._observers = observers
-        self._redact = Redactor(key)
+        self._redact = redact
         self.closed = False
 
     def check_open(self) -> None:
@@ -64,11 +62,7 @@ class WatchedTransport:
             failure = error
             raise
         finally:
-            event = _event(request, response, failure, time.monotonic() - started)
-            # A service may echo what it was sent.
-            self._tell(
-                attrs.evolve(event, request_id=event.request_id and self._redact.text(event.request_id))
-            )
+            self._tell(_event(request, response, failure, time.monotonic() - started))
 
     def _tell(self, event: AttemptEnded) -> None:
         if _log.isEnabledFor(logging.DEBUG):

@@ -8,12 +8,14 @@ import ssl as ssl_module
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, Self
 
+from ._door import Door
 from ._money import to_nano
 from ._options import ClientOptions
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
+from ._secrets import Redactor, not_pickled
 from ._sender import Sender
 from ._spending import Spending
 from ._watch import WatchedTransport
@@ -156,7 +158,8 @@ class AsyncClient:
         self._observers = Observers()
         if on_event is not None:
             self._observers.add(on_event)
-        self._watched = watched = WatchedTransport(transport, self._observers, self._options.api_key)
+        redact = Redactor(self._options.api_key)
+        self._watched = watched = WatchedTransport(Door(transport, redact), self._observers, redact)
         self._retry = retry or RetryPolicy()
         self._sender = Sender(
             base_url=self._options.base_url,
@@ -165,7 +168,7 @@ class AsyncClient:
             retry=self._retry,
             limiter=RateLimiter(requests_per_second),
             max_connections=max_connections,
-            key=self._options.api_key,
+            redact=redact,
             # A stalled listing must not hold a generation for longer than its caller would wait.
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
         )
@@ -328,8 +331,8 @@ class AsyncClient:
             f"AsyncClient(base_url={self.base_url!r}, api_key={'set' if self._options.api_key else 'none'})"
         )
 
-    def __reduce__(self) -> str:
-        return self._sender.__reduce__()
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled()
 
     async def __aenter__(self) -> Self:
         self._watched.check_open()

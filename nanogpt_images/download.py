@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import attrs
@@ -14,6 +14,7 @@ import attrs
 from ._b64stream import Sink
 from ._logging import get_logger
 from ._retry import RetryPolicy
+from ._secrets import not_pickled
 from ._sender import Slots, read_failure
 from ._wire.failures import decode_failure
 from ._wire.lifetimes import life_is_over
@@ -98,6 +99,9 @@ class Downloads:
         self._sleep = sleep
         self.clock = clock
         self.retry = retry
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled()
 
     async def read(self, url: str, *, received_at: float | None = None) -> bytes:
         """The bytes behind *url*; see `fetch_all`."""

@@ -318,7 +318,11 @@ class Images:
         loaded = await self._references.load(request, model if validate else None)
         body = encode_body(request, loaded.urls, loaded.mask)
         read = functools.partial(
-            receive, store=store, model=request.model, max_image_bytes=self._max_image_bytes
+            receive,
+            store=store,
+            model=request.model,
+            max_image_bytes=self._max_image_bytes,
+            redact=self._sender.redact,
         )
         count = asked_count(request)
         n = count if isinstance(count, int) and count > 0 else None

@@ -143,6 +143,28 @@ def test_no_part_of_it_is_pickled(kind: type, part: str, method: str) -> None:
             pickle.dumps(thing)
 
 
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+@pytest.mark.parametrize("headers", [{}, {"X-Gateway": "opensesame-gateway"}])
+def test_nothing_that_it_holds_is_pickled_with_the_key(kind: type, headers: dict[str, str]) -> None:
+    """Whatever a client holds, at any depth, refuses to be pickled or is pickled without its secrets."""
+    waiting: list[object] = [kind(KEY, headers=headers)]
+    seen: dict[int, object] = {}
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or not type(thing).__module__.startswith("nanogpt_images"):
+            continue
+        seen[id(thing)] = thing
+        names = [*getattr(thing, "__dict__", ()), *getattr(type(thing), "__slots__", ())]
+        waiting += [getattr(thing, name) for name in names if hasattr(thing, name)]
+        try:
+            pickled = pickle.dumps(thing)
+        except (ConfigurationError, AttributeError, TypeError):
+            continue
+        assert KEY.encode() not in pickled
+        assert b"opensesame" not in pickled
+    assert len(seen) > 10
+
+
 def test_plain_http_is_refused() -> None:
     """The key does not cross a network in clear."""
     with pytest.raises(ConfigurationError, match="not https"):

@@ -70,7 +70,8 @@ class Later:
         delay_s = patient.delay_s(error, attempt, paid=False, passing=True)
         now = self._clock()
         due = now + (delay_s or 0.0)
-        if item.rounds > _MOST_ROUNDS or due > self._ends_at or len(self._waiting) >= self._capacity:
+        never = self._retry.max_attempts == 1 or item.rounds > _MOST_ROUNDS or due > self._ends_at
+        if never or len(self._waiting) >= self._capacity:
             return
         heapq.heappush(self._waiting, (due, next(self._numbers), item))
         _log.info("the download of %s is tried again in %.0f s: %s", item.task.unit.name, due - now, error)

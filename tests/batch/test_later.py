@@ -103,3 +103,11 @@ async def test_the_queue_is_bounded() -> None:
     queue.put(open_download("worn out", rounds=10), ERROR)
     queue.close()
     assert await prompts(queue) == ["a", "b"]
+
+
+async def test_a_policy_that_repeats_nothing_is_heeded() -> None:
+    """`RetryPolicy.none()` holds for whole rounds as well."""
+    queue = Later(9, RetryPolicy.none(), clock=Clock())
+    queue.put(open_download("x"), ERROR)
+    queue.close()
+    assert await queue.next() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,8 +11,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from exposure import Ear, contents, listening, shown
-from fakes import Reply, ScriptedTransport
+from exposure import SPELLINGS, Ear, contents, listening, reveals, shown
+from fakes import PNG, Reply, ScriptedTransport
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from nanogpt_images import (
     AiohttpTransport,
@@ -21,7 +25,10 @@ from nanogpt_images import (
     NanoGPTError,
     RetryPolicy,
     StatusError,
+    read_provenance,
 )
+from nanogpt_images.gallery import write_gallery
+from nanogpt_images.integrations.opentelemetry import instrument
 from nanogpt_images.sandbox import Fault, Sandbox
 from nanogpt_images.sandbox.fault_kinds import KINDS
 
@@ -169,6 +176,90 @@ async def test_a_service_that_echoes_the_key_changes_nothing(
             texts = [str(error), repr(error), repr(vars(error)), repr(error.__cause__)]
     assert transport.requests
     assert not [text for text in texts + ear.heard + contents(tmp_path) if KEY in text]
+
+
+PNG64 = base64.b64encode(PNG).decode()
+ANSWERS = [
+    (200, '{"data": [{"b64_json": "PNG", "revised_prompt": "%s", "%s": 1}], "cost": 0.1}'),
+    (200, '{"data": [{"b64_json": "PNG"}], "paymentSource": "%s", "requestId": "%s", "cost": "%s"}'),
+    (200, '{"more": {"deep": [["%s"], {"%s": "%s"}]}, "data": [{"b64_json": "PNG"}]}'),
+    (200, '{"data": [{"url": "https://files.example/%s?token=%s"}]}'),
+    (200, '{"data": [], "note": "%s"}'),
+    (200, '{"note": "%s", "data": [{"b64_json": "PNG"}]'),
+    (200, "not JSON %s"),
+    (400, '{"error": {"message": "bad %s", "code": "%s", "type": "%s", "param": "%s"}, "a": {"%s": ["%s"]}}'),
+    (402, '{"error": "no money", "payment": {"for": ["%s"]}, "requestId": "%s"}'),
+    (500, '{"error": "this request has been billed %s"}'),
+    (500, "PADDING Authorization: Bearer %s"),
+    (500, "<html><p>%s</p></html>"),
+]
+
+
+@pytest.mark.parametrize(("status", "text"), ANSWERS)
+def test_no_spelling_in_any_field_is_shown(status: int, text: str, tmp_path: Path) -> None:
+    """Whatever a service echoes, and wherever: not in results, errors, events, logs, spans, files or the gallery."""
+    echo = " ".join(spell(KEY) for spell in SPELLINGS.values())
+    body = text.replace("%s", echo).replace("PNG", PNG64).replace("PADDING", "x" * 190)
+    headers = {"X-Request-ID": echo, "Location": f"/{echo}", "Retry-After": echo, "x-cost": echo}
+    with listening() as ear:
+        texts = asyncio.run(_all_that_is_shown(Reply(status, body.encode(), headers), tmp_path))
+    texts += [repr(read_provenance(path)) for path in (tmp_path / "images").glob("*.png")]
+    assert not [text for text in texts + ear.heard + contents(tmp_path) if reveals(text, KEY)]
+
+
+class _Files(ScriptedTransport):
+    """Signed URLs lead to an image; all else follows the script."""
+
+    def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
+        if request.url.startswith("https://files.example/"):
+            self.script.insert(0, Reply(200, PNG))
+        return super().send(request)
+
+
+async def _all_that_is_shown(reply: Reply, out: Path) -> list[str]:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    transport = _Files(*[reply] * 9)
+    texts: list[str] = []
+    async with AsyncClient(
+        KEY, "http://127.0.0.1:9", transport=transport, retry=RetryPolicy.none(), requests_per_second=None
+    ) as client:
+        instrument(client, prompts=True, tracer_provider=provider)
+        client.observe(lambda event: texts.extend([repr(event), repr(getattr(event, "result", None))]))
+        try:
+            texts += _words(await client.images.generate("p", model="m", validate=False))
+        except NanoGPTError as error:
+            texts += [*_words(error), repr(error.__cause__), repr(error.__context__)]
+        async with client.batch(ROWS[:1], out=out, validate=False, provenance=True) as run:
+            async for event in run:
+                texts += [*_words(event), *_words(event.error), *_words(event.result)]
+        texts += shown(run.report)
+    await write_gallery(out)
+    return texts + [span.to_json() for span in exporter.get_finished_spans()]
+
+
+def _words(thing: object) -> list[str]:
+    """What can be read of an object and of all that it holds."""
+    names = [*getattr(thing, "__dict__", ())]
+    names += [field.name for field in getattr(type(thing), "__attrs_attrs__", ())]
+    return [str(thing), repr(thing), *(repr(getattr(thing, name, None)) for name in names)] + [
+        repr(image.extra) for image in getattr(thing, "images", ())
+    ]
+
+
+async def test_a_redirect_and_a_refusal_of_a_download_show_no_key() -> None:
+    """The host of a signed URL may belong to the same gateway."""
+    for reply in (
+        Reply(302, b"", {"Location": f"file:///{KEY}"}),
+        Reply(403, f'{{"error": "{KEY}"}}'.encode(), {"X-Request-ID": KEY}),
+    ):
+        transport = ScriptedTransport(reply)
+        async with AsyncClient(
+            KEY, "http://127.0.0.1:9", transport=transport, retry=RetryPolicy.none()
+        ) as client:
+            with pytest.raises(NanoGPTError) as caught:
+                await client._downloads.read("https://files.example/a.png")
+        assert KEY not in repr([_words(caught.value), _words(caught.value.__cause__)])
 
 
 async def test_a_foreign_origin_never_sees_the_key(tmp_path: Path) -> None:

@@ -65,15 +65,18 @@ class _Response:
 
     async def _failure(self) -> AsyncIterator[bytes]:
         body = bytearray()
+        broken: TransportError | None = None
         try:
             async for chunk in self._response.chunks():
                 body += chunk
                 if len(body) >= MAX_FAILURE_BYTES:
                     break
-        except TransportError:
-            # A failure that breaks off still has its status.
-            pass
+        except TransportError as error:
+            broken = error
         yield self._redact.body(body[:MAX_FAILURE_BYTES])
+        if broken is not None:
+            # The reader has to know that the half that matters may be missing.
+            raise broken
 
 
 def _clean(headers: Mapping[str, str], redact: Redactor) -> Mapping[str, str]:

@@ -89,7 +89,44 @@ class AiohttpTransport:
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
         """Send *request* once; see `Transport.send`."""
-        session = self._session()
+        if request.public_only:
+            async with self._sent_in_public(request) as response:
+                yield response
+            return
+        async with self._sent(self._session(), request) as response:
+            yield response
+
+    @asynccontextmanager
+    async def _sent_in_public(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
+        from .references.fetch import Guard
+
+        guard = Guard(allowed=False)
+        # A session for each request: no connection outlives the check that it passed.
+        connector = aiohttp.TCPConnector(
+            socket_factory=guard.open_socket, force_close=True, ssl=self._ssl_context or True
+        )
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER_BYTES,
+            skip_auto_headers=("User-Agent",),
+        ) as session:
+            try:
+                async with self._sent(session, request) as response:
+                    yield response
+            except ConnectError as error:
+                if not guard.refused:
+                    raise
+                raise ConfigurationError(
+                    f"{_place(request)} is at {', '.join(dict.fromkeys(guard.refused))}, which is not a public address."
+                    " Nothing was sent. Name the host in allow_private_references if it is yours."
+                ) from error
+
+    @asynccontextmanager
+    async def _sent(
+        self, session: aiohttp.ClientSession, request: HttpRequest
+    ) -> AsyncGenerator[HttpResponse]:
         body = None if request.body is None else _Body(request)
         deadline = asyncio.get_running_loop().time() + request.timeout_s
         try:

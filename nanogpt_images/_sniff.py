@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 HEAD_BYTES: Final = 64 * 1024
+TAIL_BYTES: Final = 64 * 1024
 
 _Size = tuple[int, int]
 
@@ -58,6 +59,30 @@ def sniff(head: bytes) -> ImageInfo:
         width, height = _svg_size(head) or (None, None)
         return ImageInfo(media_type="image/svg+xml", suffix=".svg", width=width, height=height)
     return _UNKNOWN
+
+
+def has_end(head: bytes, tail: bytes, size: int) -> bool:
+    """
+    Whether a file holds the end of its image; bytes after it do no harm.
+
+    Args:
+        head: The first bytes of the file.
+        tail: The last `TAIL_BYTES` of it, or all if it is shorter.
+        size: Length of the file.
+
+    Returns:
+        False only for a PNG, JPEG, WebP or GIF that breaks off. Formats without an end are taken for whole.
+    """
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"IEND\xaeB`\x82" in tail
+    if head.startswith(b"\xff\xd8\xff"):
+        # Coded data holds no such bytes; a thumbnail has an end of its own, before the picture begins.
+        return tail.rfind(b"\xff\xd9") > tail.rfind(b"\xff\xda")
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return _little(head, 4, 4) + 8 <= size
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return b"\x00;" in tail[-256:]
+    return True
 
 
 def _big(head: bytes, start: int, count: int) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, Self
+from urllib.parse import urlsplit
 
 from ._door import Door
 from ._money import to_nano
@@ -32,6 +33,7 @@ from .errors import ConfigurationError
 from .events import Observers, OnEvent
 from .images import Images
 from .references import AllowPrivate, ReferenceLoader
+from .references.addresses import is_allowed_host
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -95,8 +97,8 @@ class AsyncClient:
         budget_usd: Never spend more through this client; the worst case of each request is reserved before
             it is sent.
         assume_price_usd: USD per image for models whose price the catalogue does not state.
-        allow_private_references: Let reference URLs that are fetched here point to private addresses:
-            True, or the names of the hosts that may (see docs/security.md).
+        allow_private_references: Let reference URLs that are fetched here, and redirects of signed URLs, point to
+            private addresses: True, or the names of the hosts that may (see docs/security.md).
         on_event: Called with each event, as by `observe`.
 
     Raises:
@@ -181,6 +183,9 @@ class AsyncClient:
             timeout_s=timeout_s,
             max_bytes=max_image_bytes,
             user_agent=self._options.user_agent,
+            may_be_private=lambda url: is_allowed_host(
+                urlsplit(url).hostname or "", allow_private_references
+            ),
         )
         self.images = Images(
             self._sender,

@@ -16,9 +16,10 @@ from ._logging import get_logger
 from ._retry import RetryPolicy
 from ._secrets import not_pickled
 from ._sender import Slots, read_failure
+from ._sniff import TAIL_BYTES, has_end
 from ._wire.failures import decode_failure
 from ._wire.lifetimes import life_is_over
-from .errors import Charge, DownloadError, NanoGPTError, StatusError
+from .errors import Charge, DownloadError, NanoGPTError, OutcomeUnknownError, StatusError
 from .outputs import ImageStore, MemoryStore, StoredImage, finished
 from .transport import HttpRequest, HttpResponse, Transport
 
@@ -40,12 +41,19 @@ class _Progress:
     url: str = attrs.field(init=False)
     received: int = 0
     head: bytes = b""
+    tail: bytes = b""
+    ends_anywhere: bool = False
     validator: str | None = None
     redirects: int = 0
     attempts: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.url = self.link
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a redirect led to another host or port than those that the service named."""
+        return urlsplit(self.url).netloc != urlsplit(self.link).netloc
 
     def headers(self) -> dict[str, str]:
         headers = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
@@ -56,13 +64,15 @@ class _Progress:
 
     def start_over(self, sink: Sink) -> None:
         """Forget what was received; the next bytes are the file's first."""
-        self.sink, self.received, self.head, self.validator = sink, 0, b"", None
+        self.sink, self.received, self.head, self.tail, self.validator = sink, 0, b"", b"", None
 
     def take(self, chunk: bytes) -> None:
         """Hand on the next bytes of the file."""
         if len(self.head) < _PAGE_BYTES:
             self.head += chunk[:_PAGE_BYTES]
         self.received += len(chunk)
+        if self.ends_anywhere:
+            self.tail = (self.tail + chunk)[-TAIL_BYTES:]
         self.sink.write(chunk)
 
 
@@ -76,6 +86,7 @@ class Downloads:
         slots: Shared with the client's other requests.
         timeout_s: Limit for each attempt.
         max_bytes: Greatest size of one file.
+        may_be_private: Whether a redirect may lead to this URL although its address is not public.
         clock: Seconds since the epoch.
     """
 
@@ -90,6 +101,7 @@ class Downloads:
         user_agent: str,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.time,
+        may_be_private: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._transport = transport
         self._slots = slots
@@ -98,6 +110,7 @@ class Downloads:
         self._user_agent = user_agent
         self._sleep = sleep
         self.clock = clock
+        self._may_be_private = may_be_private
         self.retry = retry
 
     def __reduce__(self) -> NoReturn:
@@ -186,6 +199,8 @@ class Downloads:
             headers={**progress.headers(), "User-Agent": self._user_agent},
             timeout_s=self._timeout_s,
             attempt=progress.attempts,
+            # The link is the service's word; where its host redirects to is a stranger's.
+            public_only=progress.is_elsewhere and not self._may_be_private(progress.url),
         )
         async with self._transport.send(request) as response:
             if response.status in _REDIRECTS:
@@ -201,6 +216,7 @@ class Downloads:
                 if response.status == 206:
                     return False
             progress.validator = _validator(response)
+            progress.ends_anywhere = _has_no_length(response)
             async for chunk in response.chunks():
                 if progress.received + len(chunk) > self._max_bytes:
                     raise _failed(progress, f"it is larger than {self._max_bytes:,} bytes")
@@ -209,6 +225,11 @@ class Downloads:
                     raise _failed(progress, "it answers a page of HTML instead of an image")
         if not progress.received:
             raise _failed(progress, "it is empty")
+        if progress.ends_anywhere and not has_end(progress.head, progress.tail, progress.received):
+            raise OutcomeUnknownError(
+                f"the file ended after {progress.received:,} bytes, and the image in it did not",
+                charge=Charge.NOT_SENT,
+            )
         return True
 
     def _redirect(self, progress: _Progress, response: HttpResponse) -> None:
@@ -219,6 +240,8 @@ class Downloads:
             target = ""
         if progress.redirects > _MAX_REDIRECTS or not _is_web_address(target):
             raise _failed(progress, "it redirects without end or to no web address")
+        if progress.url.startswith("https:") and target.startswith("http:"):
+            raise _failed(progress, "it redirects from https to plain http")
         progress.url = target
 
     async def _refused(self, progress: _Progress, response: HttpResponse) -> StatusError | DownloadError:
@@ -253,6 +276,11 @@ def _continues(response: HttpResponse, received: int) -> bool:
     """Whether the answer is the rest of the file after *received* bytes, and nothing else."""
     span = response.headers.get("Content-Range", "").strip().lower()
     return response.status == 206 and span.startswith(f"bytes {received}-")
+
+
+def _has_no_length(response: HttpResponse) -> bool:
+    """Whether the body ends where the connection does, be it whole or not."""
+    return "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
 
 
 def _validator(response: HttpResponse) -> str | None:

@@ -28,6 +28,8 @@ class HttpRequest:
         attempt: Number of the attempt, from 1.
         on_body: Told when the first byte of the body is about to leave.
         body_begun: Whether it was.
+        public_only: Connect to addresses of the public internet alone, checked at the moment of connecting: the URL is
+            the word of a stranger. Proxies are not used then, because behind one the address cannot be checked.
         withheld: Whether it is certain that the body never left. A transport that is broken off (cancelled)
             before the body's first byte says so; where it does not, the request counts as sent.
     """
@@ -40,6 +42,7 @@ class HttpRequest:
     timeout_s: float = 60.0
     model: str | None = None
     attempt: int = 1
+    public_only: bool = False
     on_body: Callable[[], None] = attrs.field(default=_nothing, repr=False)
     body_begun: bool = False
     withheld: bool = False

@@ -130,6 +130,7 @@ async def test_progress_renews_the_attempts() -> None:
         ([Reply(302, b"", {"Location": "/x"})] * 9, False, "redirects without end", 4),
         ([Reply(302, b"", {"Location": "file:///etc/passwd"})], False, "no web address", 1),
         ([Reply(302, b"", {"Location": "https://[bad"})], False, "no web address", 1),
+        ([Reply(302, b"", {"Location": "http://files.example/"})], False, "to plain http", 1),
         ([Reply(304, b"")], False, "304", 1),
     ],
 )
@@ -206,6 +207,48 @@ async def test_a_range_that_is_refused_starts_over() -> None:
     assert "Range" not in transport.requests[2].headers
 
 
+JPEG = (
+    b"\xff\xd8\xff\xe0\x00\x04xx\xff\xe1\x00\x08\xff\xd8\xff\xd9xx\xff\xda\x00\x02"
+    + b"data" * 20
+    + b"\xff\xd9"
+)
+WEBP = b"RIFF" + (80).to_bytes(4, "little") + b"WEBP" + b"data" * 19
+GIF = b"GIF89a" + b"data" * 20 + b"\x00;"
+
+
+@pytest.mark.parametrize("image", [PNG, JPEG, WEBP, GIF], ids=["png", "jpeg", "webp", "gif"])
+@pytest.mark.parametrize("cut", [1, 13, 40])
+async def test_a_file_without_a_length_is_whole_when_its_image_is(image: bytes, cut: int) -> None:
+    """Where the body ends with the connection, an image that breaks off is a broken download, which is repeated."""
+    whole, length = Reply(200, image), {"Content-Length": str(len(image) - cut)}
+    made, transport, _ = downloads(Reply(200, image[:-cut]), whole)
+    assert await made.read(URL) == image
+    assert len(transport.requests) == 2
+    made, transport, _ = downloads(
+        Reply(200, image[:-cut], ETAG), Reply(206, image[-cut:], _rest(image, cut))
+    )
+    assert await made.read(URL) == image
+    made, _, _ = downloads(*[Reply(200, image[:-cut])] * 3)
+    with pytest.raises(DownloadError, match="image in it did not") as caught:
+        await made.read(URL)
+    assert not caught.value.expired
+    # A length was kept to, so this is the file; and what follows the image's end does no harm.
+    made, _, _ = downloads(Reply(200, image[:-cut], length))
+    assert await made.read(URL) == image[:-cut]
+    made, _, _ = downloads(Reply(200, [image, b"trailer"]))
+    assert await made.read(URL) == image + b"trailer"
+
+
+def _rest(image: bytes, cut: int) -> dict[str, str]:
+    return {**ETAG, "Content-Range": f"bytes {len(image) - cut}-{len(image) - 1}/{len(image)}"}
+
+
+async def test_a_file_of_another_format_without_a_length_is_taken_as_it_is() -> None:
+    """What has no end of its own cannot be told from what broke off."""
+    made, _, _ = downloads(Reply(200, b"<svg/>"))
+    assert await made.read(URL) == b"<svg/>"
+
+
 @pytest.mark.parametrize(
     "url", ["", "//host/a.png", "file:///etc/passwd", "javascript:1", "https://", "https://["]
 )
@@ -225,8 +268,10 @@ async def test_redirects_are_followed_without_the_key() -> None:
         made, transport, _ = downloads(
             Reply(302, b"", {"Location": "/moved"}), Reply(307, b"", {"Location": target}), Reply(200, PNG)
         )
-        await made.read(URL)
-    assert [request.url for request in transport.requests] == [URL, "https://files.example/moved", target]
+        plain = URL.replace("https:", "http:")
+        await made.read(plain)
+    assert [request.url for request in transport.requests] == [plain, "http://files.example/moved", target]
+    assert [request.public_only for request in transport.requests] == [False, False, True]
     assert not any("Authorization" in request.headers for request in transport.requests)
     assert sandbox.visits == []
 

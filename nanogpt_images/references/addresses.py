@@ -1,8 +1,9 @@
-"""Which IP addresses belong to the public internet."""
+"""Which IP addresses belong to the public internet, and which hosts need not."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection
 from typing import Final
 
 # Own tables: what `ipaddress` calls global differs between patch releases of Python.
@@ -58,6 +59,18 @@ def is_public(address: str) -> bool:
     if carried is not None:
         return _is_public_v4(carried)
     return ip in _UNICAST_V6 and not any(ip in network for network in _NOT_PUBLIC_V6)
+
+
+def is_allowed_host(host: str, allow_private: bool | Collection[str]) -> bool:
+    """Whether *host* may have an address that is not public: True for all, or the names of those that may."""
+    if isinstance(allow_private, bool):
+        return allow_private
+    names = (allow_private,) if isinstance(allow_private, str) else allow_private
+    return _name(host) in {_name(name) for name in names}
+
+
+def _name(host: str) -> str:
+    return host.lower().rstrip(".")
 
 
 def _is_public_v4(ip: ipaddress.IPv4Address) -> bool:

@@ -15,7 +15,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..errors import ReferenceImageError
-from .addresses import is_public
+from .addresses import is_allowed_host, is_public
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -61,7 +61,9 @@ async def fetch_bytes(
     try:
         async with asyncio.timeout(timeout_s):
             for _ in range(_MAX_REDIRECTS + 1):
-                answer = await _one_hop(hop, max_bytes, _is_allowed(hop, allow_private), resolver)
+                answer = await _one_hop(
+                    hop, max_bytes, is_allowed_host(hop.host or "", allow_private), resolver
+                )
                 if isinstance(answer, bytes):
                     return answer
                 hop = _next_hop(hop, answer)
@@ -72,7 +74,7 @@ async def fetch_bytes(
 
 async def _one_hop(url: URL, max_bytes: int, allowed: bool, resolver: AbstractResolver | None) -> bytes | str:
     """The body, or where a redirect leads."""
-    guard = _Guard(allowed=allowed)
+    guard = Guard(allowed=allowed)
     # A session for each hop: no connection outlives the check that it passed.
     connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=guard.open_socket, force_close=True)
     try:
@@ -111,7 +113,7 @@ async def _read(response: aiohttp.ClientResponse, url: URL, max_bytes: int) -> b
     return b"".join(chunks)
 
 
-class _Guard:
+class Guard:
     """Opens sockets to public addresses only, and keeps what it refused."""
 
     def __init__(self, *, allowed: bool) -> None:
@@ -151,17 +153,6 @@ def _next_hop(url: URL, location: str) -> URL:
     if url.scheme == "https" and target.scheme == "http":
         raise _failure(url, f"redirects from https to plain http ({target.host})")
     return target
-
-
-def _is_allowed(url: URL, allow_private: bool | Collection[str]) -> bool:
-    if isinstance(allow_private, bool):
-        return allow_private
-    names = (allow_private,) if isinstance(allow_private, str) else allow_private
-    return _name(url.host or "") in {_name(name) for name in names}
-
-
-def _name(host: str) -> str:
-    return host.lower().rstrip(".")
 
 
 def _failure(url: URL, what: str) -> ReferenceImageError:

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 from fakes import PNG, connected
 
-from nanogpt_images import Charge, ReferenceImageError
+from nanogpt_images import Charge, DownloadError, ReferenceImageError
 
 MODEL = "tiny-and-fast"
 
@@ -69,6 +70,46 @@ async def test_no_socket_is_made_for_a_private_address(host: str, monkeypatch: p
             )
         monkeypatch.undo()
         assert not sandbox.ledger.posts
+
+
+@asynccontextmanager
+async def redirecting(target: str) -> AsyncIterator[str]:
+    """The URL of a server whose every answer is a redirect to *target*."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=302, headers={"Location": target})
+
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/a.png?sig=secret"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"])
+async def test_a_redirect_of_a_signed_url_does_not_reach_a_private_address(host: str) -> None:
+    """Where the host of a file sends a download is a stranger's word, unless the caller names it."""
+    async with victim() as (port, paths), redirecting(f"http://{host}:{port}/secret") as link:
+        async with connected() as (client, _):
+            with pytest.raises(DownloadError) as caught:
+                await client._downloads.read(link)
+        assert not caught.value.expired
+        assert "secret" not in str(caught.value).replace("/secret", "")
+        assert not paths
+
+
+async def test_a_redirect_of_a_signed_url_reaches_the_hosts_that_the_caller_names() -> None:
+    """Storage of one's own network is allowed by its name, also with a session of the caller's."""
+    async with victim() as (port, paths), redirecting(f"http://localhost:{port}/mine") as link:
+        async with connected(allow_private_references=["localhost"]) as (client, _):
+            assert await client._downloads.read(link) == PNG
+        assert paths == ["/mine"]
+        async with aiohttp.ClientSession() as session, connected(session=session) as (client, _):
+            with pytest.raises(DownloadError, match="not a public address"):
+                await client._downloads.read(link)
+        assert paths == ["/mine"]
 
 
 async def test_rows_of_a_batch_fail_alone_and_uncharged(tmp_path: Path) -> None:

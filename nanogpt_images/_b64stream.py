@@ -1,13 +1,14 @@
 """
 Cut the images out of a generation response while it arrives.
 
-`ImageStream.feed` takes the body as the socket hands it on. Characters of `$.data[i].b64_json` are decoded
-in slices into a sink, everything else is kept as the *rest*: a small JSON document for `json.loads`,
-with `true` where an image was. Nothing proportional to an image stays here.
+`ImageStream.feed` takes the body as the socket hands it on. Characters of `$.data[i].b64_json`, and of a data URL at
+`$.data[i].url`, are decoded in slices into a sink, everything else is kept as the *rest*: a small JSON document for
+`json.loads`, with `true` where an image was. Nothing proportional to an image stays here. An image that cannot be
+decoded is named in `broken`, and takes no other along.
 
 The scanner follows containers, strings and keys only. `json.loads` of the rest has the last word on grammar:
-it fails exactly where the body was not JSON, because `true` stands where a string stood, and no text around
-a value is valid with the one and invalid with the other.
+it fails exactly where the body outside the images was not JSON, because `true` stands where a string stood, and no
+text around a value is valid with the one and invalid with the other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ._b64text import ImageText, RefusedError, Sink
+from ._b64text import ImageText, RefusedError, Sink, data_prefix, string_end
 
 __all__ = ["ImageStream", "Sink", "StreamDecodeError"]
 
@@ -38,13 +39,13 @@ _TOKEN: Final = re.compile(
 )
 _TEXT, _KEY, _OPEN_STRING, _COMMA, _OPEN, _CLOSE, _COLON = range(1, 8)
 _NAMES: Final = frozenset((_KEY, _COLON))
-_STRING_BODY: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_IMAGE_KEYS: Final = frozenset((b"b64_json", b"url"))
 _LONGEST_KEY_BYTES: Final = len("b64_json") * len("\\u0062")
 
 
 class StreamDecodeError(ValueError):
     """
-    The body is not a complete JSON object with base64 images, or it passes a limit.
+    The body is not a complete JSON object, or it passes a limit.
 
     Attributes:
         reason: What is wrong, as a phrase.
@@ -69,21 +70,25 @@ class ImageStream:
     """
     Decoder of one response body.
 
-    Only strings at `$.data[i].b64_json` are images; null and URL entries count for *i*, and a key is compared
-    by its meaning (`"b64\\u005fjson"` is one). Duplicate keys: the last wins, as in `json.loads`. A second
-    `b64_json` in an entry forgets the first and opens sink *i* again, a second `data` forgets all images.
+    Only strings at `$.data[i].b64_json` are images, with or without `data:…;base64,` before them, and such data URLs at
+    `$.data[i].url`; null and URL entries count for *i*, and a key is compared by its meaning (`"b64\\u005fjson"` is
+    one). Duplicate keys: the last wins, as in `json.loads`. A second image in an entry forgets the first and opens
+    sink *i* again, a second `data` forgets all images.
 
     A stream that raised is dead: `feed` and `close` refuse from then on.
 
     Attributes:
         bytes_fed: Bytes of the body so far.
         sizes: Decoded size of each completed image by its index in `data`, in the order of completion.
-            In the rest `true` stands for image *i* only if *i* is in here.
+            In the rest `true` stands for image *i* only if *i* is in here or in `broken`.
+        broken: Why an image cannot be used, by its index: it is not base64, empty or too large. Its sink has got
+            what preceded the fault.
 
     Args:
         open_sink: Called with the index when an image begins. Nothing is called when it ends.
             Exceptions from it and from the sink pass through `feed`. It may refuse too many images.
-        max_image_bytes: Largest decoded image.
+        max_image_bytes: Largest decoded image. The texts of images that cannot be used may be three times
+            as long in all; then the body is refused.
         max_rest_bytes: Longest rest.
         max_depth: Deepest nesting of the body.
         slice_bytes: base64 characters that are decoded at once, a multiple of four.
@@ -102,6 +107,7 @@ class ImageStream:
             raise ValueError(f"slice_bytes must be a positive multiple of four, not {slice_bytes}")
         self.bytes_fed = 0
         self.sizes: dict[int, int] = {}
+        self.broken: dict[int, str] = {}
         self._open_sink = open_sink
         self._max_image_bytes = max_image_bytes
         self._max_rest_bytes = max_rest_bytes
@@ -117,6 +123,11 @@ class ImageStream:
         self._string_start = 0  # where in the rest the string begins that is not yet complete
         self._escaped = False  # the chunk ended after a backslash
         self._image: ImageText | None = None
+        self._image_key = b""  # whose value is next or was last
+        self._given_by: dict[int, bytes] = {}  # index of an image → its key
+        self._held = b""  # the start of a value that may be a data URL
+        self._text_bytes = 0  # of the image that is being received
+        self._wasted = 0  # bytes of text of the images that cannot be used
 
     @property
     def images(self) -> int:
@@ -136,6 +147,8 @@ class ImageStream:
             StreamDecodeError: The body is malformed or passes a limit.
         """
         self.bytes_fed += len(chunk)
+        if self._held:
+            chunk, self._held = self._held + chunk, b""
         pos = 0
         try:
             while pos < len(chunk):
@@ -164,7 +177,9 @@ class ImageStream:
             raise self._error("the stream has ended or failed before")
         if state == _START:
             raise self._error("the body is empty")
-        raise self._error("the body ends inside an image" if state == _IMAGE else "the body is truncated")
+        raise self._error(
+            "the body ends inside an image" if state == _IMAGE or self._held else "the body is truncated"
+        )
 
     def _error(self, reason: str) -> StreamDecodeError:
         text = self._rest[:_EXCERPT_BYTES].decode("utf-8", "replace")
@@ -248,16 +263,16 @@ class ImageStream:
         if self._depth == 1:
             self._key = key
             if key == b"data":
-                self.sizes.clear()
-        elif self._depth == 3 and self._in_data and key == b"b64_json":
-            self.sizes.pop(self._index, None)
+                for images in (self.sizes, self.broken, self._given_by):
+                    images.clear()
+        elif self._depth == 3 and self._in_data and key in _IMAGE_KEYS:
+            self._image_key = key
             return True
         return False
 
     def _string(self, chunk: bytes, start: int) -> int:
         """Read on in a string that has escapes or began in an earlier chunk."""
-        pos = start + 1 if self._escaped else start
-        pos = _skip(_STRING_BODY, chunk, pos)
+        pos = string_end(chunk, start, escaped=self._escaped)
         # The pattern stops at a backslash only where the chunk ends after it.
         self._escaped = pos < len(chunk) and chunk[pos] != _QUOTE
         if pos == len(chunk) or self._escaped:
@@ -268,25 +283,48 @@ class ImageStream:
         return pos + 1
 
     def _value(self, chunk: bytes, start: int) -> int:
-        """Begin an image if the value of `b64_json` is a string."""
+        """Begin an image if the value is one."""
         pos = self._keep(chunk, start, _skip(_BLANK, chunk, start))
         if pos == len(chunk):
             return pos
-        if chunk[pos] != _QUOTE:
+        prefix = data_prefix(chunk, pos + 1) if chunk[pos] == _QUOTE else 0
+        if prefix is None:
+            self._held = chunk[pos:]
+            return len(chunk)
+        index, key = self._index, self._image_key
+        if chunk[pos] != _QUOTE or (key == b"url" and not prefix):
+            # A second value of the same key replaces the first; null beside an image in the other form does not.
+            if self._given_by.get(index) == key:
+                self._forget(index)
             self._state = _SCAN
             return pos
         self._keep(b"true", 0, 4)
-        self._image = ImageText(self._open_sink(self._index), self._max_image_bytes, self._slice_bytes)
+        self._forget(index)
+        self._given_by[index] = key
+        self._image = ImageText(self._open_sink(index), self._max_image_bytes, self._slice_bytes)
+        self._text_bytes = 0
         self._state = _IMAGE
-        return pos + 1
+        return pos + 1 + prefix
 
-    def _feed_image(self, chunk: bytes, pos: int) -> int:
+    def _forget(self, index: int) -> None:
+        for images in (self.sizes, self.broken, self._given_by):
+            images.pop(index, None)
+
+    def _feed_image(self, chunk: bytes, start: int) -> int:
         image = self._image
         assert image is not None
-        pos = image.feed(chunk, pos)
+        pos = image.feed(chunk, start)
+        end = pos if pos >= 0 else len(chunk)
+        self._text_bytes += end - start
+        if image.broken is not None and self._wasted + self._text_bytes > 3 * self._max_image_bytes:
+            raise RefusedError(image.broken)
         if pos < 0:
-            return len(chunk)
-        self.sizes[self._index] = image.size
+            return end
+        if image.broken is None:
+            self.sizes[self._index] = image.size
+        else:
+            self.broken[self._index] = image.broken
+            self._wasted += self._text_bytes
         self._image = None
         self._state = _SCAN
         return pos

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from ._display import shown_url
 from ._secrets import Secret, not_pickled
 from ._version import __version__
 from .errors import ConfigurationError
@@ -139,14 +140,16 @@ def checked_base_url(url: str) -> str:
             "base_url must be an origin and a path: no user, password, query or fragment."
         )
     if parts.scheme not in ("https", "http") or not host:
-        raise ConfigurationError(f"base_url {url!r} must begin with https:// and a host.")
+        raise ConfigurationError(f"base_url {shown_url(url)!r} must begin with https:// and a host.")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigurationError(
-            f"base_url {url!r} is not https: the key would cross the network in clear. http is for loopback only."
+            f"base_url {shown_url(url)!r} is not https: the key would cross the network in clear. http is for loopback only."
         )
     # urlsplit drops line breaks and keeps backslashes, aiohttp's parser does neither.
     if not url.isprintable() or " " in url or "\\" in url:
-        raise ConfigurationError(f"base_url {url!r} holds characters that do not belong into a URL.")
+        raise ConfigurationError(
+            f"base_url {shown_url(url)!r} holds characters that do not belong into a URL."
+        )
     return url.rstrip("/")
 
 

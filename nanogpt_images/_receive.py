@@ -52,8 +52,11 @@ async def receive(
         async for chunk in response.chunks():
             stream.feed(chunk)
         rest = redact.body(stream.close())
-        whole = [index for index, size in sorted(stream.sizes.items()) if size]
-        answer = decode_answer(rest, response.headers, whole)
+        answer = decode_answer(rest, response.headers, stream.sizes, stream.broken)
+        for entry in answer.entries:
+            if entry.data is not None:
+                open_image(entry.index).write(entry.data)
+        whole = [entry.index for entry in answer.entries if entry.url is None]
     except (StreamDecodeError, ValueError, RecursionError) as error:
         redact.error(error)
         raise await _undecodable(response, stream, store, error, model) from error
@@ -68,12 +71,13 @@ async def receive(
         raise
     if not answer.entries:
         store.discard()
+        fault = f"cannot be used: {'; '.join(answer.problems)}" if answer.problems else "holds no image"
         raise ResponseDecodeError(
-            f"{model}: the answer of success holds no image. It was charged"
+            f"{model}: the answer of success {fault}. It was charged"
             f"{'' if answer.cost_usd is None else f' ({answer.cost_usd:g} USD)'}.",
             request_id=answer.request_id,
             status=response.status,
-            json_path="$.data",
+            json_path=f"$.data[{min(stream.broken)}].b64_json" if stream.broken else "$.data",
             excerpt=rest[:200].decode("utf-8", "replace"),
         )
     return await _finish(response, store, whole, answer, model)
@@ -106,11 +110,12 @@ async def _salvage(
     response: HttpResponse, stream: ImageStream, store: ImageStore, model: str
 ) -> Received | None:
     """Keep the images that arrived whole from an answer that did not."""
-    whole = [index for index, size in sorted(stream.sizes.items()) if size]
+    whole = sorted(stream.sizes)
     if not whole:
         store.discard()
         return None
-    return await _finish(response, store, whole, decode_answer(b"{}", response.headers, ()), model)
+    answer = decode_answer(b"{}", response.headers, (), stream.broken)
+    return await _finish(response, store, whole, answer, model)
 
 
 async def _undecodable(

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from ._display import shown_url
 from ._logging import get_logger
 from ._secrets import Redactor
 from .errors import Charge, ConfigurationError, NanoGPTError
@@ -86,7 +87,7 @@ def _event(
     header = None if response is None else response.headers.get("X-Request-ID")
     return AttemptEnded(
         method=request.method,
-        url=request.url.partition("?")[0],
+        url=shown_url(request.url),
         model=request.model,
         attempt=request.attempt,
         paid=request.paid,

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 
 from ._b64stream import Sink
+from ._display import shown_url
 from ._logging import get_logger
 from ._retry import RetryPolicy
 from ._secrets import not_pickled
@@ -294,7 +295,7 @@ def _is_page(head: bytes) -> bool:
 
 
 def _failed(progress: _Progress, reason: str, *, expired: bool = False) -> DownloadError:
-    place = progress.url.partition("?")[0]
+    place = shown_url(progress.url)
     advice = "The image is lost." if expired else "Downloading again is free while the URL lives."
     return DownloadError(
         f"cannot download {place}: {reason.rstrip('.')}. It was charged. {advice}",

@@ -421,6 +421,7 @@ class Images:
             created=answer.created,
             problems=(
                 *_problems(images, asked),
+                *answer.problems,
                 *(s.problem for s in received.stored if s.problem is not None),
             ),
             extra=answer.extra,

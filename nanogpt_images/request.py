@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, cast
 
 import attrs
 
+from ._display import shown
 from .references import ReferenceInput
 
 Route: TypeAlias = Literal["images", "openai"]
@@ -52,7 +53,7 @@ class GenerateRequest:
     output_format: str | None = None
     seed: int | None = None
     input_references: tuple[ReferenceInput, ...] = attrs.field(default=(), converter=_references, repr=False)
-    extra: _Json = attrs.field(factory=dict[str, object])
+    extra: _Json = attrs.field(factory=dict[str, object], repr=shown)
 
     route: Route = attrs.field(default="images", init=False, repr=False)
     response_format: ResponseFormat | None = attrs.field(default=None, init=False, repr=False)
@@ -102,7 +103,7 @@ class OpenAIRequest:
     num_inference_steps: int | None = None
     seed: int | None = None
     kontext_max_mode: bool | None = None
-    extra: _Json = attrs.field(factory=dict[str, object])
+    extra: _Json = attrs.field(factory=dict[str, object], repr=shown)
 
     route: Route = attrs.field(default="openai", init=False, repr=False)
 

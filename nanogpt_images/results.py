@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._display import Displayed
+from ._display import Displayed, shown_url
 from ._threads import in_thread
 from .errors import ConfigurationError
 from .outputs import StoredImage, write_image
@@ -61,7 +61,7 @@ class ImageData(Displayed):
 
     index: int = 0
     data: bytes | None = attrs.field(default=None, repr=False)
-    url: str | None = attrs.field(default=None, repr=lambda url: repr(url and url.partition("?")[0]))
+    url: str | None = attrs.field(default=None, repr=lambda url: repr(url and shown_url(url)))
     path: Path | None = None
     media_type: str | None = None
     width: int | None = None

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import attrs
 
+from ._display import shown_url
+
 
 def _nothing() -> None:
     """Nobody wants to know."""
@@ -35,7 +37,7 @@ class HttpRequest:
     """
 
     method: str
-    url: str = attrs.field(repr=lambda url: repr(url.partition("?")[0]))
+    url: str = attrs.field(repr=lambda url: repr(shown_url(url)))
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
     paid: bool = False

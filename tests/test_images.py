@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -14,11 +15,14 @@ from fakes import PNG, Clock, Reply, ScriptedTransport, connected
 
 from nanogpt_images import (
     AsyncClient,
+    BatchRow,
     BudgetExceededError,
     Charge,
     ConfigurationError,
     ConnectError,
     DownloadError,
+    GenerateRequest,
+    GenerationResult,
     HttpRequest,
     NanoGPTError,
     NotFoundError,
@@ -27,6 +31,7 @@ from nanogpt_images import (
     ParameterError,
     ResponseDecodeError,
 )
+from nanogpt_images.batch.journal import Link
 from nanogpt_images.sandbox import Fault
 
 KEY = "sk-nano-test-key"
@@ -247,7 +252,7 @@ TWO = b'{"data":[{"b64_json":"iVBORw0KGgo="},{"b64_json":"iVBO'
             Charge.UNKNOWN,
         ),
         (Reply(200, TWO), ResponseDecodeError, Charge.CHARGED),
-        (Reply(200, TWO + b'*"}]}'), ResponseDecodeError, Charge.CHARGED),
+        (Reply(200, TWO + b'*"}],'), ResponseDecodeError, Charge.CHARGED),
     ],
 )
 async def test_images_that_arrived_whole_are_kept(
@@ -266,6 +271,95 @@ async def test_images_that_arrived_whole_are_kept(
         assert (partial.asked, partial.missing) == (2, 1)
         assert await partial.images[0].read() == b"\x89PNG\r\n\x1a\n"
     assert [path.name for path in tmp_path.iterdir()] == ["fox.png"]
+
+
+GOOD = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(13)).decode()
+FAULTS = {
+    "": "empty",
+    "!!!!": "alphabet",
+    "iVBO*": "alphabet",
+    "A" * 44: "larger than 32 bytes",
+    "iVBOR": "incomplete",
+}
+
+
+@pytest.mark.parametrize("broken", FAULTS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+async def test_a_broken_image_leaves_the_good_ones(tmp_path: Path, place: int, broken: str) -> None:
+    """A broken image, wherever it stands, takes no other along: the rest is kept, and a problem names its index."""
+    texts = [broken if index == place else GOOD for index in range(3)]
+    body = json.dumps({"data": [{"b64_json": text} for text in texts], "cost": 0.3}).encode()
+    client, _ = scripted(Reply(200, body), Reply(200, body), max_image_bytes=32)
+    results = [
+        await client.images.generate("x", model="m", n=3, validate=False),
+        await client.images.generate_to(tmp_path, "x", model="m", n=3, name="fox", validate=False),
+    ]
+    kept = [index for index in range(3) if index != place]
+    for result in results:
+        assert [image.index for image in result.images] == kept
+        assert [await image.read() for image in result.images] == [base64.b64decode(GOOD)] * 2
+        assert (result.missing, result.cost_usd) == (1, 0.3)
+        (problem,) = [text for text in result.problems if "cannot be used" in text]
+        assert problem.startswith(f"image {place} cannot be used")
+        assert FAULTS[broken] in problem
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fox-{index}.png" for index in kept]
+
+
+async def test_a_broken_image_is_named_in_a_partial_result_too() -> None:
+    """An answer that breaks off after a good and a broken image keeps the one and names the other."""
+    body = b'{"data":[{"b64_json":"!"},{"b64_json":"%b"},' % GOOD.encode()
+    client, _ = scripted(Reply(200, [body], breaks=OutcomeUnknownError("broke", charge=Charge.UNKNOWN)))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await client.images.generate("x", model="m", n=3, validate=False)
+    partial = caught.value.partial
+    assert isinstance(partial, GenerationResult)
+    assert [image.index for image in partial.images] == [1]
+    assert any(problem.startswith("image 0 cannot be used") for problem in partial.problems)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"url": f"data:image/png;base64,{GOOD}"},
+        {"url": f"data:image/png;base64,{GOOD}", "b64_json": None},
+        {"url": "data:image/svg+xml,%3Csvg/%3E"},
+        {"b64_json": f"data:image/png;base64,{GOOD.rstrip('=')}"},
+        {"b64_json": "", "url": f"data:image/png;base64,{GOOD}"},
+        {"b64_json": "*", "url": "data:;base64," + base64.urlsafe_b64encode(b"\xfb\xef\xff" * 5).decode()},
+    ],
+)
+async def test_an_image_behind_data_arrives(tmp_path: Path, entry: dict[str, object]) -> None:
+    """A data URL in either field is an image like any other, in memory and on disk, and no text repeats it."""
+    body = json.dumps({"data": [entry]}).encode()
+    client, _ = scripted(Reply(200, body), Reply(200, body))
+    one = await client.images.generate_openai("x", model="m", response_format="url", validate=False)
+    (image,) = one.images
+    assert (image.url, one.missing) == (None, 0)
+    assert image.data in (base64.b64decode(GOOD), b"<svg/>", b"\xfb\xef\xff" * 5)
+    assert not [problem for problem in one.problems if "cannot be used" in problem]
+    (saved,) = (await client.images.generate_to(tmp_path, "x", model="m", validate=False)).images
+    assert await saved.read() == image.data
+
+
+async def test_no_text_holds_a_long_url() -> None:
+    """The `repr` of a result, and the errors of its download, hold at most 200 characters of its URL."""
+    url = f"https://files.example/{'x' * 5000}.png?sig={'y' * 5000}"
+    client, _ = scripted(
+        Reply(200, json.dumps({"data": [{"url": url}]}).encode()),
+        Reply(400, json.dumps({"error": f"cannot read data:image/png;base64,{GOOD * 20} at all"}).encode()),
+        Reply(404, b""),
+    )
+    result = await client.images.generate_openai("x", model="m", response_format="url", validate=False)
+    request = GenerateRequest(model="m", prompt="p", extra={"imageDataUrl": f"data:,{'x' * 5000}"})
+    row = BatchRow("p", "m", input_references=[f"data:,{'x' * 5000}"])
+    assert result.images[0].url == url
+    texts = [repr(result), repr(result.images[0]), repr(request), repr(row), repr(Link(index=0, url=url))]
+    for call in (client.images.generate("x", model="m", validate=False), result.images[0].read()):
+        with pytest.raises(NanoGPTError) as caught:
+            await call
+        texts.append(str(caught.value))
+    assert [text for text in texts if "x" * 200 in text or GOOD * 8 in text] == []
+    assert "at all" in texts[-2]
 
 
 async def test_an_answer_that_breaks_before_an_image_leaves_no_file(tmp_path: Path) -> None:

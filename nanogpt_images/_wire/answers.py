@@ -6,12 +6,15 @@ import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from .._display import shown_url
 from ._convert import Json, as_object, as_text, as_time, as_usd
 
 _COST_HEADERS: Final = ("x-cost", "x-nano-cost")
+_NONE_BROKEN: Final[Mapping[int, str]] = {}
 _BALANCE_HEADERS: Final = ("x-remaining-balance",)
 
 
@@ -23,17 +26,24 @@ class Entry:
     Attributes:
         index: Its place in `data`.
         url: Its signed URL; None when its bytes came in the body.
+        data: Its bytes, where they stood in `url` in another form than base64.
         extra: What else the entry holds, such as `revised_prompt`.
     """
 
     index: int
-    url: str | None = None
+    url: str | None = attrs.field(default=None, repr=lambda url: repr(url and shown_url(url)))
+    data: bytes | None = attrs.field(default=None, repr=False)
     extra: Json = attrs.field(factory=dict[str, object])
 
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What a success says beside its images. Every field but `entries` may be missing on the wire."""
+    """
+    What a success says beside its images. Every field but `entries` may be missing on the wire.
+
+    Attributes:
+        problems: What is wrong with images that came and cannot be used, in words.
+    """
 
     entries: tuple[Entry, ...]
     created: datetime | None = None
@@ -41,10 +51,16 @@ class Answer:
     payment_source: str | None = None
     remaining_balance: float | None = None
     request_id: str | None = None
+    problems: tuple[str, ...] = ()
     extra: Json = attrs.field(factory=dict[str, object])
 
 
-def decode_answer(rest: bytes, headers: Mapping[str, str], received: Collection[int]) -> Answer:
+def decode_answer(
+    rest: bytes,
+    headers: Mapping[str, str],
+    received: Collection[int],
+    broken: Mapping[int, str] = _NONE_BROKEN,
+) -> Answer:
     """
     The facts of a success.
 
@@ -52,6 +68,7 @@ def decode_answer(rest: bytes, headers: Mapping[str, str], received: Collection[
         rest: The body without its images.
         headers: The answer's headers, where money and the request's ID may stand instead.
         received: Indices in `data` whose bytes were cut out of the body.
+        broken: Why an image of the body cannot be used, by its index.
 
     Raises:
         ValueError: *rest* is not JSON.
@@ -62,8 +79,15 @@ def decode_answer(rest: bytes, headers: Mapping[str, str], received: Collection[
     known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
     cost_usd = as_usd(body.get("cost"))
     balance = as_usd(body.get("remainingBalance"))
+    entries = _entries(body.get("data"), received)
+    usable = {entry.index for entry in entries}
     return Answer(
-        entries=_entries(body.get("data"), received),
+        entries=entries,
+        problems=tuple(
+            f"image {index} cannot be used: {reason}"
+            for index, reason in sorted(broken.items())
+            if index not in usable
+        ),
         created=as_time(body.get("created")),
         cost_usd=_header_usd(headers, _COST_HEADERS) if cost_usd is None else cost_usd,
         payment_source=as_text(body.get("paymentSource")),
@@ -81,6 +105,10 @@ def _entries(data: object, received: Collection[int]) -> tuple[Entry, ...]:
         extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
         if index in received:
             entries.append(Entry(index=index, extra=extra))
+        elif url is not None and url[:5].lower() == "data:":
+            # Source: RFC 2397; the base64 form was cut out of the body already. An SVG comes like this.
+            if data := unquote_to_bytes(url.partition(",")[2]):
+                entries.append(Entry(index=index, data=data, extra=extra))
         elif url is not None:
             entries.append(Entry(index=index, url=url, extra=extra))
     return tuple(entries)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from .._display import with_short_urls
 from ..errors import (
     AuthenticationError,
     BadRequestError,
@@ -105,7 +106,7 @@ def decode_failure(
     if failure.code and failure.code != str(status):
         parts[0] += f" {_redact(failure.code)[:100]}"
     if text:
-        parts.append(_redact(text)[:500])
+        parts.append(with_short_urls(_redact(text))[:500])
     elif location := headers.get("Location"):
         parts.append(
             f"a redirect to {_origin(location)}, which is not followed; set base_url to the right address"

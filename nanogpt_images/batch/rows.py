@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
+from .._display import shown
 from .._names import prompt_slug, safe_name
 from ..errors import ManifestError
 from .fields import checked_count, checked_key, checked_text, json_value, short
@@ -41,7 +42,7 @@ class BatchRow:
     count: int
     key: str | None
     route: Route
-    parameters: Mapping[str, object]
+    parameters: Mapping[str, object] = attrs.field(repr=shown)
     line: int | None = attrs.field(eq=False)
 
     def __init__(

@@ -14,7 +14,7 @@ with instrumented():
 LIMITS = {"max_image_bytes": 512, "max_rest_bytes": 2048, "max_depth": 16, "slice_bytes": 64}
 
 
-def decode(chunks: list[bytes]) -> tuple[dict[int, bytes], bytes] | None:
+def decode(chunks: list[bytes]) -> tuple[dict[int, bytes | None], bytes] | None:
     sinks: dict[int, io.BytesIO] = {}
 
     def open_sink(index: int) -> io.BytesIO:
@@ -31,9 +31,10 @@ def decode(chunks: list[bytes]) -> tuple[dict[int, bytes], bytes] | None:
             raise AssertionError("the excerpt is too long") from error
         return None
     assert len(rest) <= LIMITS["max_rest_bytes"]
-    images = {index: sinks[index].getvalue() for index in stream.sizes}
-    assert {index: len(data) for index, data in images.items()} == stream.sizes
-    return images, rest
+    images: dict[int, bytes | None] = {index: sinks[index].getvalue() for index in stream.sizes}
+    assert {index: len(data or b"") for index, data in images.items()} == stream.sizes
+    assert images.keys().isdisjoint(stream.broken)
+    return images | dict.fromkeys(stream.broken), rest
 
 
 def check(data: bytes) -> None:
@@ -51,11 +52,22 @@ def check(data: bytes) -> None:
     except (ValueError, RecursionError, KeyError):
         return
     # Bytes of a byte order mark are skipped one by one, in any order.
-    document = json.loads(body.lstrip(b" \t\r\n\xef\xbb\xbf"))
-    texts = {index: document["data"][index]["b64_json"] for index in images}
-    for index, text in texts.items():
-        assert entries[index]["b64_json"] is True
-        assert binascii.a2b_base64("".join(text.split()), strict_mode=True) == images[index]
+    try:
+        document = json.loads(body.lstrip(b" \t\r\n\xef\xbb\xbf"))
+    except ValueError:
+        return  # the text of an image that cannot be used need not be a JSON string
+    for index, image in images.items():
+        key = "b64_json" if entries[index].get("b64_json") is True else "url"
+        assert entries[index][key] is True
+        if image is not None:
+            assert of_base64(document["data"][index][key]) == image
+
+
+def of_base64(text: str) -> bytes:
+    if text.lstrip()[:5].lower() == "data:":
+        text = text.partition(",")[2]
+    text = "".join(text.split()).translate(str.maketrans("-_", "+/"))
+    return binascii.a2b_base64(text + "=" * (-len(text) % 4), strict_mode=True)
 
 
 IMAGE = b'{"data":[{"b64_json":"%b"},{"url":"https:\\/\\/x"}],"cost":0.1}'
@@ -65,8 +77,21 @@ SEEDS = [
     b"\x02" + IMAGE % b"Q\\u0055I\\/ QUJD",
     b'\x03\xef\xbb\xbf {"a":{"b":[1,"\\"",null]},"data":[{"\\u006264_json":"QQ=="},{"b64_json":null}]}',
     b'\x04{"data":[{"b64_json":"QUJD","b64_json":"QQ=="}],"data":[]}',
+    b'\x05{"data":[{"b64_json":"*\\""},{"url":"data:image\\/png;base64,-_8"},{"b64_json":""}]}',
 ]
-WORDS = ['"data":[{"b64_json":"', '"b64_json"', '"data"', '"}]}', "\\u0041", "\\/", "QUJD", "QQ==", "null,"]
+WORDS = [
+    '"data":[{"b64_json":"',
+    '"b64_json"',
+    '"data"',
+    '"}]}',
+    "\\u0041",
+    "\\/",
+    "QUJD",
+    "QQ==",
+    "null,",
+    '"url":"data:;base64,',
+    "-_",
+]
 
 if __name__ == "__main__":
     fuzz(check, SEEDS, WORDS)

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from ..._display import shown_url
 from ..._money import to_usd
 from ...errors import Charge
 from ..states import State
@@ -85,7 +86,7 @@ class Link:
     """A signed URL whose image has been charged; `index` is its place in the request's answer."""
 
     index: int
-    url: str
+    url: str = attrs.field(repr=lambda url: repr(shown_url(url)))
 
 
 @attrs.frozen(kw_only=True)

@@ -19,6 +19,8 @@ def altered(kind: str, payload: Payload) -> Answer:
     if kind in _ALTERATIONS:
         _ALTERATIONS[kind](payload)
     answer = payload.answer()
+    if kind == "event_stream":
+        return event_stream(answer)
     return truncated(answer) if kind == "truncated_json" else answer
 
 
@@ -67,6 +69,36 @@ def _data_last(payload: Payload) -> None:
     payload.data = [(b"\n  ", *entry, b"\n") for entry in payload.data or []]
 
 
+def _broken_image(payload: Payload) -> None:
+    first, *others = payload.data or []
+    payload.data = [b64_entry(first[1][:40] + b"!*% " + first[1][44:]), *others]
+
+
+def _empty_image(payload: Payload) -> None:
+    payload.data = [*(payload.data or [])[:-1], b64_entry(b"")]
+
+
+def _data_url(payload: Payload) -> None:
+    _each_base64(payload, lambda text: _PREFIX + text)
+
+
+def _data_url_in_url(payload: Payload) -> None:
+    payload.data = [(b'{"url":"', _PREFIX + entry[1], b'"}') for entry in payload.data or []]
+
+
+def _task_id(payload: Payload) -> None:
+    payload.data = None
+    payload.fields = {"task_id": "task-1f7c", "status": "pending"}
+
+
+def event_stream(answer: Answer) -> Answer:
+    """*answer* as server-sent events: one that says that work is going on, and one with the images."""
+    progress = b'event: image_generation.in_progress\ndata: {"type":"image_generation.in_progress"}\n\n'
+    completed = b"event: image_generation.completed\ndata: "
+    body = (progress, completed, *answer.body, b"\n\n")
+    return attrs.evolve(answer, body=body, content_type="text/event-stream")
+
+
 def _text_money(payload: Payload) -> None:
     for field in ("cost", "remainingBalance"):
         payload.fields[field] = str(payload.fields[field])
@@ -99,9 +131,19 @@ def _nulls_around(payload: Payload) -> None:
     payload.data = [(b"null",), *(payload.data or []), (b"null",)]
 
 
+_PREFIX = b"data:image\\/png;base64,"
 _ALTERATIONS: Mapping[str, Callable[[Payload], None]] = {
     "garbage_base64": lambda payload: _each_base64(payload, lambda text: text[:40] + b"!*% " + text[44:]),
     "truncated_base64": lambda payload: _each_base64(payload, lambda text: text[: len(text) // 8 * 4 + 1]),
+    "broken_image": _broken_image,
+    "empty_image": _empty_image,
+    "unpadded_base64": lambda payload: _each_base64(payload, lambda text: text.rstrip(b"=")),
+    "urlsafe_base64": lambda payload: _each_base64(
+        payload, lambda text: text.replace(b"+", b"-").replace(b"/", b"_")
+    ),
+    "data_url": _data_url,
+    "data_url_in_url": _data_url_in_url,
+    "task_id": _task_id,
     "wrong_content_type": lambda payload: setattr(payload, "content_type", "text/plain"),
     "zero_images": lambda payload: setattr(payload, "data", []),
     "missing_data": lambda payload: setattr(payload, "data", None),

@@ -89,6 +89,16 @@ KINDS: dict[str, Kind] = {
     "truncated_base64": Kind(
         Stage.PAYLOAD, True, "b64_json ends in the middle of a group of four", "b64_json"
     ),
+    "broken_image": Kind(
+        Stage.PAYLOAD, True, "the first b64_json is not base64, the others are whole", "b64_json"
+    ),
+    "empty_image": Kind(Stage.PAYLOAD, True, "the last b64_json is empty", "b64_json"),
+    "unpadded_base64": Kind(Stage.PAYLOAD, True, "b64_json without padding", "b64_json"),
+    "urlsafe_base64": Kind(Stage.PAYLOAD, True, "b64_json in the URL-safe alphabet", "b64_json"),
+    "data_url": Kind(Stage.PAYLOAD, True, "b64_json with data:image/…;base64, before it", "b64_json"),
+    "data_url_in_url": Kind(Stage.PAYLOAD, True, "url holds data:image/…;base64, and the image", "url"),
+    "task_id": Kind(Stage.PAYLOAD, True, "the ID of a task to be polled, and no data"),
+    "event_stream": Kind(Stage.PAYLOAD, True, "server-sent events, the last of which holds the image"),
     "wrong_content_type": Kind(Stage.PAYLOAD, True, "the usual body as text/plain"),
     "fewer_images": Kind(Stage.PAYLOAD, True, "one image fewer than ordered, at least one"),
     "more_images": Kind(Stage.PAYLOAD, True, "one image more than ordered; billed as ordered"),

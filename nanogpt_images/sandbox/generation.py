@@ -139,7 +139,8 @@ class Generation:
             order = attrs.evolve(order, image_format="jpeg")
         sketches = [sketch_of(order, index) for index in range(max(1, count))]
         fallback = (
-            kind == "b64_fallback" or self._service.random.random() < self._service.options.url_fallback_rate
+            kind in {"b64_fallback", "data_url_in_url"}
+            or self._service.random.random() < self._service.options.url_fallback_rate
         )
         if order.delivery == "b64_json" or fallback:
             texts = await asyncio.gather(*map(self._service.studio.base64, sketches))

@@ -279,6 +279,27 @@ async def test_dead_urls(open_api):
     assert "b64_json" in entry
 
 
+async def test_spellings_of_an_image(open_api):
+    """A data URL in either field and the other spellings of base64 hold the image; a task has an ID and no data."""
+    usual, _ = await altered(open_api, "unknown_fields")
+    image = base64.b64decode(usual["data"][0]["b64_json"])
+    entry, _ = await url_reply(open_api, Fault("data_url_in_url"))
+    assert base64.b64decode(entry["url"].removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+    for kind in ("data_url", "unpadded_base64", "urlsafe_base64", "empty_image"):
+        document, _ = await altered(open_api, kind)
+        text = document["data"][0]["b64_json"].removeprefix("data:image/png;base64,")
+        assert (
+            base64.urlsafe_b64decode(text.translate(str.maketrans("+/", "-_")) + "=" * (-len(text) % 4))
+            == image
+        )
+    assert document["data"][1] == {"b64_json": ""}
+    broken, _ = await altered(open_api, "broken_image")
+    assert ["*" in each["b64_json"] for each in broken["data"]] == [True, False]
+    task, _ = await altered(open_api, "task_id")
+    assert task["task_id"]
+    assert "data" not in task
+
+
 async def test_failing_downloads(open_api):
     """A download that breaks off, is reset or unavailable once is whole the second time."""
     _, (cut, whole) = await url_reply(open_api, Fault("url_cut", times=1))
@@ -394,7 +415,7 @@ def test_every_kind_is_tested():
         "stall_before_headers",
         "slow_drip",
     }
-    tested |= {"reset_at_end", "b64_fallback"}
+    tested |= {"reset_at_end", "b64_fallback", "data_url_in_url"}
     tested |= {kind for kind in KINDS if kind.startswith(("url_", "catalog_"))}
     assert tested == set(KINDS)
 

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .errors import ResponseDecodeError as ResponseDecodeError
     from .errors import ServerError as ServerError
     from .errors import StatusError as StatusError
+    from .errors import TaskPendingError as TaskPendingError
     from .errors import TransportError as TransportError
     from .events import AttemptEnded as AttemptEnded
     from .events import ClientEvent as ClientEvent
@@ -115,7 +116,7 @@ _NAMES_BY_MODULE = {
         ConnectError ContentPolicyError DailyLimitError DownloadError InsufficientBalanceError JournalError
         ManifestError NanoGPTError NotFoundError OutcomeUnknownError OutputError ParameterError
         PayloadTooLargeError PermissionDeniedError RateLimitError ReferenceImageError RequestTimeoutError
-        ResponseDecodeError ServerError StatusError TransportError""",
+        ResponseDecodeError ServerError StatusError TaskPendingError TransportError""",
     "events": "AttemptEnded ClientEvent GenerationEnded GenerationStarted",
     "export": "ExportReport export_batch",
     "images": "Images",

@@ -8,9 +8,10 @@ from typing import cast
 import attrs
 
 from ._b64stream import ImageStream, StreamDecodeError
+from ._display import shown
 from ._secrets import NO_SECRET, Redactor
 from ._wire.answers import Answer, decode_answer
-from .errors import Charge, OutputError, ResponseDecodeError, TransportError
+from .errors import Charge, OutputError, ResponseDecodeError, TaskPendingError, TransportError
 from .outputs import ImageStore, StoredImage, finished
 from .transport import HttpResponse
 
@@ -71,6 +72,8 @@ async def receive(
         raise
     if not answer.entries:
         store.discard()
+        if answer.task_id is not None:
+            raise _pending(response, answer, answer.task_id, model)
         fault = f"cannot be used: {'; '.join(answer.problems)}" if answer.problems else "holds no image"
         raise ResponseDecodeError(
             f"{model}: the answer of success {fault}. It was charged"
@@ -81,6 +84,19 @@ async def receive(
             excerpt=rest[:200].decode("utf-8", "replace"),
         )
     return await _finish(response, store, whole, answer, model)
+
+
+def _pending(response: HttpResponse, answer: Answer, task_id: str, model: str) -> TaskPendingError:
+    charge = Charge.UNKNOWN if answer.cost_usd is None else Charge.CHARGED
+    return TaskPendingError(
+        f"{model}: the service answered with task {shown(task_id)} instead of images; it makes them later, and this package "
+        f"does not poll. {charge.sentence} Ask the service for the images by this ID; sending the request again may "
+        "pay twice.",
+        task_id=task_id,
+        charge=charge,
+        request_id=answer.request_id,
+        status=response.status,
+    )
 
 
 async def _finish(
@@ -124,8 +140,10 @@ async def _undecodable(
     partial = await _salvage(response, stream, store, model)
     excerpt = error.excerpt if isinstance(error, StreamDecodeError) else ""
     reason = error.reason if isinstance(error, StreamDecodeError) else "the body is not JSON"
+    if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):
+        reason = "it is a stream of server-sent events, which this package does not read"
     index = error.index if isinstance(error, StreamDecodeError) else None
-    # A page of HTML is not the API's answer: whether the request went through behind it is not known.
+    # A page of HTML is not the API's answer, and an event may report a failure: what became of the request is not known.
     charge = Charge.CHARGED if excerpt.lstrip().startswith("{") else Charge.UNKNOWN
     kept = "" if partial is None else f" {len(partial.stored)} image(s) were kept."
     return ResponseDecodeError(

@@ -11,12 +11,10 @@ from .errors import ParameterError
 from .models import Model
 from .parameters import EnumSpec, RangeSpec
 from .prices import normalise_token
-from .request import GenerateRequest, ImageRequest, OpenAIRequest, asked_count
+from .request import GenerateRequest, ImageRequest, OpenAIRequest, asked_count, stream_refusal
 
 # Source: seeds/images-generate.txt, "Input References".
-_LEGACY_IMAGE_FIELDS: Final = frozenset(
-    {"imageDataUrl", "imageDataUrls", "image_url", "images", "maskDataUrl"}
-)
+_LEGACY_IMAGE_FIELDS: Final = frozenset({"imageDataUrl", "imageDataUrls", "image_url", "images"})
 # Source: seeds/openai-compatible-generations.txt, the body's bounds.
 _OPENAI_RANGES: Final = {
     "strength": RangeSpec(0, 1),
@@ -55,6 +53,8 @@ def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterErro
     yield from _count(request, model, problem)
     yield from _tokens(request, model, problem)
     yield from _references(request, model, problem)
+    if (refusal := stream_refusal(request)) is not None:
+        yield refusal
     if isinstance(request, OpenAIRequest):
         yield from _openai(request, problem)
 

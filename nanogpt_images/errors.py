@@ -10,7 +10,7 @@ Every error this package raises::
     │   ├─ ConnectError
     │   ├─ RequestTimeoutError
     │   └─ OutcomeUnknownError
-    ├─ ResponseDecodeError
+    ├─ ResponseDecodeError ─ TaskPendingError
     ├─ DownloadError
     ├─ StatusError
     │   ├─ BadRequestError ─ ContentPolicyError
@@ -211,6 +211,33 @@ class ResponseDecodeError(NanoGPTError):
         self.json_path = json_path
         self.excerpt = excerpt
         self.partial = partial
+
+
+class TaskPendingError(ResponseDecodeError):
+    """
+    An answer of success that holds the ID of a task instead of images, as models with a queue of their own give.
+
+    This package does not poll. The service has the order, and no document says when it bills one: `charge` is
+    `UNKNOWN`, so that nothing repeats it, and `CHARGED` where the answer states a cost.
+
+    Attributes:
+        task_id: What the service calls the task; ask the service for its images by this ID.
+    """
+
+    task_id: str
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        task_id: str = "",
+        charge: Charge = Charge.UNKNOWN,
+        request_id: str | None = None,
+        status: int | None = None,
+        excerpt: str = "",
+    ) -> None:
+        super().__init__(message, charge=charge, request_id=request_id, status=status, excerpt=excerpt)
+        self.task_id = task_id
 
 
 class DownloadError(NanoGPTError):

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, cast
 import attrs
 
 from ._display import shown
+from .errors import ParameterError
 from .references import ReferenceInput
 
 Route: TypeAlias = Literal["images", "openai"]
@@ -120,6 +121,21 @@ class OpenAIRequest:
 
 
 ImageRequest: TypeAlias = GenerateRequest | OpenAIRequest
+
+
+def stream_refusal(request: ImageRequest) -> ParameterError | None:
+    """
+    Return why *request* cannot be sent where it asks for a stream, also an unchecked one; None where it does not.
+
+    Source: seeds/images-generate.txt, "Unsupported Features".
+    """
+    if request.extra.get("stream") in (None, False, "false"):
+        return None
+    return ParameterError(
+        f"{request.model}: stream is not supported, an answer is one JSON document; leave it out. Nothing was sent.",
+        model=request.model,
+        parameter="stream",
+    )
 
 
 def asked_count(request: ImageRequest) -> object:

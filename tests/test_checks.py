@@ -68,6 +68,7 @@ ACCEPTED = [
     (images(n=2, extra={"n": 9}), MODEL),
     (images(n=9, quality="any", resolution="any", seed=-5), BARE),
     (images(input_references=[IMAGE] * 30), BARE),
+    (images(input_references=[IMAGE], extra={"maskDataUrl": IMAGE}), MODEL),  # the service's decision
     (
         openai(size="auto", strength=0, guidance_scale=20, num_inference_steps=100, response_format="url"),
         MODEL,
@@ -114,6 +115,7 @@ REFUSED = [
         "image_data_url",
         "image_data_url and image_data_urls cannot both be sent",
     ),
+    (images(extra={"stream": True}), MODEL, "stream", "stream is not supported"),
     (openai(strength=1.5), MODEL, "strength", "strength=1.5 is not from 0 to 1."),
     (openai(guidance_scale=-1), MODEL, "guidance_scale", "0 to 20"),
     (openai(num_inference_steps=0), MODEL, "num_inference_steps", "1 to 100"),

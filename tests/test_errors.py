@@ -72,6 +72,7 @@ def test_details_are_the_errors_own() -> None:
 CHARGES = dict.fromkeys(CLASSES, Charge.NOT_SENT)
 CHARGES |= {cls: Charge.REJECTED for cls in CLASSES if issubclass(cls, StatusError)}
 CHARGES |= {errors.ResponseDecodeError: Charge.CHARGED, errors.DownloadError: Charge.CHARGED}
+CHARGES |= {errors.TaskPendingError: Charge.UNKNOWN}
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

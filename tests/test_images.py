@@ -30,6 +30,7 @@ from nanogpt_images import (
     OutputError,
     ParameterError,
     ResponseDecodeError,
+    TaskPendingError,
 )
 from nanogpt_images.batch.journal import Link
 from nanogpt_images.sandbox import Fault
@@ -228,6 +229,56 @@ async def test_an_answer_without_an_image_is_an_error_that_was_charged(fault: st
     assert caught.value.request_id == sandbox.ledger.entries[0].request_id
     assert "It was charged" in str(caught.value)
     assert len(sandbox.ledger.posts) == 1
+
+
+@pytest.mark.parametrize("cost", [None, 0.25])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"task_id": "t-1"},
+        {"taskId": "t-1", "data": []},
+        {"data": {"task_id": "t-1"}},
+        {"data": [{"taskId": "t-1"}]},
+    ],
+)
+async def test_a_task_instead_of_images_carries_its_id(body: dict[str, object], cost: float | None) -> None:
+    """An answer with the ID of a task is an error of its own; unless a cost is stated, nobody knows whether it was charged."""
+    client, transport = scripted(Reply(200, json.dumps(body | {"cost": cost}).encode()))
+    with pytest.raises(TaskPendingError, match="task 't-1'") as caught:
+        await client.images.generate("x", model="midjourney", validate=False)
+    assert caught.value.task_id == "t-1"
+    assert caught.value.charge is (Charge.UNKNOWN if cost is None else Charge.CHARGED)
+    assert len(transport.requests) == 1
+
+
+async def test_a_task_beside_images_is_a_detail() -> None:
+    """Where images came, the ID of their task is in `extra`."""
+    client, _ = scripted(Reply(200, ANSWER[:-1] + b',"task_id":"t-1"}'))
+    result = await client.images.generate("x", model="midjourney", validate=False)
+    assert (len(result.images), result.extra) == (1, {"task_id": "t-1"})
+
+
+async def test_an_event_stream_says_what_it_is() -> None:
+    """Server-sent events are not read: the error says so, names the request, and leaves the charge open."""
+    async with connected(Fault("event_stream")) as (client, sandbox):
+        with pytest.raises(ResponseDecodeError, match="server-sent events") as caught:
+            await client.images.generate("x", model="tiny-and-fast")
+    assert caught.value.charge is Charge.UNKNOWN
+    assert caught.value.excerpt.startswith("event: image_generation.in_progress")
+    assert len(sandbox.ledger.posts) == 1
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("stream", [True, 1, "true", {"partial_images": 2}])
+async def test_a_stream_is_refused_before_it_is_sent(validate: bool, stream: object) -> None:
+    """`stream` in `extra` stops a request on both routes, checked or not; `stream: false` is what happens anyway."""
+    async with connected() as (client, sandbox):
+        for call in (client.images.generate, client.images.generate_openai):
+            with pytest.raises(ParameterError, match=r"stream is not supported.*Nothing was sent") as caught:
+                await call("x", model="tiny-and-fast", extra={"stream": stream}, validate=validate)
+            assert caught.value.parameter == "stream"
+        assert sandbox.ledger.posts == []
+        await client.images.generate("x", model="tiny-and-fast", extra={"stream": False}, validate=validate)
 
 
 async def test_a_page_of_html_leaves_the_charge_open() -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from .._display import shown_url
-from ._convert import Json, as_object, as_text, as_time, as_usd
+from ._convert import Json, as_object, as_objects, as_text, as_time, as_usd
 
 _COST_HEADERS: Final = ("x-cost", "x-nano-cost")
 _NONE_BROKEN: Final[Mapping[int, str]] = {}
@@ -43,6 +43,7 @@ class Answer:
 
     Attributes:
         problems: What is wrong with images that came and cannot be used, in words.
+        task_id: ID of a task to be polled, where the service gives one.
     """
 
     entries: tuple[Entry, ...]
@@ -52,6 +53,7 @@ class Answer:
     remaining_balance: float | None = None
     request_id: str | None = None
     problems: tuple[str, ...] = ()
+    task_id: str | None = None
     extra: Json = attrs.field(factory=dict[str, object])
 
 
@@ -88,6 +90,7 @@ def decode_answer(
             for index, reason in sorted(broken.items())
             if index not in usable
         ),
+        task_id=_task_id(body),
         created=as_time(body.get("created")),
         cost_usd=_header_usd(headers, _COST_HEADERS) if cost_usd is None else cost_usd,
         payment_source=as_text(body.get("paymentSource")),
@@ -112,6 +115,15 @@ def _entries(data: object, received: Collection[int]) -> tuple[Entry, ...]:
         elif url is not None:
             entries.append(Entry(index=index, url=url, extra=extra))
     return tuple(entries)
+
+
+def _task_id(body: Json) -> str | None:
+    # Assumption: the ID stands beside `data`, or in it.
+    for place in (body, *as_objects(body.get("data"))):
+        for name in ("task_id", "taskId"):
+            if (task_id := as_text(place.get(name))) is not None:
+                return task_id
+    return None
 
 
 def _header_usd(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:

@@ -8,9 +8,10 @@ from typing import Final
 
 from ..errors import ParameterError
 from ..references import MAX_BODY_BYTES
-from ..request import GenerateRequest, ImageRequest, OpenAIRequest
+from ..request import GenerateRequest, ImageRequest, OpenAIRequest, stream_refusal
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_IMAGE_FIELDS: Final = ("imageDataUrl", "imageDataUrls", "maskDataUrl", "input_references")
 PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
 
 
@@ -24,14 +25,24 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
         mask: Data URL of its mask.
 
     Raises:
-        ParameterError: A field is no JSON value, or the body is longer than the service takes.
+        ParameterError: A field is not a JSON value, an image stands in `extra` too, a stream is asked for, or the body
+            is longer than the service takes.
 
     Source: seeds/images-generate.txt; seeds/openai-compatible-generations.txt.
     """
+    if (refusal := stream_refusal(request)) is not None:
+        raise refusal
     if isinstance(request, GenerateRequest):
         fields = _normalized(request, references)
     else:
         fields = _openai_compatible(request, references, mask)
+    if twice := sorted(name for name in _IMAGE_FIELDS if fields.get(name) and request.extra.get(name)):
+        raise ParameterError(
+            f"{request.model}: {', '.join(twice)} stands in extra, and other input images take its place; pass all of "
+            "them as arguments, or all in extra. Nothing was sent.",
+            model=request.model,
+            parameter=twice[0],
+        )
     # Parameters of the call win over the same key in `extra`: the first are checked, the second are not.
     body = {**request.extra, **{name: value for name, value in fields.items() if value is not None}}
     try:
@@ -69,7 +80,10 @@ def _normalized(request: GenerateRequest, references: Sequence[str]) -> dict[str
 def _openai_compatible(
     request: OpenAIRequest, references: Sequence[str], mask: str | None
 ) -> dict[str, object]:
-    single = request.image_data_url is not None
+    # Models with one input take imageDataUrl, those with several imageDataUrls.
+    # Source: seeds/openai-compatible-generations.txt; API_FACTS, "More facts".
+    images = list(references)
+    single = images.pop(0) if len(images) == 1 or (images and request.image_data_url is not None) else None
     return {
         "model": request.model,
         "prompt": request.prompt,
@@ -77,8 +91,8 @@ def _openai_compatible(
         "size": request.size,
         "response_format": request.response_format,
         "user": request.user,
-        "imageDataUrl": references[0] if single and references else None,
-        "imageDataUrls": list(references) if references and not single else None,
+        "imageDataUrl": single,
+        "imageDataUrls": images or None,
         "maskDataUrl": mask,
         "strength": request.strength,
         "guidance_scale": request.guidance_scale,

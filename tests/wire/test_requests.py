@@ -82,6 +82,49 @@ def test_one_reference_need_not_be_a_list(given: object, kept: tuple) -> None:
     assert OpenAIRequest(prompt="p", image_data_urls=given).references == kept
 
 
+ONE, TWO = "data:image/png;base64,AAAA", "data:image/png;base64,BBBB"
+
+
+@pytest.mark.parametrize(
+    ("given", "references", "sent"),
+    [
+        ({"image_data_url": "a"}, [ONE], {"imageDataUrl": ONE}),
+        ({"image_data_urls": ["a"]}, [ONE], {"imageDataUrl": ONE}),
+        ({"image_data_urls": ["a", "b"]}, [ONE, TWO], {"imageDataUrls": [ONE, TWO]}),
+        (
+            {"image_data_url": "a", "image_data_urls": ["b"]},
+            [ONE, TWO],
+            {"imageDataUrl": ONE, "imageDataUrls": [TWO]},
+        ),
+        ({"extra": {"imageDataUrl": TWO}}, [], {"imageDataUrl": TWO}),
+        (
+            {"image_data_url": "a", "extra": {"imageDataUrls": [TWO]}},
+            [ONE],
+            {"imageDataUrl": ONE, "imageDataUrls": [TWO]},
+        ),
+        ({"image_data_url": "a", "extra": {"imageDataUrl": None}}, [ONE], {"imageDataUrl": ONE}),
+        ({"image_data_urls": ["a"], "extra": {"imageDataUrl": TWO}}, [ONE], None),
+        ({"image_data_urls": ["a", "b"], "extra": {"imageDataUrls": [TWO]}}, [ONE, TWO], None),
+    ],
+)
+def test_no_input_image_is_dropped(given: dict, references: list[str], sent: dict | None) -> None:
+    """One image is `imageDataUrl`, several are `imageDataUrls`; whatever was given is sent, or the request is refused."""
+    request = OpenAIRequest(prompt="p", model="m", **given)
+    if sent is None:
+        with pytest.raises(ParameterError, match=r"stands in extra.*Nothing was sent"):
+            encode_body(request, references)
+        return
+    assert json.loads(encode_body(request, references)) == {"model": "m", "prompt": "p", **sent}
+
+
+@pytest.mark.parametrize("field", ["maskDataUrl", "input_references"])
+def test_an_image_in_extra_is_not_replaced(field: str) -> None:
+    """A mask or references in `extra` beside those of the call are refused, not dropped."""
+    kind = OpenAIRequest if field == "maskDataUrl" else GenerateRequest
+    with pytest.raises(ParameterError, match=field):
+        encode_body(kind(model="m", prompt="p", extra={field: [TWO]}), [ONE], mask=ONE)
+
+
 def test_every_route_has_a_path() -> None:
     """Both routes lead to their documented paths."""
     assert PATHS[GenerateRequest(model="m", prompt="p").route] == "/api/v1/images"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
 
+from ._display import shown
 from .errors import ParameterError
 from .models import Model
 from .parameters import EnumSpec, RangeSpec
 from .prices import normalise_token
-from .request import GenerateRequest, ImageRequest, OpenAIRequest, asked_count, stream_refusal
+from .request import GenerateRequest, ImageRequest, OpenAIRequest, asked_count, has_images, stream_refusal
 
 # Source: seeds/images-generate.txt, "Input References".
 _LEGACY_IMAGE_FIELDS: Final = frozenset({"imageDataUrl", "imageDataUrls", "image_url", "images"})
@@ -22,25 +24,63 @@ _OPENAI_RANGES: Final = {
     "num_inference_steps": RangeSpec(1, 100),
 }
 _MOST_NAMED: Final = 12
+_COUNTS: Final = frozenset({"n", "nImages"})
+_EITHER: Final = frozenset({"model", "prompt", "seed", "stream", "provider", "maskDataUrl", *_COUNTS})
+# Source: seeds/images-generate.txt, "Request Fields"; seeds/openai-compatible-generations.txt, "Request Body".
+_DOCUMENTED: Final = {
+    "images": _EITHER
+    | _LEGACY_IMAGE_FIELDS
+    | {"input_references", "resolution", "aspect_ratio", "quality", "output_format"},
+    "openai": _EITHER
+    | _OPENAI_RANGES.keys()
+    | {"size", "response_format", "user", "imageDataUrl", "imageDataUrls", "kontext_max_mode"},
+}
+_NAMES: Final = frozenset[str]().union(*_DOCUMENTED.values())
+# Assumption: a name this close to a known one is a slip of the pen.
+_SLIP: Final = 0.85
 
 
 def checked(request: ImageRequest, model: Model) -> ImageRequest:
     """
     *request* as it should be sent to *model*.
 
-    The only change it makes is the spelling of a resolution: `1024x1024` becomes the listed `1024*1024`.
+    It changes the spelling of a resolution, `1024x1024` becomes the listed `1024*1024`, and leaves out an `n` that is the
+    model's fixed count.
 
     Raises:
         ParameterError: The model does not accept the request; the text says what it offers.
     """
     for problem in find_problems(request, model):
         raise problem
+    request = _without_fixed_count(request, model)
     token = _listed_spelling(request.resolution, model)
     if token is None or token == request.resolution:
         return request
     if isinstance(request, OpenAIRequest):
         return attrs.evolve(request, size=token)
     return attrs.evolve(request, resolution=token)
+
+
+def _without_fixed_count(request: ImageRequest, model: Model) -> ImageRequest:
+    if model.count_rule.fixed is None or asked_count(request) is None:
+        return request
+    extra = {name: value for name, value in request.extra.items() if name not in _COUNTS}
+    return attrs.evolve(request, n=None, extra=extra)
+
+
+def find_warnings(request: ImageRequest, model: Model) -> Iterator[str]:
+    """What *request* asks for and *model* does not list; where the listing names no parameters, nothing."""
+    if not (model.raw_parameters or model.parameters):
+        return
+    size = "size" if isinstance(request, OpenAIRequest) else "resolution"
+    given: dict[str, object] = {size: request.resolution, "seed": request.seed}
+    if isinstance(request, GenerateRequest):
+        for name in ("aspect_ratio", "quality", "output_format"):
+            given[name] = getattr(request, name)
+    given |= {name: value for name, value in request.extra.items() if name not in _DOCUMENTED[request.route]}
+    for name, value in given.items():
+        if value is not None and (name if name != "size" else "resolution") not in model.parameters:
+            yield f"{model.id} does not list {name}; the service may ignore it, or refuse the request."
 
 
 def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterError]:
@@ -52,6 +92,7 @@ def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterErro
     yield from _prompt(request, model, problem)
     yield from _count(request, model, problem)
     yield from _tokens(request, model, problem)
+    yield from _slips(request, model, problem)
     yield from _references(request, model, problem)
     if (refusal := stream_refusal(request)) is not None:
         yield refusal
@@ -63,8 +104,8 @@ _Problem = Callable[[str, str], ParameterError]
 
 
 def _prompt(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
-    if not request.prompt.strip() and not request.references:
-        yield problem("prompt", "the prompt is empty.")
+    if not request.prompt.strip() and not has_images(request):
+        yield problem("prompt", "the prompt is empty, and there are no input images to go without one.")
     limit = model.prompt_limit
     if limit is not None and (length := limit.measure(request.prompt)) > limit.max_characters:
         yield problem(
@@ -80,9 +121,10 @@ def _count(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[P
     if n is None:
         return
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        yield problem("n", f"n must be a whole number of at least 1, not {n!r}.")
+        yield problem("n", f"n must be a whole number of at least 1, not {shown(n)}.")
     elif rule.fixed is not None:
-        yield problem("n", f"{model.id} always makes {rule.fixed} images and takes no n; leave n out.")
+        if n != rule.fixed:
+            yield problem("n", f"{model.id} always makes {rule.fixed} images per request; leave n out.")
     elif rule.stated and not rule.minimum <= n <= rule.maximum:
         yield problem(
             "n", f"n={n} is outside what {model.id} makes per request ({rule}); a batch splits larger counts."
@@ -105,8 +147,23 @@ def _tokens(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[
             continue
         if name == "resolution" and _listed_spelling(request.resolution, model) is not None:
             continue
-        shown = size_name if name == "resolution" else name
-        yield problem(shown, f"{shown} {value!r} is not offered by {model.id}; it offers {_offer(spec)}.")
+        label = size_name if name == "resolution" else name
+        yield problem(
+            label, f"{label} {shown(value)} is not offered by {model.id}; it offers {_offer(spec)}."
+        )
+
+
+def _slips(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
+    """Names in `extra` that are nearly those of a parameter: sent on, they would pay for the wrong image."""
+    known = {name.lower(): name for name in (*_NAMES, *model.parameters)}
+    for name in request.extra:
+        if name in model.parameters or name in _NAMES:
+            continue
+        if near := difflib.get_close_matches(name.lower(), known, n=1, cutoff=_SLIP):
+            yield problem(
+                name,
+                f"{shown(name)} is not a known parameter; did you mean {known[near[0]]!r}? Rename or remove it.",
+            )
 
 
 def _references(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
@@ -133,10 +190,11 @@ def _openai(request: OpenAIRequest, problem: _Problem) -> Iterator[ParameterErro
     for name, spec in _OPENAI_RANGES.items():
         value: object = getattr(request, name)
         if value is not None and not spec.accepts(value):
-            yield problem(name, f"{name}={value!r} is not from {_offer(spec)}.")
+            yield problem(name, f"{name}={shown(value)} is not from {_offer(spec)}.")
     if request.response_format not in (None, "b64_json", "url"):
         yield problem(
-            "response_format", f"response_format {request.response_format!r} is neither 'b64_json' nor 'url'."
+            "response_format",
+            f"response_format {shown(request.response_format)} is neither 'b64_json' nor 'url'.",
         )
 
 

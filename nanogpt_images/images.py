@@ -19,7 +19,7 @@ from ._sender import NO_HOOKS, AttemptHooks, Sender
 from ._spending import Spending
 from ._wire.requests import PATHS, encode_body
 from .catalog import Catalog
-from .checks import checked
+from .checks import checked, find_warnings
 from .download import Downloads
 from .errors import ConfigurationError, DownloadError, NanoGPTError, NotFoundError, OutputError
 from .events import Observers
@@ -30,6 +30,7 @@ from .request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseForma
 from .results import Downloader, GenerationResult, Image
 
 _log = get_logger()
+_MOST_WARNINGS: Final = 1_000
 _NO_EXTRA: Final[Mapping[str, object]] = {}
 
 
@@ -64,10 +65,11 @@ class Images:
         self._service = service
         self._spending = spending
         self._observers = observers
+        self._warned: set[str] = set()
 
     async def generate(
         self,
-        prompt: str,
+        prompt: str = "",
         *,
         model: str,
         n: int | None = None,
@@ -85,7 +87,7 @@ class Images:
         Generate images on the normalized route and keep them in memory.
 
         Args:
-            prompt: Text or edit instruction.
+            prompt: Text or edit instruction; leave it out for a model that takes only `input_references`.
             model: ID from the catalogue.
             n: Images wanted from this one request; leave it out for fixed-count models.
             resolution: A token that the model lists in `resolutions`.
@@ -124,7 +126,7 @@ class Images:
 
     async def generate_openai(
         self,
-        prompt: str,
+        prompt: str = "",
         *,
         model: str = "hidream",
         n: int | None = None,
@@ -147,7 +149,7 @@ class Images:
         Generate images on the OpenAI-compatible route.
 
         Args:
-            prompt: Text to generate an image from.
+            prompt: Text to generate an image from; leave it out for a model that takes only input images.
             model: ID from the catalogue.
             n: Images wanted from this one request; leave it out for fixed-count models.
             size: A token that the model lists in `resolutions`.
@@ -197,7 +199,7 @@ class Images:
     async def generate_to(
         self,
         directory: str | os.PathLike[str],
-        prompt: str,
+        prompt: str = "",
         *,
         model: str,
         name: str | None = None,
@@ -315,6 +317,8 @@ class Images:
         model = await self._model(request) if needs_model else self._catalog.cached(request.model)
         if validate and model is not None:
             request = checked(request, model)
+        warnings = tuple(find_warnings(request, model)) if model is not None else ()
+        self._warn(warnings)
         loaded = await self._references.load(request, model if validate else None)
         body = encode_body(request, loaded.urls, loaded.mask)
         read = functools.partial(
@@ -345,9 +349,15 @@ class Images:
         except NanoGPTError as error:
             partial = getattr(error, "partial", None)
             if isinstance(partial, Received):
-                error.partial = self._result(request, partial, asked)  # type: ignore[attr-defined]
+                error.partial = self._result(request, partial, asked, warnings)  # type: ignore[attr-defined]
             raise
-        return self._result(request, received, asked)
+        return self._result(request, received, asked, warnings)
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        for text in warnings:
+            if text not in self._warned and len(self._warned) < _MOST_WARNINGS:
+                self._warned.add(text)
+                _log.warning("%s (logged once)", text)
 
     def provenance_of(self, request: ImageRequest) -> Provenance:
         """What an image of *request* is to say about its making; the ID of the request is added on arrival."""
@@ -394,7 +404,9 @@ class Images:
             _log.warning("%s goes out unchecked, the catalogue cannot be had: %s", request.model, error)
             return None
 
-    def _result(self, request: ImageRequest, received: Received, asked: int) -> GenerationResult:
+    def _result(
+        self, request: ImageRequest, received: Received, asked: int, warnings: Sequence[str]
+    ) -> GenerationResult:
         answer = received.answer
         received_at = self._downloads.clock()
         downloader = Downloader(functools.partial(self._downloads.read, received_at=received_at))
@@ -423,6 +435,7 @@ class Images:
                 *_problems(images, asked),
                 *answer.problems,
                 *(s.problem for s in received.stored if s.problem is not None),
+                *warnings,
             ),
             extra=answer.extra,
         )

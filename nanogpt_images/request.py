@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias, cast
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, SupportsIndex, TypeAlias, cast
 
 import attrs
 
@@ -25,6 +26,44 @@ def _references(sources: ReferenceInput | Sequence[ReferenceInput] | None) -> tu
     return (cast("ReferenceInput", sources),)
 
 
+def _whole(value: int | None) -> int | None:
+    """*value* as an int where it is a whole number, also of a type such as numpy's."""
+    given: object = value
+    if isinstance(given, float):
+        return int(given) if given.is_integer() else value
+    return (
+        operator.index(given) if isinstance(given, SupportsIndex) and not isinstance(given, bool) else value
+    )
+
+
+def _must_be(what: str, *kinds: type) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    """A validator: the value is None or of one of *kinds*; callers need not check their annotations."""
+
+    def check(request: ImageRequest, field: attrs.Attribute[object], value: object) -> None:
+        model = cast("object", request.model)
+        optional = field.name not in ("prompt", "model", "extra")
+        fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
+        if not (fits or (value is None and optional)):
+            raise ParameterError(
+                f"{field.name} must be {what}, not {shown(value)}. Nothing was sent.",
+                model=model if isinstance(model, str) else None,
+                parameter=field.name,
+            )
+
+    return check
+
+
+_PROMPT: Final = _must_be("text (several prompts are rows of a batch; without one, leave it out)", str)
+_MODEL: Final = _must_be("the ID of a model, such as client.catalog.list() gives", str)
+# A scale factor is a number in code and text in the listing.
+_TOKEN: Final = _must_be("text, a token that the model lists", str, int, float)
+_TEXT: Final = _must_be("text", str)
+_WHOLE: Final = _must_be("a whole number", int)
+_NUMBER: Final = _must_be("a number", int, float)
+_SWITCH: Final = _must_be("True or False", bool)
+_EXTRA: Final = _must_be("a mapping of further fields", Mapping)
+
+
 @attrs.frozen(kw_only=True)
 class GenerateRequest:
     """
@@ -32,7 +71,7 @@ class GenerateRequest:
 
     Attributes:
         model: ID from the catalogue.
-        prompt: Text or edit instruction.
+        prompt: Text or edit instruction; models that take only input images go without.
         n: Images wanted; None leaves it to the service (and is a must for fixed-count models).
         resolution: A token that the model lists.
         aspect_ratio: A token that the model lists.
@@ -45,16 +84,16 @@ class GenerateRequest:
     Source: seeds/images-generate.txt.
     """
 
-    model: str
-    prompt: str
+    model: str = attrs.field(validator=_MODEL)
+    prompt: str = attrs.field(default="", validator=_PROMPT)
     n: int | None = None
-    resolution: str | None = None
-    aspect_ratio: str | None = None
-    quality: str | None = None
-    output_format: str | None = None
-    seed: int | None = None
+    resolution: str | None = attrs.field(default=None, validator=_TOKEN)
+    aspect_ratio: str | None = attrs.field(default=None, validator=_TOKEN)
+    quality: str | None = attrs.field(default=None, validator=_TOKEN)
+    output_format: str | None = attrs.field(default=None, validator=_TOKEN)
+    seed: int | None = attrs.field(default=None, converter=_whole, validator=_WHOLE)
     input_references: tuple[ReferenceInput, ...] = attrs.field(default=(), converter=_references, repr=False)
-    extra: _Json = attrs.field(factory=dict[str, object], repr=shown)
+    extra: _Json = attrs.field(factory=dict[str, object], repr=shown, validator=_EXTRA)
 
     route: Route = attrs.field(default="images", init=False, repr=False)
     response_format: ResponseFormat | None = attrs.field(default=None, init=False, repr=False)
@@ -71,7 +110,7 @@ class OpenAIRequest:
     A request to the OpenAI-compatible route, `POST /v1/images/generations`.
 
     Attributes:
-        prompt: Text to generate an image from.
+        prompt: Text to generate an image from; models that take only input images go without.
         model: ID from the catalogue; the service's default is `hidream`.
         n: Images wanted; None leaves it to the service.
         size: One of the model's resolutions.
@@ -90,21 +129,21 @@ class OpenAIRequest:
     Source: seeds/openai-compatible-generations.txt.
     """
 
-    prompt: str
-    model: str = "hidream"
+    prompt: str = attrs.field(default="", validator=_PROMPT)
+    model: str = attrs.field(default="hidream", validator=_MODEL)
     n: int | None = None
-    size: str | None = None
+    size: str | None = attrs.field(default=None, validator=_TOKEN)
     response_format: ResponseFormat | None = None
-    user: str | None = None
+    user: str | None = attrs.field(default=None, validator=_TEXT)
     image_data_url: ReferenceInput | None = attrs.field(default=None, repr=False)
     image_data_urls: tuple[ReferenceInput, ...] = attrs.field(default=(), converter=_references, repr=False)
     mask_data_url: ReferenceInput | None = attrs.field(default=None, repr=False)
-    strength: float | None = None
-    guidance_scale: float | None = None
-    num_inference_steps: int | None = None
-    seed: int | None = None
-    kontext_max_mode: bool | None = None
-    extra: _Json = attrs.field(factory=dict[str, object], repr=shown)
+    strength: float | None = attrs.field(default=None, validator=_NUMBER)
+    guidance_scale: float | None = attrs.field(default=None, validator=_NUMBER)
+    num_inference_steps: int | None = attrs.field(default=None, converter=_whole, validator=_WHOLE)
+    seed: int | None = attrs.field(default=None, converter=_whole, validator=_WHOLE)
+    kontext_max_mode: bool | None = attrs.field(default=None, validator=_SWITCH)
+    extra: _Json = attrs.field(factory=dict[str, object], repr=shown, validator=_EXTRA)
 
     route: Route = attrs.field(default="openai", init=False, repr=False)
 
@@ -121,6 +160,15 @@ class OpenAIRequest:
 
 
 ImageRequest: TypeAlias = GenerateRequest | OpenAIRequest
+
+
+# Source: seeds/images-generate.txt, "Input References"; seeds/openai-compatible-generations.txt.
+_IMAGES_IN_EXTRA: Final = ("imageDataUrl", "imageDataUrls", "image_url", "images", "input_references")
+
+
+def has_images(request: ImageRequest) -> bool:
+    """Whether *request* has input images, also in `extra`; such a request may go without a prompt."""
+    return bool(request.references) or any(map(request.extra.get, _IMAGES_IN_EXTRA))
 
 
 def stream_refusal(request: ImageRequest) -> ParameterError | None:

@@ -145,7 +145,8 @@ class ResultData(Displayed):
         payment_source: Such as `USD`.
         request_id: For NanoGPT's support.
         created: When the service made the answer.
-        problems: What is odd about the answer, in words: fewer images than asked for, an unknown format.
+        problems: What is odd about the answer, in words: fewer images than asked for, an image that cannot be used,
+            an unknown format; and which parameters of the request the model does not list.
         extra: Keys of the answer that this package does not know.
     """
 

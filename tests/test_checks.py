@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from nanogpt_images import (
@@ -17,7 +18,7 @@ from nanogpt_images import (
     ReferenceLimits,
     UnknownSpec,
 )
-from nanogpt_images.checks import checked, find_problems
+from nanogpt_images.checks import checked, find_problems, find_warnings
 
 MODEL = Model(
     id="m",
@@ -75,6 +76,10 @@ ACCEPTED = [
     ),
     (openai(image_data_urls=[IMAGE, IMAGE], mask_data_url=WHITE), MODEL),
     (openai(), FIXED),
+    (openai(n=4), FIXED),
+    (images(extra={"nImages": 4}), FIXED),
+    (openai(prompt="", image_data_url=IMAGE), BARE),
+    (images(prompt="", extra={"imageDataUrl": IMAGE}), BARE),
 ]
 
 REFUSED = [
@@ -83,7 +88,14 @@ REFUSED = [
     (images(prompt="1234\U0001f98a"), MODEL, "prompt", "6 UTF-16 code units; m takes at most 5"),
     (images(n=1), MODEL, "n", "n=1 is outside what m makes per request (2 to 4)"),
     (images(n=5), MODEL, "n", "a batch splits larger counts"),
-    (images(n=4), FIXED, "n", "grid always makes 4 images and takes no n; leave n out"),
+    (images(n=3), FIXED, "n", "grid always makes 4 images per request; leave n out"),
+    (images(extra={"nImages": 1}), FIXED, "n", "grid always makes 4 images per request"),
+    (images(extra={"resoluton": "2k"}), MODEL, "resoluton", "did you mean 'resolution'?"),
+    (images(extra={"aspectRatio": "1:1"}), BARE, "aspectRatio", "did you mean 'aspect_ratio'?"),
+    (images(extra={"rendering_sped": "TURBO"}), MODEL, "rendering_sped", "did you mean 'rendering_speed'?"),
+    (openai(extra={"n_images": 2}), BARE, "n_images", "did you mean 'nImages'?"),
+    (openai(extra={"imageDataURL": IMAGE}), BARE, "imageDataURL", "did you mean 'imageDataUrl'?"),
+    (openai(prompt=""), BARE, "prompt", "the prompt is empty, and there are no input images"),
     (images(n=0), BARE, "n", "at least 1, not 0"),
     (images(n="2"), MODEL, "n", "not '2'"),
     (images(n=True), BARE, "n", "not True"),
@@ -140,6 +152,84 @@ def test_what_the_model_refuses_is_named(
     assert str(problem).endswith("Nothing was sent.")
     with pytest.raises(ParameterError):
         checked(request_, model)
+
+
+@pytest.mark.parametrize(
+    "given", [{"n": 4}, {"extra": {"nImages": 4}}, {"n": 4, "extra": {"n": 9, "nImages": 4, "a": 1}}]
+)
+def test_a_count_that_is_fixed_is_not_sent(given: dict) -> None:
+    """An `n` that says what a model does anyway is accepted and left out, however it was given."""
+    for make in (images, openai):
+        sent = checked(make(**given), FIXED)
+        assert (sent.n, sent.extra.keys() & {"n", "nImages"}) == (None, set())
+    assert sent.extra.keys() == given.get("extra", {}).keys() - {"n", "nImages"}
+
+
+WRONG_TYPES = [
+    ("prompt", None),
+    ("prompt", ["a fox", "an owl"]),
+    ("prompt", b"fox"),
+    ("model", None),
+    ("model", 3),
+    ("resolution", ["1k"]),
+    ("seed", "abc"),
+    ("seed", "42"),
+    ("seed", 1.5),
+    ("seed", True),
+    ("num_inference_steps", 1.5),
+    ("num_inference_steps", "30"),
+    ("strength", "high"),
+    ("guidance_scale", [7]),
+    ("kontext_max_mode", "yes"),
+    ("user", 7),
+    ("extra", ["a"]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_TYPES)
+def test_a_value_of_the_wrong_kind_is_refused(name: str, value: object) -> None:
+    """A request cannot be made of what its annotations exclude; the error names the field and what it takes."""
+    for make in (images, openai):
+        if name not in {field.name for field in attrs.fields(type(make()))}:
+            continue
+        with pytest.raises(ParameterError, match=rf"{name} must be .*, not .*Nothing was sent") as caught:
+            make(**{name: value})
+        assert caught.value.parameter == name
+
+
+class Five:
+    def __index__(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize("seed", [5, 5.0, Five()])
+def test_a_whole_number_is_an_int(seed: int) -> None:
+    """5.0 and integers of other types, such as numpy's, go over the wire as 5."""
+    assert type(images(seed=seed).seed) is int
+    assert images(seed=seed).seed == openai(num_inference_steps=seed).num_inference_steps == 5
+
+
+def test_what_is_not_listed_is_a_warning() -> None:
+    """A parameter that the model does not list passes with a warning; listed and documented ones pass without."""
+    request = images(
+        seed=1,
+        quality="high",
+        aspect_ratio="1:1",
+        output_format="png",
+        extra={"style": 1, "n": 2, "image_url": IMAGE},
+    )
+    model = Model(id="m", parameters={"resolution": EnumSpec(("1k",)), "quality": EnumSpec(("high",))})
+    assert list(find_problems(request, model)) == []
+    names = [
+        text.removeprefix("m does not list ").partition(";")[0] for text in find_warnings(request, model)
+    ]
+    assert names == ["seed", "aspect_ratio", "output_format", "style"]
+    assert list(find_warnings(request, BARE)) == []  # a listing without parameters says nothing of any
+    other = openai(size="1k", seed=1, strength=0.5, user="u", kontext_max_mode=True, extra={"style": None})
+    assert len(list(find_warnings(other, model))) == 1
+    assert "does not list size" in next(
+        find_warnings(other, attrs.evolve(model, parameters={"n": RangeSpec(1, 4)}))
+    )
 
 
 def test_every_fault_is_found() -> None:

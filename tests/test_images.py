@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from nanogpt_images import (
     GenerateRequest,
     GenerationResult,
     HttpRequest,
+    ManifestError,
     NanoGPTError,
     NotFoundError,
     OutcomeUnknownError,
@@ -31,6 +33,7 @@ from nanogpt_images import (
     ParameterError,
     ResponseDecodeError,
     TaskPendingError,
+    estimate,
 )
 from nanogpt_images.batch.journal import Link
 from nanogpt_images.sandbox import Fault
@@ -440,6 +443,105 @@ async def test_a_missing_key_stops_generation_and_nothing_else() -> None:
 
 
 # -- validation ----------------------------------------------------------------------------------------
+
+
+async def test_a_fixed_count_may_be_named() -> None:
+    """`n` equal to the fixed count of a model is accepted, and left out; another is refused."""
+    async with connected() as (client, sandbox):
+        for model, n in (("fixed-four-flat", 4), ("fixed-one", 1)):
+            assert len((await client.images.generate("x", model=model, n=n)).images) == n
+            with pytest.raises(ParameterError, match=f"always makes {n} images"):
+                await client.images.generate("x", model=model, n=n + 1)
+        assert [entry.n for entry in sandbox.ledger.entries] == [None, None]
+
+
+async def test_a_prompt_may_be_left_out_beside_images(tmp_path: Path) -> None:
+    """A model that takes only images is used without a prompt, by call and by batch, and none is sent."""
+    rows = [
+        {"model": "Upscaler", "input_references": ["https://e.org/a.png"]},
+        BatchRow("", "Upscaler", image_url="https://e.org/b.png"),
+    ]
+    async with connected() as (client, sandbox):
+        await client.images.generate(model="Upscaler", input_references=[PNG])
+        await client.images.generate_to(tmp_path, model="Upscaler", input_references=[PNG])
+        report = await client.run_batch(rows, out=tmp_path / "out")
+        with pytest.raises(ParameterError, match="the prompt is empty"):
+            await client.images.generate(model="tiny-and-fast")
+        assert [entry.prompt for entry in sandbox.ledger.entries] == [""] * 4
+    assert (report.images, report.failed) == (2, 0)
+
+
+async def test_what_the_model_does_not_list_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """A parameter that the model does not list is sent; result, batch and estimate say so, the log once."""
+    warning = "tiny-and-fast does not list style; the service may ignore it, or refuse the request."
+    row = {"prompt": "x", "style": "noir"}
+    async with connected() as (client, _):
+        with caplog.at_level(logging.WARNING, "nanogpt_images"):
+            results = [
+                await client.images.generate("x", model="tiny-and-fast", extra={"style": "noir"})
+                for _ in range(2)
+            ]
+        async with client.batch([row], model="tiny-and-fast") as run:
+            results += [event.result async for event in run if event.result is not None]
+        plan = estimate([row, row, "plain"], await client.catalog.list(), model="tiny-and-fast")
+        assert run.report.failed == 0
+    assert [result.problems for result in results] == [(warning,)] * 3
+    assert [record.message for record in caplog.records] == [f"{warning} (logged once)"]
+    assert (plan.warnings, plan.problem_count) == ((f"{warning} (2 rows)",), 0)
+    assert plan.to_json()["warnings"] == plan.warnings
+
+
+async def test_a_near_miss_is_an_error() -> None:
+    """A name that is nearly a parameter's stops a call and a row, and the plan names it."""
+    row = {"prompt": "x", "resoluton": "1024x1024"}
+    async with connected() as (client, sandbox):
+        with pytest.raises(
+            ParameterError, match=r"'resoluton' is not a known parameter; did you mean 'resolution'\?"
+        ):
+            await client.images.generate("x", model="tiny-and-fast", extra={"resoluton": "1024x1024"})
+        report = await client.run_batch([row], model="tiny-and-fast")
+        (problem,) = estimate([row], await client.catalog.list(), model="tiny-and-fast").problems
+        assert (report.failed, sandbox.ledger.posts) == (1, [])
+    assert "did you mean 'resolution'" in problem.message
+
+
+@pytest.mark.parametrize("validate", [True, False])
+async def test_arguments_of_the_wrong_type_are_refused(validate: bool, tmp_path: Path) -> None:
+    """A list as prompt, None, or text as a seed is refused by all three calls, checked or not; nothing is sent."""
+    async with connected() as (client, sandbox):
+        for wrong in ({"prompt": None}, {"prompt": ["a", "b"]}, {"model": None}, {"seed": "abc"}):
+            given: dict = {"prompt": "x", "model": "tiny-and-fast", "validate": validate, **wrong}
+            for call in (
+                client.images.generate,
+                client.images.generate_openai,
+                functools.partial(client.images.generate_to, tmp_path),
+            ):
+                with pytest.raises(ParameterError, match=r"must be .*Nothing was sent"):
+                    await call(**given)
+        assert sandbox.ledger.posts == []
+
+
+async def test_strings_are_rows(tmp_path: Path) -> None:
+    """A list of prompts with a model is a batch; one string is refused, and so is a row that is none."""
+    prompts = ["a fox", "an owl"]
+    async with connected() as (client, sandbox):
+        report = await client.run_batch(prompts, out=tmp_path / "out", model="tiny-and-fast")
+        models = await client.catalog.list()
+        assert sorted(entry.prompt for entry in sandbox.ledger.entries) == prompts
+        for one in ("a fox", b"fox", {"prompt": "a fox"}, BatchRow("a fox", "tiny-and-fast")):
+            with pytest.raises(ParameterError, match="rows must be an iterable of rows"):
+                client.batch(one, model="tiny-and-fast")
+            with pytest.raises(ParameterError, match="rows must be an iterable of rows"):
+                estimate(one, models)
+        with pytest.raises(ManifestError, match="there is no model"):
+            await client.run_batch(prompts)
+        with pytest.raises(ManifestError, match="a row must be a prompt, a mapping or a BatchRow"):
+            await client.run_batch([7], model="tiny-and-fast")
+    assert (report.rows, report.images) == (2, 2)
+    assert (
+        estimate(prompts, models, model="tiny-and-fast").images,
+        estimate(prompts, models).problem_count,
+    ) == (2, 2)
 
 
 async def test_a_cold_catalogue_is_fetched_once() -> None:

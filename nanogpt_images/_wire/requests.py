@@ -8,7 +8,7 @@ from typing import Final
 
 from ..errors import ParameterError
 from ..references import MAX_BODY_BYTES
-from ..request import GenerateRequest, ImageRequest, OpenAIRequest, stream_refusal
+from ..request import GenerateRequest, ImageRequest, OpenAIRequest, has_images, stream_refusal
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _IMAGE_FIELDS: Final = ("imageDataUrl", "imageDataUrls", "maskDataUrl", "input_references")
@@ -63,10 +63,14 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
     return encoded
 
 
+def _prompt(request: ImageRequest) -> str | None:
+    return None if has_images(request) and not request.prompt.strip() else request.prompt
+
+
 def _normalized(request: GenerateRequest, references: Sequence[str]) -> dict[str, object]:
     return {
         "model": request.model,
-        "prompt": request.prompt,
+        "prompt": _prompt(request),
         "n": request.n,
         "resolution": request.resolution,
         "aspect_ratio": request.aspect_ratio,
@@ -86,7 +90,7 @@ def _openai_compatible(
     single = images.pop(0) if len(images) == 1 or (images and request.image_data_url is not None) else None
     return {
         "model": request.model,
-        "prompt": request.prompt,
+        "prompt": _prompt(request),
         "n": request.n,
         "size": request.size,
         "response_format": request.response_format,

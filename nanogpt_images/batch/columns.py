@@ -11,7 +11,7 @@ import attrs
 
 from .._logging import get_logger
 from ..errors import ManifestError
-from .rows import ROW_FIELDS
+from .rows import IMAGE_PARAMETERS, ROW_FIELDS
 
 _log: Final = get_logger("nanogpt_images.batch")
 
@@ -118,7 +118,7 @@ class Columns:
                 raise ManifestError(
                     f"line {line}: there are two columns {field!r}. Nothing was sent.", line=line
                 )
-        if "prompt" not in fields:
+        if "prompt" not in fields and IMAGE_PARAMETERS.isdisjoint(fields):
             found = ", ".join(map(repr, header[:10])) or "none"
             raise ManifestError(
                 f"line {line}: there is no prompt column; the columns are {found}. Nothing was sent.",

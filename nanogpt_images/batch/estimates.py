@@ -67,12 +67,14 @@ class Estimate(ModelEstimate):
         per_model: The same numbers by ID of the model; rows of unknown models are in no entry.
         problems: Rows that would fail, the first 1,000 of them.
         problem_count: All rows that would fail.
+        warnings: Parameters of rows that would not fail, and that the model does not list; each said once.
     """
 
     duration_s: float
     per_model: Mapping[str, ModelEstimate]
     problems: tuple[Problem, ...]
     problem_count: int
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The numbers as JSON values, under the same names."""

@@ -26,7 +26,7 @@ from .rows import BatchRow
 from .states import State
 from .units import Unit
 
-Row: TypeAlias = BatchRow | Mapping[str, object]
+Row: TypeAlias = BatchRow | Mapping[str, object] | str
 Rows: TypeAlias = Iterable[Row] | AsyncIterable[Row]
 _Known: TypeAlias = tuple[Model | None, NanoGPTError | None]
 T = TypeVar("T")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, cast
 
@@ -12,8 +13,8 @@ from ..models import Model
 from ..parameters import split_count
 from .estimates import Estimate, ModelEstimate, Problem, Sum
 from .pricing import unit_price
-from .requests import problem_of
-from .rows import BatchRow
+from .requests import problem_of, warnings_of
+from .rows import BatchRow, refuse_one_row
 
 __all__ = ["MAX_PROBLEMS", "Estimate", "ModelEstimate", "Problem", "check_row", "estimate"]
 
@@ -28,9 +29,10 @@ def check_row(row: BatchRow, model: Model) -> str | None:
 
 
 def estimate(
-    rows: Iterable[BatchRow | Mapping[str, object] | ManifestError],
+    rows: Iterable[BatchRow | Mapping[str, object] | str | ManifestError],
     models: Iterable[Model] | Mapping[str, Model],
     *,
+    model: str | None = None,
     requests_per_second: float | None = 25,
     assume_price_usd: float | None = None,
     concurrency: int = 64,
@@ -41,8 +43,9 @@ def estimate(
     Add up what *rows* will do and cost, in one pass and constant memory. Nothing is sent.
 
     Args:
-        rows: Rows, mappings of their fields, or errors of a manifest's rows (`scan_manifest` yields both).
+        rows: Rows, their prompts, mappings of their fields, or errors of a manifest's rows (`scan_manifest` yields both).
         models: The catalogue.
+        model: ID for rows that name none.
         requests_per_second: Pacing limit; None for none.
         assume_price_usd: USD per image where the catalogue states no price.
         concurrency: Requests at once.
@@ -53,7 +56,8 @@ def estimate(
         The numbers. A row with a problem counts as a row and makes no request.
 
     Raises:
-        ParameterError: A limit is not above zero, or the assumed price is no amount of money.
+        ParameterError: A limit is not above zero, or the assumed price is no amount of money, or
+            *rows* is a single row.
         ManifestError: From *rows*, where the manifest as a whole cannot be read.
     """
     for name, limit in (("requests_per_second", requests_per_second), ("concurrency", concurrency)):
@@ -61,27 +65,29 @@ def estimate(
             raise ParameterError(f"{name} must be above 0, not {limit}. Nothing was sent.", parameter=name)
     if assume_price_usd is not None:
         to_nano(assume_price_usd)
+    refuse_one_row(rows)
     by_id = _by_id(models)
     suggest = _Suggestions(by_id)
     total = Sum()
     per_model: dict[str, Sum] = {}
     problems: list[Problem] = []
     problem_count = 0
+    warned = _Warnings()
 
     for position, item in enumerate(rows, start=1):
         total.rows += 1
-        row, fault = _read(item)
-        model = None
+        row, fault = _read(item, model)
         if row is not None:
-            model = by_id.get(row.model)
-            if model is None:
+            listed = by_id.get(row.model)
+            if listed is None:
                 fault = suggest(row.model)
             else:
                 part = per_model.setdefault(row.model, Sum())
                 part.rows += 1
-                fault = check(row, model) if check is not None else None
+                fault = check(row, listed) if check is not None else None
                 if fault is None:
-                    _add(row, model, assume_price_usd, (total, part))
+                    _add(row, listed, assume_price_usd, (total, part))
+                    warned.add(row, listed)
         if fault is not None:
             problem_count += 1
             if len(problems) < MAX_PROBLEMS:
@@ -95,6 +101,7 @@ def estimate(
         per_model={name: ModelEstimate(**part.numbers()) for name, part in per_model.items()},
         problems=tuple(problems),
         problem_count=problem_count,
+        warnings=warned.texts(),
     )
 
 
@@ -105,11 +112,13 @@ def _by_id(models: Iterable[Model] | Mapping[str, Model]) -> Mapping[str, Model]
     return {model.id: model for model in models}
 
 
-def _read(item: BatchRow | Mapping[str, object] | ManifestError) -> tuple[BatchRow | None, str | None]:
+def _read(
+    item: BatchRow | Mapping[str, object] | str | ManifestError, model: str | None
+) -> tuple[BatchRow | None, str | None]:
     if isinstance(item, ManifestError):
         return None, item.message
     try:
-        return BatchRow.of(item), None
+        return BatchRow.of(item, model=model), None
     except ManifestError as error:
         return None, error.message
 
@@ -123,7 +132,10 @@ def _add(row: BatchRow, model: Model, assume_price_usd: float | None, sums: tupl
 
 
 def _problem(
-    position: int, item: BatchRow | Mapping[str, object] | ManifestError, row: BatchRow | None, fault: str
+    position: int,
+    item: BatchRow | Mapping[str, object] | str | ManifestError,
+    row: BatchRow | None,
+    fault: str,
 ) -> Problem:
     line = item.line if isinstance(item, BatchRow | ManifestError) else None
     return Problem(
@@ -133,6 +145,28 @@ def _problem(
         model=row.model if row is not None else None,
         message=fault,
     )
+
+
+class _Warnings:
+    """Texts about parameters that no listing names, and how many rows each is about."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def add(self, row: BatchRow, model: Model) -> None:
+        extra = row.parameters.get("extra")
+        inner = cast("Mapping[str, object]", extra) if isinstance(extra, Mapping) else ()
+        # The names alone decide, and most rows of a batch have the same.
+        names = (row.model, row.route, *row.parameters, "", *inner)
+        if names not in self._known:
+            if len(self._known) >= MAX_PROBLEMS:
+                return
+            self._known[names] = warnings_of(row, model)
+        self._rows.update(self._known[names])
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(f"{text} ({rows:,} row{'s' * (rows != 1)})" for text, rows in self._rows.items())
 
 
 class _Suggestions:

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 import attrs
 
-from ..checks import find_problems
+from ..checks import find_problems, find_warnings
 from ..errors import ManifestError, NanoGPTError
 from ..models import Model
 from ..request import GenerateRequest, ImageRequest, OpenAIRequest
@@ -64,6 +64,14 @@ def problem_of(row: BatchRow, model: Model) -> NanoGPTError | None:
         return next(find_problems(request_of(row, None), model), None)
     except NanoGPTError as error:
         return error
+
+
+def warnings_of(row: BatchRow, model: Model) -> tuple[str, ...]:
+    """What *row* asks for and *model* does not list; nothing for a row of which no request can be made."""
+    try:
+        return tuple(find_warnings(request_of(row, None), model))
+    except NanoGPTError:
+        return ()
 
 
 def _text(name: str, value: object) -> object:

@@ -12,12 +12,24 @@ import attrs
 
 from .._display import shown
 from .._names import prompt_slug, safe_name
-from ..errors import ManifestError
+from ..errors import ManifestError, ParameterError
 from .fields import checked_count, checked_key, checked_text, json_value, short
 
 Route: TypeAlias = Literal["images", "openai"]
 
 ROW_FIELDS: Final = ("prompt", "model", "count", "key", "route")
+IMAGE_PARAMETERS: Final = frozenset(
+    {
+        "input_references",
+        "image_data_url",
+        "image_data_urls",
+        "imageDataUrl",
+        "imageDataUrls",
+        "image_url",
+        "images",
+    }
+)
+"""Parameters that hold input images; a row that has one may go without a prompt."""
 _ROUTES: Final = ("images", "openai")
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -28,7 +40,7 @@ class BatchRow:
     One row of a batch.
 
     Attributes:
-        prompt: Text of the request, sent as it is.
+        prompt: Text of the request, sent as it is; may be empty where there are input images.
         model: ID of the model.
         count: Images wanted; `split_count` makes requests of it. `n` among the parameters means the same.
         key: The caller's name for the row; files are named by it.
@@ -75,8 +87,9 @@ class BatchRow:
             for name, value in parameters.items()
             if value is not None
         }
+        wordless = not prompt if kept.keys() & IMAGE_PARAMETERS else False
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
-            prompt=checked_text(prompt, "prompt"),
+            prompt="" if wordless else checked_text(prompt, "prompt"),
             model=checked_text(model, "model"),
             count=wanted,
             key=checked_key(key),
@@ -91,7 +104,7 @@ class BatchRow:
     @classmethod
     def of(
         cls,
-        row: BatchRow | Mapping[str, object],
+        row: BatchRow | Mapping[str, object] | str,
         *,
         model: str | None = None,
         line: int | None = None,
@@ -101,7 +114,7 @@ class BatchRow:
         Make a row of what a caller or a manifest gives.
 
         Args:
-            row: A row, or a mapping of its fields with the parameters beside them or under `parameters`.
+            row: A row, its prompt, or a mapping of its fields with the parameters beside them or under `parameters`.
             model: ID of the model for rows that name none.
             line: Line of the manifest, for messages.
             defaults: Fields and parameters for rows that lack them. A `BatchRow` takes only parameters from it.
@@ -113,7 +126,7 @@ class BatchRow:
             if isinstance(row, BatchRow):
                 made = row._with_defaults(defaults or {})
             else:
-                made = _from_mapping(cls, row, model, defaults or {})
+                made = _from_mapping(cls, _as_mapping(row), model, defaults or {})
         except ManifestError as error:
             where = f"line {line}" if line is not None else f"row {short(row)}"
             raise ManifestError(f"{where}: {error}", line=line) from None
@@ -170,6 +183,30 @@ class BatchRow:
         return made
 
 
+def refuse_one_row(rows: object) -> None:
+    """
+    Refuse a single row where an iterable of rows belongs: a string would be a row for each of its characters.
+
+    Raises:
+        ParameterError: *rows* is one row, or one string.
+    """
+    if isinstance(rows, str | bytes | Mapping | BatchRow):
+        kind = type(cast("object", rows)).__name__
+        raise ParameterError(
+            f"rows must be an iterable of rows, not one {kind}; put it into a list, or read a file with "
+            "read_manifest(). Nothing was sent.",
+            parameter="rows",
+        )
+
+
+def _as_mapping(row: object) -> Mapping[str, object]:
+    if isinstance(row, str):
+        return {"prompt": row}
+    if not isinstance(row, Mapping):
+        raise ManifestError("a row must be a prompt, a mapping or a BatchRow. Nothing was sent.")
+    return cast("Mapping[str, object]", row)
+
+
 def _from_mapping(
     cls: type[BatchRow], row: Mapping[str, object], model: str | None, defaults: Mapping[str, object]
 ) -> BatchRow:
@@ -178,8 +215,9 @@ def _from_mapping(
     spare = {"count", "n"} if own.keys() & {"count", "n"} else set[str]()
     fields = {name: value for name, value in _flat(defaults).items() if name not in spare} | own
     if "prompt" not in fields:
-        raise ManifestError("there is no prompt. Nothing was sent.")
-    checked_text(fields["prompt"], "prompt")
+        if not fields.keys() & IMAGE_PARAMETERS:
+            raise ManifestError("there is no prompt. Nothing was sent.")
+        fields["prompt"] = ""
     if "model" not in fields:
         if model is None:
             raise ManifestError(

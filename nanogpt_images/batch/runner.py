@@ -32,6 +32,7 @@ from .later import Later
 from .objects import ObjectStorage
 from .pacer import Pacer
 from .recovery import recover
+from .rows import refuse_one_row
 from .uploading import Uploading
 from .work import Work
 
@@ -87,6 +88,7 @@ class Batch(Followed):
             raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
         if images_url is not None and out is None:
             raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
+        refuse_one_row(rows)
         super().__init__()
         self._rows = rows
         self._images = images

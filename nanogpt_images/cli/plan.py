@@ -112,7 +112,7 @@ def _least(seconds: float) -> str:
 
 
 def say_problems(numbers: Estimate) -> None:
-    """The first rows that would fail, by line."""
+    """The first rows that would fail, by line, and what the rows ask for that no listing names."""
     for problem in numbers.problems[:_SHOWN_PROBLEMS]:
         message = one_line(problem.message).removesuffix(" Nothing was sent.")
         already = message.startswith("line ")
@@ -120,6 +120,8 @@ def say_problems(numbers: Estimate) -> None:
         say(f"  {where}{message}")
     if numbers.problem_count > _SHOWN_PROBLEMS:
         say(f"  and {count(numbers.problem_count - _SHOWN_PROBLEMS, 'more row')}")
+    for warning in numbers.warnings[:_SHOWN_PROBLEMS]:
+        say(f"  warning: {one_line(warning)}")
 
 
 def outline(numbers: ModelEstimate) -> str:

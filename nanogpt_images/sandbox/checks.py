@@ -132,6 +132,8 @@ def _count(body: JsonObject, model: SandboxModel, route: Route) -> int | None:
     count = body.get(field)
     if count is None:
         return None
+    if model.fixed_image_count == count == 1 and not isinstance(count, bool):
+        return 1
     if model.fixed_image_count is not None:
         message = f"{model.id} always returns {model.fixed_image_count} images and does not accept n."
         raise refuse(400, "invalid_n", message, parameter=field, route=route)

@@ -20,6 +20,17 @@ def test_any_prompt_survives(prompt: str) -> None:
         assert json.loads(encode_body(request))["prompt"] == prompt
 
 
+def test_no_prompt_is_sent_beside_images_alone() -> None:
+    """Where there are input images and no prompt, the body has none; without images the service decides on an empty one."""
+    for request in (
+        GenerateRequest(model="m", input_references=["a"]),
+        OpenAIRequest(model="m", image_data_url="a", prompt=" "),
+        OpenAIRequest(model="m", extra={"imageDataUrl": "data:"}),
+    ):
+        assert "prompt" not in json.loads(encode_body(request, ["data:"] if request.references else []))
+    assert json.loads(encode_body(GenerateRequest(model="m"))) == {"model": "m", "prompt": ""}
+
+
 def test_half_a_character_is_replaced() -> None:
     """A lone surrogate, which no UTF-8 can carry, does not keep a prompt from being sent."""
     assert json.loads(encode_body(GenerateRequest(model="m", prompt="fox \ud83e!"))) == {

@@ -67,12 +67,12 @@ def _kept() -> TextIO:
 def _text(row: Row) -> str:
     if isinstance(row, BatchRow):
         return json.dumps([row.line, row.to_json()]) + "\n"
-    return json.dumps(dict(row)) + "\n"
+    return json.dumps(row if isinstance(row, str) else dict(row)) + "\n"
 
 
 def _row(text: str) -> Row:
     value: object = json.loads(text)
-    if isinstance(value, dict):
-        return cast("dict[str, object]", value)
+    if isinstance(value, dict | str):
+        return cast("dict[str, object] | str", value)
     line, row = cast("tuple[int | None, str]", value)
     return BatchRow.of(BatchRow.from_json(row), line=line)

@@ -76,7 +76,12 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
     n = _count(body, model, route)
     images = n if n is not None else model.default_images
     resolution = _resolution(body, model, route)
-    for field, offered in (("aspect_ratio", model.aspect_ratios), ("quality", model.qualities)):
+    offers = {
+        "aspect_ratio": model.aspect_ratios,
+        "quality": model.qualities,
+        "rendering_speed": tuple(model.tiers_usd),
+    }
+    for field, offered in offers.items():
         _check_offered(body, field, offered, model, route)
     _check_ranges(body, route)
     aspect_ratio, seed = body.get("aspect_ratio"), body.get("seed")
@@ -92,8 +97,15 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
         image_format=_image_format(body, model, route),
         delivery="url" if route == "openai" and body.get("response_format") == "url" else "b64_json",
         references=references,
-        cost_usd=round(model.price_usd(resolution) * images, 9),
+        cost_usd=_cost_usd(body, model, resolution, images, references),
     )
+
+
+def _cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
+    tier = body.get("rendering_speed") if model.tiers_usd else None
+    add_ons = [name for name in model.add_ons_usd if body.get(name)]
+    each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)
+    return round(each * images + model.input_image_usd * references, 9)
 
 
 def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> SandboxModel:

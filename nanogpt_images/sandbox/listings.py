@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .answers import JsonObject
 from .models import SandboxModel
@@ -36,7 +36,7 @@ def endpoints(model: SandboxModel) -> JsonObject:
     if model.references_max:
         offer["input_reference_constraints"] = _reference_constraints(model)
     if model.flat:
-        offer["public_pricing"] = {"per_image": _prices(model), "currency": "USD"}
+        offer["public_pricing"] = _pricing(model)
         offer["capabilities"] = _capabilities(model)
     return {"id": model.id, "endpoints": [offer]}
 
@@ -58,6 +58,8 @@ def _detailed(model: SandboxModel) -> JsonObject:
     parameters["max_images"] = model.images_max
     if model.fixed_image_count:
         parameters["fixed_image_count"] = model.fixed_image_count
+    if model.tiers_usd:
+        parameters["rendering_speed"] = list(model.tiers_usd)
     if model.flat:
         parameters |= _flat_inputs(model)
     entry = _basic(model) | {
@@ -67,7 +69,7 @@ def _detailed(model: SandboxModel) -> JsonObject:
             "modality": "text+image->image" if model.references_max else "text->image",
             **_modalities(model),
         },
-        "pricing": {"per_image": _prices(model), "currency": "USD"},
+        "pricing": _pricing(model),
         "capabilities": _capabilities(model),
         "supported_parameters": parameters | dict(model.extra_parameters),
         "category": "image",
@@ -106,6 +108,8 @@ def _descriptors(model: SandboxModel) -> JsonObject:
     for name, values in choices.items():
         if values:
             parameters[name] = {"type": "enum", "values": list(values), "default": values[0]}
+    if model.tiers_usd:
+        parameters["rendering_speed"] = {"type": "enum", "values": list(model.tiers_usd)}
     if not model.fixed_image_count:
         parameters["n"] = {
             "type": "range",
@@ -133,6 +137,8 @@ def _flat(model: SandboxModel) -> JsonObject:
     parameters |= {"max_images": model.images_max, "max_output_images": model.images_max}
     if model.fixed_image_count:
         parameters["fixed_image_count"] = model.fixed_image_count
+    if model.tiers_usd:
+        parameters["rendering_speed"] = list(model.tiers_usd)
     return parameters | _flat_inputs(model) | dict(model.extra_parameters)
 
 
@@ -170,21 +176,35 @@ def _capabilities(model: SandboxModel) -> JsonObject:
     }
 
 
-def _prices(model: SandboxModel) -> JsonObject:
-    return {key: _money(model, price) for key, price in model.prices_usd.items()}
+def _pricing(model: SandboxModel) -> JsonObject:
+    """`pricing` as image-models shows it: `per_image`, tiers and add-ons beside it."""
+    pricing: JsonObject = {"per_image": _prices(model, model.prices_usd)}
+    if model.tiers_usd:
+        tiers = model.tiers_usd.items()
+        pricing["by_rendering_speed"] = {tier: _prices(model, table) for tier, table in tiers}
+    for name, table in model.add_ons_usd.items():
+        pricing[name] = {"per_image": _prices(model, table)}
+    return pricing | {"currency": "USD"}
+
+
+def _prices(model: SandboxModel, table: Mapping[str, float]) -> JsonObject:
+    return {key: _money(model, price) for key, price in table.items()}
 
 
 def _price_lines(model: SandboxModel) -> list[JsonObject]:
-    return [_price_line(model, key, price) for key, price in model.prices_usd.items()]
+    lines = [_price_line(model, price, {"resolution": key}) for key, price in model.prices_usd.items()]
+    for tier, table in model.tiers_usd.items():
+        for key, price in table.items():
+            lines.append(_price_line(model, price, {"resolution": key, "rendering_speed": tier}))
+    if model.input_image_usd:
+        lines.append(_price_line(model, model.input_image_usd, {}, billable="input_image"))
+    return lines
 
 
-def _price_line(model: SandboxModel, resolution: str, price: float) -> JsonObject:
-    line: JsonObject = {
-        "billable": "output_image",
-        "unit": "image",
-        "cost_usd": _money(model, price),
-        "resolution": resolution,
-    }
+def _price_line(
+    model: SandboxModel, price: float, more: JsonObject, *, billable: str = "output_image"
+) -> JsonObject:
+    line: JsonObject = {"billable": billable, "unit": "image", "cost_usd": _money(model, price), **more}
     return line | {"currency": "USD"} if model.flat else line
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import attrs
@@ -13,6 +13,10 @@ BOTH: frozenset[Listing] = frozenset({"image-models", "images/models"})
 
 
 def _no_prices() -> Mapping[str, float]:
+    return {}
+
+
+def _no_tables() -> Mapping[str, Mapping[str, float]]:
     return {}
 
 
@@ -35,6 +39,9 @@ class SandboxModel:
         fixed_image_count: Images per request for models that take no `n`.
         prices_usd: Price key as listed → USD per image; empty lists no price.
         unlisted_price_usd: What is charged where no listed price fits.
+        tiers_usd: Value of `rendering_speed` → price key → USD per image; the first is taken when none is named.
+        add_ons_usd: Name of a field → price key → USD per image on top, for requests that send the field.
+        input_image_usd: USD per input image of a request; listed by the endpoint metadata alone.
         references_max: Most input images.
         references_required: Whether a request without an input image is refused.
         masks: Whether the model is for inpainting.
@@ -62,6 +69,9 @@ class SandboxModel:
     fixed_image_count: int | None = None
     prices_usd: Mapping[str, float] = attrs.field(factory=_no_prices)
     unlisted_price_usd: float = 0.01
+    tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
+    add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
+    input_image_usd: float = 0.0
     references_max: int = 0
     references_required: bool = False
     masks: bool = False
@@ -78,8 +88,19 @@ class SandboxModel:
         """Images drawn when the request names no count."""
         return self.fixed_image_count or self.images_min
 
-    def price_usd(self, resolution: str) -> float:
-        """USD per image at *resolution*: the listed price, else `auto`, else the dearest listed, else the unlisted one."""
-        prices = {key.replace("*", "x"): price for key, price in self.prices_usd.items()}
-        fallback = max(prices.values(), default=self.unlisted_price_usd)
-        return prices.get(resolution.replace("*", "x"), prices.get("auto", fallback))
+    def price_usd(self, resolution: str, *, tier: str | None = None, add_ons: Iterable[str] = ()) -> float:
+        """
+        USD per image at *resolution*, in *tier* and with *add_ons*.
+
+        Of each table the listed price, else `auto`, else the dearest listed; where there is no table, the unlisted one.
+        """
+        tier = tier or next(iter(self.tiers_usd), None)
+        table = self.prices_usd if tier is None else self.tiers_usd[tier]
+        extra = (_listed(self.add_ons_usd[name], resolution, 0.0) for name in add_ons)
+        return _listed(table, resolution, self.unlisted_price_usd) + sum(extra)
+
+
+def _listed(table: Mapping[str, float], resolution: str, unlisted: float) -> float:
+    prices = {key.replace("*", "x"): price for key, price in table.items()}
+    fallback = max(prices.values(), default=unlisted)
+    return prices.get(resolution.replace("*", "x"), prices.get("auto", fallback))

@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     from .parameters import UnknownSpec as UnknownSpec
     from .parameters import split_count as split_count
     from .prices import PriceTable as PriceTable
+    from .prices import PriceTables as PriceTables
     from .references import ReferenceInput as ReferenceInput
     from .request import GenerateRequest as GenerateRequest
     from .request import OpenAIRequest as OpenAIRequest
@@ -123,7 +124,7 @@ _NAMES_BY_MODULE = {
     "models": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",
     "parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
-    "prices": "PriceTable",
+    "prices": "PriceTable PriceTables",
     "references": "ReferenceInput",
     "request": "GenerateRequest OpenAIRequest",
     "results": "GenerationResult Image",

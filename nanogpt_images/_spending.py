@@ -10,10 +10,11 @@ import attrs
 
 from ._logging import get_logger
 from ._money import to_nano
+from ._pricing import price_of
 from ._sender import AttemptHooks
 from .errors import BudgetExceededError, Charge, NanoGPTError
 from .models import Model
-from .request import ImageRequest, asked_resolution
+from .request import ImageRequest
 
 _log = get_logger()
 
@@ -57,7 +58,7 @@ class Spending:
 
     @asynccontextmanager
     async def around(
-        self, request: ImageRequest, model: Model | None, images: int, hooks: AttemptHooks
+        self, request: ImageRequest, model: Model | None, hooks: AttemptHooks
     ) -> AsyncGenerator[tuple[AttemptHooks, Callable[[float | None], None]]]:
         """
         Reserve the worst case of *request* for as long as the block runs.
@@ -68,7 +69,7 @@ class Spending:
         Raises:
             BudgetExceededError: It does not fit, or no price is known; nothing was sent.
         """
-        price = self._worst_case(request, model) * images
+        price = self._worst_case(request, model)
         try:
             await self.reserves.reserve(price)
         except BudgetExceededError as error:
@@ -116,13 +117,10 @@ class Spending:
         self.reserves.settle(price, cost)
 
     def _worst_case(self, request: ImageRequest, model: Model | None) -> int:
-        bounds = None
-        if model is not None and model.prices.currency.upper() == "USD":
-            bounds = model.price_bounds(asked_resolution(request))
-        usd = self.assume_price_usd if bounds is None else bounds[1]
-        if usd is None:
+        price = price_of(model or Model(id=request.model), request, assume_price_usd=self.assume_price_usd)
+        if price is None:
             raise BudgetExceededError(
                 f"no price is known for {request.model}, so budget_usd cannot be kept. Nothing was sent; "
                 "pass assume_price_usd, or leave the budget out."
             )
-        return to_nano(usd)
+        return price.high_nano

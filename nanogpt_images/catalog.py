@@ -15,7 +15,7 @@ from ._logging import get_logger
 from ._threads import in_thread
 from ._wire import paths
 from ._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
-from ._wire.join import join
+from ._wire.join import join, with_offers
 from .errors import Charge, NanoGPTError, NotFoundError, StatusError
 from .models import ImageModel, ListedModel, Listing, Model, ModelEndpoints
 
@@ -95,6 +95,7 @@ class Catalog:
             log=_log,
         )
         self._view: _View | None = None
+        self._priced: dict[str, tuple[Model, Model]] = {}
 
     async def image_models(self, *, detailed: bool = True, refresh: bool = False) -> Listing[ImageModel]:
         """
@@ -194,6 +195,38 @@ class Catalog:
         if view.failure is not None:
             raise view.failure.with_traceback(None)
         raise _not_found(model_id, view.by_id)
+
+    async def priced(self, model_id: str) -> Model:
+        """
+        The model as `get` returns it, with the prices of its endpoint metadata: those of input images stand there alone.
+
+        The metadata is asked for once for each state of the catalogue. Where it cannot be fetched,
+        `price_tables.inputs` is None, with a warning in the log.
+
+        Raises:
+            NotFoundError: The catalogue does not list it; the text names near matches.
+            NanoGPTError: A listing that may hold it could not be had.
+        """
+        model = await self.get(model_id)
+        known = self._priced.get(model_id)
+        if known is None or known[0] is not model:
+            priced, failure = await self._with_offers(model)
+            known = self._priced.get(model_id)
+            if known is None or known[0] is not model:  # callers at the same time share one failure
+                if failure is not None:
+                    _log.warning("the prices of input images of %s are not known: %s", model_id, failure)
+                if len(self._priced) >= _MAX_ENDPOINTS:
+                    self._priced.clear()
+                known = self._priced[model_id] = (model, priced)
+        return known[1]
+
+    async def _with_offers(self, model: Model) -> tuple[Model, NanoGPTError | None]:
+        try:
+            return with_offers(model, await self.endpoints(model.id)), None
+        except NotFoundError:
+            return model, None
+        except NanoGPTError as error:
+            return attrs.evolve(model, price_tables=attrs.evolve(model.price_tables, inputs=None)), error
 
     def cached(self, model_id: str) -> Model | None:
         """The model as `get` would return it without I/O; None where that would ask the service."""

@@ -12,6 +12,7 @@ import attrs
 
 from ._logging import get_logger
 from ._names import image_stem, prompt_slug, safe_name
+from ._pricing import needs_offers
 from ._provenance.record import Provenance
 from ._receive import Received, receive
 from ._retry import RetryPolicy
@@ -343,7 +344,9 @@ class Images:
             if self._spending is None:
                 received = await send(hooks=hooks)
             else:
-                async with self._spending.around(request, model, asked, hooks) as (watched, costs):
+                if model is not None and needs_offers(model, request):
+                    model = await self._catalog.priced(model.id)
+                async with self._spending.around(request, model, hooks) as (watched, costs):
                     received = await send(hooks=watched)
                     costs(received.answer.cost_usd)
         except NanoGPTError as error:

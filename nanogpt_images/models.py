@@ -10,7 +10,7 @@ import attrs
 
 from ._display import Displayed
 from .parameters import ONE_IMAGE, CountRule, EnumSpec, ParameterSpec, ParameterSpecs
-from .prices import PriceTable
+from .prices import NO_TABLES, PriceTable, PriceTables
 
 _Json = Mapping[str, object]
 
@@ -61,7 +61,10 @@ class ModelRecord(Displayed):
     Attributes:
         id: ID to send; it may hold slashes, colons and at signs.
         parameters: Descriptors by the parameter's name on the normalized route.
+        prices: USD per image, where a request names neither tier nor add-on.
+        price_tables: What tiers, add-ons and input images cost.
         raw_parameters: `supported_parameters` as it came.
+        raw_pricing: `pricing` as it came, of whatever shape; of a joined `Model`, by listing.
         extra: Keys of the record that this package does not know.
     """
 
@@ -79,7 +82,9 @@ class ModelRecord(Displayed):
     references: ReferenceLimits | None = None
     prompt_limit: PromptLimit | None = None
     prices: PriceTable = attrs.field(factory=PriceTable)
+    price_tables: PriceTables = NO_TABLES
     raw_parameters: _Json = attrs.field(factory=dict[str, object], repr=False)
+    raw_pricing: object = attrs.field(default=None, repr=False)
     extra: _Json = attrs.field(factory=dict[str, object], repr=False)
 
     def _tokens(self, name: str) -> tuple[str, ...]:
@@ -110,8 +115,15 @@ class ModelRecord(Displayed):
         return spec.default or (spec.values[0] if len(spec.values) == 1 else None)
 
     def price_bounds(self, resolution: str | None = None) -> tuple[float, float] | None:
-        """Lowest and highest USD of one image at *resolution*; None where no price is known."""
-        return self.prices.bounds(resolution or self.default_resolution)
+        """
+        Lowest and highest USD of one image, over all tiers and with every add-on; None where no price is known.
+
+        Input images are charged on top: `price_tables.inputs`.
+
+        Args:
+            resolution: None spans all of them.
+        """
+        return self.price_tables.bounds(self.prices, resolution)
 
 
 @attrs.frozen(kw_only=True)
@@ -176,8 +188,10 @@ class Endpoint:
     supports_streaming: bool = False
     pricing: tuple[PriceLine, ...] = ()
     prices: PriceTable = attrs.field(factory=PriceTable)
+    price_tables: PriceTables = NO_TABLES
     references: ReferenceLimits | None = None
     raw_parameters: _Json = attrs.field(factory=dict[str, object], repr=False)
+    raw_pricing: object = attrs.field(default=None, repr=False)
     extra: _Json = attrs.field(factory=dict[str, object], repr=False)
 
 

@@ -1,10 +1,11 @@
-"""What one image costs, by resolution."""
+"""What a model costs: by resolution, tier, add-on and input image."""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -52,6 +53,10 @@ class PriceTable:
     def __bool__(self) -> bool:
         return bool(self.per_image) or self.flat_usd is not None
 
+    def states(self, resolution: str) -> bool:
+        """Whether the table names *resolution*."""
+        return normalise_token(resolution) in self._by_token
+
     def lookup(self, resolution: str | None) -> float | None:
         """USD per image at *resolution* when the table states it, else None."""
         if resolution is not None and (usd := self._by_token.get(normalise_token(resolution))) is not None:
@@ -70,3 +75,109 @@ class PriceTable:
         if not self.per_image:
             return None
         return min(self.per_image.values()), max(self.per_image.values())
+
+
+NO_PRICES: Final = PriceTable()
+ANY_FIELD: Final = ""
+"""Stands among `PriceTables.tiers` for prices by the value of a field that the catalogue does not name."""
+
+
+def _no_tables() -> Mapping[str, PriceTable]:
+    return {}
+
+
+def _no_tiers() -> Mapping[str, Mapping[str, PriceTable]]:
+    return {}
+
+
+@attrs.frozen(kw_only=True)
+class PriceTables:
+    """
+    What the catalogue states beside the price per image.
+
+    Attributes:
+        tiers: By field of the request (`rendering_speed`) and its value (`QUALITY`): USD per image instead.
+        add_ons: By name (`lora`): USD per image on top, for a request that names it.
+        inputs: USD per input image; None where that could not be found out.
+        others: Tables whose meaning is not known; they count for the worst case.
+        currency: `USD`, unless the catalogue says otherwise.
+    """
+
+    tiers: Mapping[str, Mapping[str, PriceTable]] = attrs.field(factory=_no_tiers)
+    add_ons: Mapping[str, PriceTable] = attrs.field(factory=_no_tables)
+    inputs: PriceTable | None = NO_PRICES
+    others: Mapping[str, PriceTable] = attrs.field(factory=_no_tables)
+    currency: str = "USD"
+
+    def __bool__(self) -> bool:
+        return bool(self.tiers or self.add_ons or self.inputs or self.others)
+
+    @property
+    def all_tiers(self) -> tuple[PriceTable, ...]:
+        """The table of every tier."""
+        return tuple([table for tables in self.tiers.values() for table in tables.values()])
+
+    def bounds(self, base: PriceTable, resolution: str | None) -> tuple[float, float] | None:
+        """
+        Lowest and highest USD that an image at *resolution* can cost, over all tiers and with every add-on.
+
+        Args:
+            base: The prices that name no tier.
+            resolution: None spans all of them.
+        """
+        spans = [span for table in (base, *self.all_tiers) if (span := _span(table, resolution)) is not None]
+        if not spans:
+            return None
+        add_ons = [
+            span[1] for table in self.add_ons.values() if (span := _span(table, resolution)) is not None
+        ]
+        others = [span[1] for table in self.others.values() if (span := _span(table, resolution)) is not None]
+        dearest = max(high for _, high in spans) + sum(add_ons)
+        return min(low for low, _ in spans), max(dearest, *others, 0.0)
+
+
+def _span(table: PriceTable, resolution: str | None) -> tuple[float, float] | None:
+    """The bounds of *table*, where None is every resolution: then the price of those it does not name counts too."""
+    if resolution is not None:
+        return table.bounds(resolution)
+    prices = [*table.per_image.values(), *(() if table.flat_usd is None else (table.flat_usd,))]
+    return (min(prices), max(prices)) if prices else None
+
+
+def dearer(one: PriceTable, other: PriceTable) -> PriceTable:
+    """The table that two sources state together: where both name a price, the dearer one."""
+    if not one or not other or one.currency.upper() != other.currency.upper():
+        return one or other
+    spellings = {normalise_token(token): token for table in (other, one) for token in table.per_image}
+    # A token that one of them leaves out costs there what it costs flat.
+    stated = {
+        token: [usd for table in (one, other) if (usd := table.lookup(token)) is not None]
+        for token in spellings.values()
+    }
+    flats = [table.flat_usd for table in (one, other) if table.flat_usd is not None]
+    return PriceTable(
+        per_image={token: max(prices) for token, prices in stated.items()},
+        flat_usd=max(flats, default=None),
+        currency=one.currency,
+    )
+
+
+def dearer_tables(one: PriceTables, other: PriceTables) -> PriceTables:
+    """The tables that two sources state together, as `dearer` joins each."""
+    if not one or not other or one.currency.upper() != other.currency.upper():
+        return one or other
+    fields = (*one.tiers, *(field for field in other.tiers if field not in one.tiers))
+    return PriceTables(
+        tiers={field: _joined(one.tiers.get(field, {}), other.tiers.get(field, {})) for field in fields},
+        add_ons=_joined(one.add_ons, other.add_ons),
+        inputs=dearer(one.inputs or NO_PRICES, other.inputs or NO_PRICES),
+        others=_joined(one.others, other.others),
+        currency=one.currency,
+    )
+
+
+def _joined(one: Mapping[str, PriceTable], other: Mapping[str, PriceTable]) -> dict[str, PriceTable]:
+    return {name: dearer(one.get(name, NO_PRICES), other.get(name, NO_PRICES)) for name in (*one, *other)}
+
+
+NO_TABLES: Final = PriceTables()

@@ -162,13 +162,14 @@ class OpenAIRequest:
 ImageRequest: TypeAlias = GenerateRequest | OpenAIRequest
 
 
-# Source: seeds/images-generate.txt, "Input References"; seeds/openai-compatible-generations.txt.
-_IMAGES_IN_EXTRA: Final = ("imageDataUrl", "imageDataUrls", "image_url", "images", "input_references")
+INPUT_FIELDS: Final = ("imageDataUrl", "imageDataUrls", "image_url", "images", "input_references")
+"""Fields by which `extra` can hold input images."""
+MASK_FIELD: Final = "maskDataUrl"
 
 
 def has_images(request: ImageRequest) -> bool:
     """Whether *request* has input images, also in `extra`; such a request may go without a prompt."""
-    return bool(request.references) or any(map(request.extra.get, _IMAGES_IN_EXTRA))
+    return bool(request.references) or any(map(request.extra.get, INPUT_FIELDS))
 
 
 def stream_refusal(request: ImageRequest) -> ParameterError | None:
@@ -186,18 +187,16 @@ def stream_refusal(request: ImageRequest) -> ParameterError | None:
     )
 
 
-def asked_count(request: ImageRequest) -> object:
+def asked_counts(request: ImageRequest) -> tuple[object, ...]:
     """
-    The count that the service will go by, of whatever type the caller gave it; None where there is none.
+    The counts of a request, of whatever types the caller gave them; the service goes by the first.
 
     Source: seeds/images-generate.txt, `n`: `nImages` takes precedence.
     """
     counts = (request.extra.get("nImages"), request.n, request.extra.get("n"))
-    return next((count for count in counts if count is not None), None)
+    return tuple([count for count in counts if count is not None])
 
 
-def asked_resolution(request: ImageRequest) -> str | None:
-    """The resolution that decides the price, also where it stands in `extra`."""
-    name = "size" if isinstance(request, OpenAIRequest) else "resolution"
-    token = request.extra.get(name) if request.resolution is None else request.resolution
-    return None if token is None else str(token)
+def asked_count(request: ImageRequest) -> object:
+    """The count that the service will go by; None where there is none."""
+    return next(iter(asked_counts(request)), None)

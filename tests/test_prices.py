@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images import EnumSpec, Model, PriceTable
-from nanogpt_images.prices import normalise_token
+from nanogpt_images.prices import PriceTables, dearer, dearer_tables, normalise_token
 
 TABLE = PriceTable({"1024*1024": 0.005, "2K": 0.02, "auto": 0.01})
 
@@ -83,16 +83,71 @@ def test_a_table_crosses_process_borders() -> None:
 @pytest.mark.parametrize(
     ("spec", "asked", "bounds"),
     [
-        (EnumSpec(("auto", "2K"), "auto"), None, (0.01, 0.01)),
-        (EnumSpec(("2K",)), None, (0.02, 0.02)),
+        (EnumSpec(("auto", "2K"), "auto"), None, (0.005, 0.02)),
+        (EnumSpec(("2K",)), None, (0.005, 0.02)),
         (EnumSpec(("2K", "auto")), None, (0.005, 0.02)),
         (EnumSpec(("auto", "2K"), "auto"), "2k", (0.02, 0.02)),
         (None, None, (0.005, 0.02)),
     ],
 )
-def test_a_model_counts_with_its_default_resolution(
+def test_the_bounds_of_a_model_span_all_resolutions(
     spec: EnumSpec | None, asked: str | None, bounds: tuple[float, float]
 ) -> None:
-    """Where no resolution is asked for, the stated default or the only one gives the price."""
+    """Where no resolution is named, the bounds are those of all of them, whatever the model's default."""
     model = Model(id="m", prices=TABLE, parameters={"resolution": spec} if spec else {})
     assert model.price_bounds(asked) == bounds
+
+
+SPEEDS = {"rendering_speed": {"TURBO": PriceTable({"1k": 0.03}), "QUALITY": PriceTable({"1k": 0.09})}}
+
+
+@pytest.mark.parametrize(
+    ("tables", "asked", "bounds"),
+    [
+        (PriceTables(tiers=SPEEDS), None, (0.03, 0.09)),
+        (PriceTables(tiers=SPEEDS), "1k", (0.03, 0.09)),
+        (PriceTables(add_ons={"lora": PriceTable(flat_usd=0.02)}), "1k", (0.04, 0.06)),
+        (PriceTables(others={"odd": PriceTable({"8k": 0.5})}), None, (0.04, 0.5)),
+        (PriceTables(inputs=PriceTable(flat_usd=9.0)), None, (0.04, 0.04)),
+    ],
+)
+def test_the_bounds_of_a_model_know_all_tables(
+    tables: PriceTables, asked: str | None, bounds: tuple[float, float]
+) -> None:
+    """Tiers, add-ons and unknown tables raise the highest price of an image; input images are not one."""
+    base = PriceTable({"1k": 0.04})
+    assert Model(id="m", prices=base, price_tables=tables).price_bounds(asked) == bounds
+
+
+def test_a_model_with_tiers_alone_has_a_price() -> None:
+    """No price beside the tiers is needed."""
+    assert Model(id="m", price_tables=PriceTables(tiers=SPEEDS)).price_bounds() == (0.03, 0.09)
+    assert Model(id="m").price_bounds() is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [
+        (PriceTable({"1k": 0.1}), PriceTable({"1K": 0.2, "2k": 0.3}), PriceTable({"1k": 0.2, "2k": 0.3})),
+        (PriceTable({"1k": 0.1}), PriceTable(flat_usd=0.2), PriceTable({"1k": 0.2}, flat_usd=0.2)),
+        (PriceTable({"1k": 0.1}), PriceTable(), PriceTable({"1k": 0.1})),
+        (PriceTable({"1k": 0.1}), PriceTable({"1k": 9.0}, currency="XNO"), PriceTable({"1k": 0.1})),
+    ],
+)
+def test_of_two_sources_the_dearer_price_counts(
+    one: PriceTable, other: PriceTable, joined: PriceTable
+) -> None:
+    """Two sources make one table, and prices in two currencies are never compared."""
+    assert dearer(one, other) == joined
+
+
+def test_tables_of_two_sources_are_joined_by_name() -> None:
+    """Tiers, add-ons and inputs of both count, each at its dearer price."""
+    one = PriceTables(tiers=SPEEDS, inputs=PriceTable(flat_usd=0.1))
+    other = PriceTables(
+        tiers={"rendering_speed": {"QUALITY": PriceTable({"1k": 0.2})}}, inputs=PriceTable(flat_usd=0.05)
+    )
+    joined = dearer_tables(one, other)
+    assert joined.tiers["rendering_speed"]["QUALITY"].lookup("1k") == 0.2
+    assert joined.tiers["rendering_speed"]["TURBO"].lookup("1k") == 0.03
+    assert joined.inputs.flat_usd == 0.1

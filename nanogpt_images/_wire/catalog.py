@@ -21,10 +21,10 @@ from ..models import (
     ReferenceLimits,
 )
 from ..parameters import CountRule, ParameterSpecs
-from ..prices import PriceTable
+from ..prices import PriceTable, PriceTables, dearer
 from . import paths
 from ._convert import Json, as_int, as_object, as_objects, as_text, as_texts, as_time, shorten, structure
-from .pricing import read_lines, read_prices, richer_prices
+from .pricing import read_lines, read_price_tables, read_prices
 from .specs import read_supported
 
 _log = get_logger("nanogpt_images.catalog")
@@ -94,7 +94,9 @@ class RecordFields(TypedDict):
     references: ReferenceLimits | None
     prompt_limit: PromptLimit | None
     prices: PriceTable
+    price_tables: PriceTables
     raw_parameters: Mapping[str, object]
+    raw_pricing: object
     extra: Mapping[str, object]
 
 
@@ -206,6 +208,8 @@ def _fields(record: _Record, model_id: str) -> RecordFields:
     extra.pop("object", None)  # always "model"
     if not prices and record.pricing:
         extra["pricing"] = record.pricing
+    if record.public_pricing is not None and record.pricing is not None:
+        extra["public_pricing"] = record.public_pricing
     if not _ARCHITECTURE.issuperset(record.architecture):
         extra["architecture"] = record.architecture
     return {
@@ -224,7 +228,9 @@ def _fields(record: _Record, model_id: str) -> RecordFields:
         "references": supported.references,
         "prompt_limit": supported.prompt_limit,
         "prices": prices,
+        "price_tables": read_price_tables(record.pricing, record.public_pricing),
         "raw_parameters": record.supported_parameters,
+        "raw_pricing": record.public_pricing if record.pricing is None else record.pricing,
         "extra": extra,
     }
 
@@ -233,7 +239,7 @@ def _endpoint(item: object) -> Endpoint:
     record = structure(item, _Endpoint)
     supported = read_supported(record.supported_parameters, record.input_reference_constraints)
     extra = record.extra
-    prices = richer_prices(read_prices(record.pricing), read_prices(record.public_pricing))
+    prices = dearer(read_prices(record.pricing), read_prices(record.public_pricing))
     if record.public_pricing is not None:
         extra["public_pricing"] = record.public_pricing
     return Endpoint(
@@ -246,7 +252,9 @@ def _endpoint(item: object) -> Endpoint:
         supports_streaming=record.supports_streaming,
         pricing=read_lines(record.pricing),
         prices=prices,
+        price_tables=read_price_tables(record.pricing, record.public_pricing),
         references=supported.references,
         raw_parameters=record.supported_parameters,
+        raw_pricing=record.pricing,
         extra=extra,
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from ..models import ImageModel, ListedModel, Listing, Model, ModelRecord
+import attrs
+
+from ..models import ImageModel, ListedModel, Listing, Model, ModelEndpoints, ModelRecord
+from ..prices import dearer, dearer_tables
 from .catalog import RecordFields
 from .limits import join_count_rules, join_reference_limits
-from .pricing import richer_prices
 from .specs import join_parameters
 
 RecordT = TypeVar("RecordT", bound=ModelRecord)
@@ -21,7 +23,8 @@ def join(legacy: Listing[ImageModel] | None, listed: Listing[ListedModel] | None
     Join both listings by ID.
 
     Neither listing is complete: fixed counts stand in image-models only, ranges of `n` and `endpoints` in
-    images/models only. Where both state a field, the one that says more is taken; of two limits, the stricter.
+    images/models only. Where both state a field, the one that says more is taken; of two limits, the stricter;
+    of two prices, the dearer.
 
     Args:
         legacy: `GET /api/v1/image-models`, or None where it could not be had.
@@ -57,8 +60,10 @@ def _model(
 ) -> Model:
     sources = {IMAGE_MODELS: legacy, LISTED_MODELS: listed}
     listed_in = tuple(name for name, record in sources.items() if record is not None)
+    fields = _fields(legacy, listed)
+    fields["raw_pricing"] = _raw_pricing(sources)
     return Model(
-        **_fields(legacy, listed),
+        **fields,
         tags=legacy.tags if legacy else (),
         icon_url=legacy.icon_url if legacy else None,
         endpoints=listed.endpoints if listed else None,
@@ -67,6 +72,22 @@ def _model(
         stale=any(stale[name] for name in listed_in),
         partial=partial,
     )
+
+
+def with_offers(model: Model, offers: ModelEndpoints) -> Model:
+    """*model* with the prices of its endpoint metadata too; of two prices for one thing, the dearer."""
+    prices, tables = model.prices, model.price_tables
+    for offer in offers.endpoints:
+        prices, tables = dearer(prices, offer.prices), dearer_tables(tables, offer.price_tables)
+    return attrs.evolve(model, prices=prices, price_tables=tables)
+
+
+def _raw_pricing(sources: Mapping[str, ModelRecord | None]) -> dict[str, object]:
+    return {
+        name: record.raw_pricing
+        for name, record in sources.items()
+        if record is not None and record.raw_pricing is not None
+    }
 
 
 def _fields(legacy: ImageModel | None, listed: ListedModel | None) -> RecordFields:
@@ -94,8 +115,10 @@ def _both(legacy: ImageModel, listed: ListedModel) -> RecordFields:
         "count_rule": rule,
         "references": join_reference_limits(legacy.references, listed.references),
         "prompt_limit": min(prompts, key=lambda limit: limit.max_characters, default=None),
-        "prices": richer_prices(legacy.prices, listed.prices),
+        "prices": dearer(legacy.prices, listed.prices),
+        "price_tables": dearer_tables(legacy.price_tables, listed.price_tables),
         "raw_parameters": {**legacy.raw_parameters, **listed.raw_parameters},
+        "raw_pricing": None,
         "extra": {**legacy.extra, **listed.extra},
     }
 
@@ -116,6 +139,8 @@ def _as_fields(record: ModelRecord) -> RecordFields:
         "references": record.references,
         "prompt_limit": record.prompt_limit,
         "prices": record.prices,
+        "price_tables": record.price_tables,
         "raw_parameters": record.raw_parameters,
+        "raw_pricing": record.raw_pricing,
         "extra": record.extra,
     }

@@ -8,10 +8,17 @@ from typing import Final
 
 from ..errors import ParameterError
 from ..references import MAX_BODY_BYTES
-from ..request import GenerateRequest, ImageRequest, OpenAIRequest, has_images, stream_refusal
+from ..request import (
+    INPUT_FIELDS,
+    MASK_FIELD,
+    GenerateRequest,
+    ImageRequest,
+    OpenAIRequest,
+    has_images,
+    stream_refusal,
+)
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_IMAGE_FIELDS: Final = ("imageDataUrl", "imageDataUrls", "maskDataUrl", "input_references")
 PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
 
 
@@ -32,19 +39,17 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
     """
     if (refusal := stream_refusal(request)) is not None:
         raise refusal
-    if isinstance(request, GenerateRequest):
-        fields = _normalized(request, references)
-    else:
-        fields = _openai_compatible(request, references, mask)
-    if twice := sorted(name for name in _IMAGE_FIELDS if fields.get(name) and request.extra.get(name)):
+    fields = _fields(request, references, mask)
+    if twice := sorted(
+        name for name in (*INPUT_FIELDS, MASK_FIELD) if fields.get(name) and request.extra.get(name)
+    ):
         raise ParameterError(
             f"{request.model}: {', '.join(twice)} stands in extra, and other input images take its place; pass all of "
             "them as arguments, or all in extra. Nothing was sent.",
             model=request.model,
             parameter=twice[0],
         )
-    # Parameters of the call win over the same key in `extra`: the first are checked, the second are not.
-    body = {**request.extra, **{name: value for name, value in fields.items() if value is not None}}
+    body = {**request.extra, **fields}
     try:
         text = _ENCODER.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
@@ -61,6 +66,20 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
             parameter="input_references" if references or mask else "prompt",
         )
     return encoded
+
+
+def body_of(request: ImageRequest) -> dict[str, object]:
+    """Return the fields of the body of *request*, without its input images; see `encode_body`."""
+    return {**request.extra, **_fields(request, (), None)}
+
+
+def _fields(request: ImageRequest, references: Sequence[str], mask: str | None) -> dict[str, object]:
+    """Return what the arguments say. They win over the same key in `extra`: they are checked, and it is not."""
+    if isinstance(request, GenerateRequest):
+        fields = _normalized(request, references)
+    else:
+        fields = _openai_compatible(request, references, mask)
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _prompt(request: ImageRequest) -> str | None:

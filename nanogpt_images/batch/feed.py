@@ -10,10 +10,18 @@ from typing import Final, TypeAlias, TypeVar
 import attrs
 
 from .._money import MAX_USD, to_nano
+from .._pricing import needs_offers
 from .._threads import in_thread
 from ..catalog import Catalog
 from ..checks import checked
-from ..errors import BudgetExceededError, ConnectError, NanoGPTError, NotFoundError, ParameterError
+from ..errors import (
+    BudgetExceededError,
+    ConnectError,
+    ManifestError,
+    NanoGPTError,
+    NotFoundError,
+    ParameterError,
+)
 from ..models import Model
 from ..parameters import ONE_IMAGE, CountRule
 from .endings import Task
@@ -119,19 +127,18 @@ class Feed:
         )
 
     def _price(self, unit: Unit, model: Model | None) -> Price | None:
-        if model is not None:
-            return unit_price(model, unit.row, unit.images, self.assume_price_usd)
-        if self.assume_price_usd is None:
-            return None
-        assumed = to_nano(self.assume_price_usd) * unit.images
-        return Price(low_nano=assumed, expected_nano=assumed, high_nano=assumed)
+        priced = model or Model(id=unit.row.model)
+        return unit_price(priced, unit.row, unit.images, self.assume_price_usd)
 
     def _planned(self, by_row: Mapping[int, _Known], unit: Unit) -> int | None:
         """What a new unit is planned to cost; nothing where it will not be sent."""
         model, problem = by_row.get(id(unit.row), (None, None))
         if problem is not None:
             return 0
-        price = self._price(unit, model)
+        try:
+            price = self._price(unit, model)
+        except ManifestError:
+            return 0
         if self._price_fault(unit, price) is not None:
             return 0
         return None if price is None else price.expected_nano
@@ -153,7 +160,19 @@ class Feed:
                 raise
             except NanoGPTError:
                 return None, None
-        return model, problem_of(row, model) if self.validate else None
+        problem = problem_of(row, model) if self.validate else None
+        if problem is None and self.needs_price:
+            model = await self._priced(row, model)
+        return model, problem
+
+    async def _priced(self, row: BatchRow, model: Model) -> Model:
+        """*model* with all prices that a budget needs for *row*."""
+        try:
+            return (
+                await self.catalog.priced(model.id) if needs_offers(model, request_of(row, None)) else model
+            )
+        except NanoGPTError:
+            return model
 
 
 async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:

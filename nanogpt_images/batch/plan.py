@@ -126,7 +126,7 @@ def _read(
 def _add(row: BatchRow, model: Model, assume_price_usd: float | None, sums: tuple[Sum, ...]) -> None:
     counts = split_count(row.count, model.count_rule)
     images = sum(map(model.count_rule.images, counts))
-    price = unit_price(model, row, images, assume_price_usd)
+    price = unit_price(model, row, images, assume_price_usd, requests=len(counts))
     for numbers in sums:
         numbers.add(len(counts), images, images - row.count, price)
 

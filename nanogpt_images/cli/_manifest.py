@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import anyio.to_thread
 import attrs
 
+from .._pricing import needs_offers
 from ..batch.estimates import Estimate
 from ..batch.manifest import read_manifest, scan_manifest
-from ..batch.plan import estimate
+from ..batch.plan import check_row, estimate
+from ..batch.requests import request_of
 from ..batch.rows import BatchRow
+from ..catalog import Catalog
 from ..errors import ManifestError
 from ..models import Model
 from ._output import count
@@ -83,20 +87,44 @@ def manifest_of(
     return Manifest(path=Path(file), model=model, defaults={**params, **given})
 
 
-def planned(
+async def planned(
     manifest: Manifest,
-    models: Mapping[str, Model],
+    catalog: Catalog,
     *,
     requests_per_second: float | None,
     assume_price_usd: float | None,
     beginning: bool = False,
-    check: Callable[[BatchRow, Model], str | None] | None = None,
 ) -> Estimate:
-    """What *manifest*, or only its *beginning*, will do and cost. Raises ManifestError."""
-    return estimate(
-        manifest.beginning() if beginning else manifest.scan(),
-        models,
-        requests_per_second=requests_per_second,
-        assume_price_usd=assume_price_usd,
-        check=check,
-    )
+    """
+    What *manifest*, or only its *beginning*, will do and cost by *catalog*.
+
+    It is read once more where the prices of input images stand in the endpoint metadata alone.
+
+    Raises:
+        ManifestError: It cannot be read.
+        NanoGPTError: The catalogue could not be had.
+    """
+    models = {model.id: model for model in await catalog.list()}
+    needed: set[str] = set()
+
+    def check(row: BatchRow, model: Model) -> str | None:
+        problem = check_row(row, model)
+        if problem is None and model.id not in needed and needs_offers(model, request_of(row, None)):
+            needed.add(model.id)
+        return problem
+
+    def count_up() -> Estimate:
+        return estimate(
+            manifest.beginning() if beginning else manifest.scan(),
+            models,
+            requests_per_second=requests_per_second,
+            assume_price_usd=assume_price_usd,
+            check=check,
+        )
+
+    numbers = await anyio.to_thread.run_sync(count_up)
+    priced = {model_id: await catalog.priced(model_id) for model_id in needed}
+    if all(model == models[model_id] for model_id, model in priced.items()):
+        return numbers
+    models |= priced
+    return await anyio.to_thread.run_sync(count_up)

@@ -10,7 +10,7 @@ import attrs
 
 from .._money import to_usd
 from .._names import image_stem, prompt_slug, safe_name
-from ..batch.pricing import unit_price
+from .._pricing import needs_offers, price_of
 from ..batch.requests import request_of
 from ..batch.rows import BatchRow
 from ..checks import checked
@@ -86,6 +86,8 @@ async def _generate(order: Order, base_url: str | None, sandbox: bool, *, quiet:
             # Whatever hides the catalogue (a wrong address, a proxy's page) is better met before paying.
             model = await client.catalog.get(order.row.model)
             checked(order.request, model)
+            if needs_offers(model, order.request):
+                model = await client.catalog.priced(model.id)
         await anyio.to_thread.run_sync(_prepare, order)
         if model is not None and not quiet:
             _announce(order, model)
@@ -94,7 +96,7 @@ async def _generate(order: Order, base_url: str | None, sandbox: bool, *, quiet:
 
 def _announce(order: Order, model: Model) -> None:
     images = model.count_rule.images(order.images)
-    price = unit_price(model, order.row, images, order.assume_price_usd)
+    price = price_of(model, order.request, assume_price_usd=order.assume_price_usd)
     cost = "not known" if price is None else money_range(to_usd(price.low_nano), to_usd(price.high_nano))
     budget = f" · budget {money(order.budget_usd)}" if order.budget_usd is not None else ""
     note(f"plan: {count(images, 'image')} of {one_line(model.id)} · cost {cost}{budget}")

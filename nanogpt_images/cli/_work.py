@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import anyio.to_thread
 import attrs
 
 from ..batch.estimates import Estimate
-from ..batch.plan import check_row
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from ._client import api_keys, open_client
@@ -150,18 +148,14 @@ async def _plan(job: Job, client: AsyncClient) -> Estimate | None:
     """The numbers of the manifest; None where nothing is checked against the catalogue."""
     if not job.validate:
         return None
-    models = {model.id: model for model in await client.catalog.list()}
     if job.manifest.model is not None:
         await client.catalog.get(job.manifest.model)  # names near matches of an unknown one
-    plan = await anyio.to_thread.run_sync(
-        lambda: planned(
-            job.manifest,
-            models,
-            requests_per_second=job.requests_per_second,
-            assume_price_usd=job.assume_price_usd,
-            beginning=True,
-            check=check_row,
-        )
+    plan = await planned(
+        job.manifest,
+        client.catalog,
+        requests_per_second=job.requests_per_second,
+        assume_price_usd=job.assume_price_usd,
+        beginning=True,
     )
     if plan.rows == plan.problem_count:
         problem = plan.problems[0]

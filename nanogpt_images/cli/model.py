@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import attrs
 import click
 
+from .._wire.join import with_offers
 from ..client import AsyncClient
 from ..errors import NanoGPTError
 from ..models import Model, ModelEndpoints, ReferenceLimits
 from ..parameters import BooleanSpec, EnumSpec, ParameterSpec, RangeSpec
+from ..prices import NO_PRICES, PriceTable
 from . import _common
 from ._client import open_client, run_async
 from ._output import money, one_line, say, say_fields, say_json, size
@@ -43,7 +45,8 @@ async def _fetch(
 ) -> tuple[Model, ModelEndpoints | None]:
     async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=quiet) as client:
         model = await client.catalog.get(model_id)
-        return model, await _endpoints(client, model_id)
+        endpoints = await _endpoints(client, model_id)
+        return model if endpoints is None else with_offers(model, endpoints), endpoints
 
 
 async def _endpoints(client: AsyncClient, model_id: str) -> ModelEndpoints | None:
@@ -86,10 +89,23 @@ def _fields(model: Model, endpoints: ModelEndpoints | None) -> dict[str, str | S
 
 
 def _prices(model: Model) -> list[str]:
-    lines = [f"{money(usd)} at {one_line(token)}" for token, usd in model.prices.per_image.items()]
-    if model.prices.flat_usd is not None:
-        lines.append(f"{money(model.prices.flat_usd)} an image")
-    return lines or ["not stated"]
+    tables = model.price_tables
+    lines = _price_lines(model.prices, "")
+    for field, tiers in tables.tiers.items():
+        for tier, table in tiers.items():
+            lines += _price_lines(table, f" with {one_line(f'{field} {tier}'.strip())}")
+    for name, table in tables.add_ons.items():
+        lines += _price_lines(table, f" more with {one_line(name)}")
+    for name, table in tables.others.items():
+        lines += _price_lines(table, f" by {one_line(name)}, whose meaning is not known")
+    return [*(lines or ["not stated"]), *_price_lines(tables.inputs or NO_PRICES, " for each input image")]
+
+
+def _price_lines(table: PriceTable, what: str) -> list[str]:
+    lines = [f"{money(usd)} at {one_line(token)}{what}" for token, usd in table.per_image.items()]
+    if table.flat_usd is not None:
+        lines.append(f"{money(table.flat_usd)}{what or ' an image'}")
+    return lines
 
 
 def _tokens(tokens: Sequence[str], default: str | None) -> str:
@@ -144,6 +160,7 @@ def _document(model: Model, endpoints: ModelEndpoints | None) -> dict[str, objec
         "aspect_ratios": list(model.aspect_ratios),
         "qualities": list(model.qualities),
         "prices_usd": _price_table(model),
+        "raw_pricing": model.raw_pricing,
         "input_images": None if limits is None else _without_raw(limits),
         "prompt_limit": None if model.prompt_limit is None else attrs.asdict(model.prompt_limit),
         "supported_parameters": dict(model.raw_parameters),
@@ -173,7 +190,21 @@ def _document(model: Model, endpoints: ModelEndpoints | None) -> dict[str, objec
 
 
 def _price_table(model: Model) -> Mapping[str, object]:
-    return {"per_image": dict(model.prices.per_image), "flat": model.prices.flat_usd}
+    tables = model.price_tables
+    return {
+        **_table(model.prices),
+        "tiers": {
+            field: {tier: _table(table) for tier, table in tiers.items()}
+            for field, tiers in tables.tiers.items()
+        },
+        "add_ons": {name: _table(table) for name, table in tables.add_ons.items()},
+        "others": {name: _table(table) for name, table in tables.others.items()},
+        "input_image": _table(tables.inputs or NO_PRICES),
+    }
+
+
+def _table(table: PriceTable) -> Mapping[str, object]:
+    return {"per_image": dict(table.per_image), "flat": table.flat_usd}
 
 
 def _without_raw(limits: ReferenceLimits) -> dict[str, object]:

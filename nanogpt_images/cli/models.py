@@ -76,22 +76,14 @@ def _inputs(model: Model) -> str:
 
 
 def price_text(model: Model) -> str:
-    """The price of an image, over all resolutions."""
-    bounds = price_bounds(model)
+    """The price of an image, over all resolutions and tiers."""
+    bounds = model.price_bounds()
     return "not stated" if bounds is None else money_range(*bounds)
-
-
-def price_bounds(model: Model) -> tuple[float, float] | None:
-    """Least and greatest USD of an image, over all resolutions."""
-    prices = [*model.prices.per_image.values()]
-    if model.prices.flat_usd is not None:
-        prices.append(model.prices.flat_usd)
-    return (min(prices), max(prices)) if prices else None
 
 
 def summary(model: Model) -> dict[str, object]:
     """A model in the listing of `--json`."""
-    low, high = price_bounds(model) or (None, None)
+    low, high = model.price_bounds() or (None, None)
     rule = model.count_rule
     return {
         "id": model.id,

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import click
 
 from ..batch.estimates import Estimate, ModelEstimate
-from ..batch.plan import check_row
-from ..models import Model
 from . import _common
 from ._client import open_client, run_async
 from ._errors import USAGE
@@ -58,22 +56,17 @@ def command(
     manifest.scan()  # a file that is not there needs no catalogue
     pace = None if no_pacing else requests_per_second
 
-    async def catalogue() -> Mapping[str, Model]:
+    async def plan() -> Estimate:
         async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:
-            models = {model.id: model for model in await client.catalog.list()}
-        if any(model.partial for model in models.values()):
-            note(
-                "One of the two listings is not available: limits and prices that only it states are missing here."
+            if any(model.partial for model in await client.catalog.list()):
+                note(
+                    "One of the two listings is not available: limits and prices that only it states are missing here."
+                )
+            return await planned(
+                manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
             )
-        return models
 
-    numbers = planned(
-        manifest,
-        run_async(catalogue),
-        requests_per_second=pace,
-        assume_price_usd=assume_price,
-        check=check_row,
-    )
+    numbers = run_async(plan)
     if as_json:
         say_json(numbers.to_json())
     else:

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
-from nanogpt_images._wire.join import join
-from nanogpt_images._wire.pricing import read_prices
+from nanogpt_images._wire.join import join, with_offers
+from nanogpt_images._wire.pricing import read_price_tables, read_prices
 from nanogpt_images.errors import Charge, ResponseDecodeError
 from nanogpt_images.models import ImageModel, ListedModel, Listing, Model, PriceLine
 from nanogpt_images.parameters import CountRule, EnumSpec, RangeSpec
-from nanogpt_images.prices import PriceTable
+from nanogpt_images.prices import PriceTable, PriceTables
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -182,6 +182,108 @@ def test_wrapped_endpoints() -> None:
 def test_shapes_of_pricing(pricing: object, table: PriceTable) -> None:
     """Every shape of prices per image gives a table; of two prices for one resolution, the dearer."""
     assert read_prices(pricing) == table
+
+
+SPEEDS = {"TURBO": {"1k": 0.03}, "QUALITY": {"1k": "0.09"}}
+BY_SPEED = {
+    "rendering_speed": {"TURBO": PriceTable({"1k": 0.03}), "QUALITY": PriceTable({"1k": 0.09})},
+}
+
+
+@pytest.mark.parametrize(
+    ("pricing", "tables"),
+    [
+        ({"per_image": {"1k": 0.1}}, PriceTables()),
+        ({"by_rendering_speed": SPEEDS}, PriceTables(tiers=BY_SPEED)),
+        (
+            {"by_rendering_speed": {name: {"per_image": table} for name, table in SPEEDS.items()}},
+            PriceTables(tiers=BY_SPEED),
+        ),
+        (
+            {"by_quality": {"high": 0.2, "low": None}},
+            PriceTables(tiers={"quality": {"high": PriceTable(flat_usd=0.2)}}),
+        ),
+        ({"per_image": {"high": {"1k": 0.2}}}, PriceTables(tiers={"": {"high": PriceTable({"1k": 0.2})}})),
+        ({"lora": {"per_image": {"1k": 0.02}}}, PriceTables(add_ons={"lora": PriceTable({"1k": 0.02})})),
+        ({"odd": {"a": {"b": {"1k": 0.5}}}}, PriceTables(others={"odd": PriceTable({"1k": 0.5})})),
+        ({"per_input_image": 0.01}, PriceTables(inputs=PriceTable(flat_usd=0.01))),
+        ({"input_image": {"per_image": 0.01}}, PriceTables(inputs=PriceTable(flat_usd=0.01))),
+        ({"extra_reference": {"1k": 0.01}}, PriceTables(inputs=PriceTable({"1k": 0.01}))),
+        (
+            {"per_image": 0.1, "by_rendering_speed": SPEEDS, "currency": "EUR"},
+            PriceTables(
+                tiers={
+                    "rendering_speed": {
+                        "TURBO": PriceTable({"1k": 0.03}, currency="EUR"),
+                        "QUALITY": PriceTable({"1k": 0.09}, currency="EUR"),
+                    }
+                },
+                currency="EUR",
+            ),
+        ),
+        # Other units, and numbers that are no prices.
+        ({"per_megapixel": {"x": 0.01}, "per_token": {"x": 5}, "input_tokens": 5.0}, PriceTables()),
+        ({"included_references": 2, "max_input_images": 4, "discount": {"percent": 20}}, PriceTables()),
+        ({"by_rendering_speed": None, "lora": None, "odd": [1], "note": "x"}, PriceTables()),
+        ({"lora": 0.02}, PriceTables(add_ons={"lora": PriceTable(flat_usd=0.02)})),
+        ([{"cost_usd": 0.1, "billable": "input_image"}], PriceTables(inputs=PriceTable(flat_usd=0.1))),
+        ([{"cost_usd": 0.1, "billable": "input_image", "unit": "token"}], PriceTables()),
+        (
+            [{"cost_usd": 0.1, "billable": "output_image", "rendering_speed": "QUALITY"}],
+            PriceTables(tiers={"rendering_speed": {"QUALITY": PriceTable(flat_usd=0.1)}}),
+        ),
+        ([{"cost_usd": 0.1, "billable": "lora"}], PriceTables(add_ons={"lora": PriceTable(flat_usd=0.1)})),
+    ],
+)
+def test_shapes_of_pricing_beside_the_price_per_image(pricing: object, tables: PriceTables) -> None:
+    """Tiers, add-ons, input images and unknown tables are told apart, in every shape."""
+    assert read_price_tables(pricing) == tables
+    record = one(pricing=pricing)
+    assert (record.price_tables, record.raw_pricing) == (tables, pricing)
+
+
+def test_the_lines_of_a_tier_are_not_the_price_of_an_image() -> None:
+    """An endpoint's lines for tiers stay out of the table for requests that name none."""
+    lines = [
+        {"billable": "output_image", "cost_usd": 0.03},
+        {"billable": "output_image", "cost_usd": 0.09, "rendering_speed": "QUALITY"},
+    ]
+    [endpoint] = decode_endpoints({"endpoints": [{"pricing": lines}]}, "m").endpoints
+    assert endpoint.prices == PriceTable(flat_usd=0.03)
+    assert endpoint.price_tables.tiers["rendering_speed"]["QUALITY"].flat_usd == 0.09
+    assert endpoint.raw_pricing == lines
+
+
+def test_raw_pricing_of_both_listings_stays_reachable() -> None:
+    """The joined view keeps what each listing says, and counts with the dearer price."""
+    old, new = {"per_image": {"1k": 0.1}, "odd": 1}, {"per_image": {"1k": 0.3}}
+    (model,) = join(
+        decode_image_models([{"id": "m", "pricing": old}]),
+        decode_listed_models([{"id": "m", "pricing": new}]),
+    )
+    assert model.raw_pricing == {"image-models": old, "images/models": new}
+    assert model.price_bounds() == (0.3, 0.3)
+    assert one(pricing=old, public_pricing=new).extra["public_pricing"] == new
+
+
+def test_endpoint_metadata_adds_prices() -> None:
+    """What only the endpoint metadata states, and what it states dearer, counts."""
+    offers = decode_endpoints(
+        {
+            "endpoints": [
+                {
+                    "pricing": [
+                        {"billable": "input_image", "cost_usd": 0.05},
+                        {"cost_usd": 0.2, "resolution": "1k"},
+                    ]
+                }
+            ]
+        },
+        "m",
+    )
+    model = with_offers(Model(id="m", prices=PriceTable({"1k": 0.1, "2k": 0.2})), offers)
+    assert model.prices == PriceTable({"1k": 0.2, "2k": 0.2})
+    assert model.price_tables.inputs == PriceTable(flat_usd=0.05)
 
 
 def test_public_pricing_stands_in_for_pricing() -> None:

@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from .parameters import RangeSpec as RangeSpec
     from .parameters import UnknownSpec as UnknownSpec
     from .parameters import split_count as split_count
+    from .prices import Cost as Cost
     from .prices import PriceTable as PriceTable
     from .prices import PriceTables as PriceTables
     from .references import ReferenceInput as ReferenceInput
@@ -124,7 +125,7 @@ _NAMES_BY_MODULE = {
     "models": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",
     "parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
-    "prices": "PriceTable PriceTables",
+    "prices": "Cost PriceTable PriceTables",
     "references": "ReferenceInput",
     "request": "GenerateRequest OpenAIRequest",
     "results": "GenerationResult Image",

@@ -430,6 +430,7 @@ class Images:
             prompt=request.prompt,
             asked=asked,
             cost_usd=answer.cost_usd,
+            cost=answer.cost,
             remaining_balance=answer.remaining_balance,
             payment_source=answer.payment_source,
             request_id=answer.request_id,

@@ -25,6 +25,25 @@ def normalise_token(token: str) -> str:
 
 
 @attrs.frozen
+class Cost:
+    """
+    What the service says a request cost, as it came.
+
+    Attributes:
+        amount: In *currency*.
+        currency: `USD`, or what the answer names as currency or source of the payment, such as `XNO`.
+    """
+
+    amount: float
+    currency: str = "USD"
+
+    @property
+    def usd(self) -> float | None:
+        """The amount in USD; None for another currency, unless it is nothing."""
+        return self.amount if self.currency == "USD" or not self.amount else None
+
+
+@attrs.frozen
 class PriceTable:
     """
     Public prices of a model.

@@ -14,6 +14,7 @@ from ._display import Displayed, shown_url
 from ._threads import in_thread
 from .errors import ConfigurationError
 from .outputs import StoredImage, write_image
+from .prices import Cost
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -140,8 +141,9 @@ class ResultData(Displayed):
         model: ID of the model.
         prompt: As it was sent.
         asked: Images that the request was to make.
-        cost_usd: What the service says it cost; None where it says nothing.
-        remaining_balance: As the service gives it, in USD.
+        cost_usd: What the service says it cost; None where it says nothing, or another currency than USD.
+        cost: The same as it came, with its currency.
+        remaining_balance: As the service gives it, in the currency of the payment.
         payment_source: Such as `USD`.
         request_id: For NanoGPT's support.
         created: When the service made the answer.
@@ -154,6 +156,7 @@ class ResultData(Displayed):
     prompt: str = attrs.field(repr=False)
     asked: int = 1
     cost_usd: float | None = None
+    cost: Cost | None = None
     remaining_balance: float | None = None
     payment_source: str | None = None
     request_id: str | None = None

@@ -170,6 +170,7 @@ class Catalog(Resource[AsyncCatalog]):
     models = blocking(AsyncCatalog.models)
     image_models = blocking(AsyncCatalog.image_models)
     endpoints = blocking(AsyncCatalog.endpoints)
+    priced = blocking(AsyncCatalog.priced)
 
 
 class Account(Resource[AsyncAccount]):

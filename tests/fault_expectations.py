@@ -148,6 +148,7 @@ EXPECTED: Mapping[str, Expectation] = {
     "millisecond_created": success(),
     "decimal_string_money": success(),
     "header_money": success(),
+    "other_currency": success(),
     "nano_money": success(),
     "no_money": success(),
     # The images wait behind URLs; to ask for them again is free.

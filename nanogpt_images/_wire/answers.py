@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from .._display import shown_url
+from ..prices import Cost
 from ._convert import Json, as_object, as_objects, as_text, as_time, as_usd
 
 _COST_HEADERS: Final = ("x-cost", "x-nano-cost")
@@ -42,6 +43,8 @@ class Answer:
     What a success says beside its images. Every field but `entries` may be missing on the wire.
 
     Attributes:
+        cost_usd: The cost, where it is stated in USD.
+        other_cost: The cost, where it is stated in another currency.
         problems: What is wrong with images that came and cannot be used, in words.
         task_id: ID of a task to be polled, where the service gives one.
     """
@@ -49,12 +52,18 @@ class Answer:
     entries: tuple[Entry, ...]
     created: datetime | None = None
     cost_usd: float | None = None
+    other_cost: Cost | None = None
     payment_source: str | None = None
     remaining_balance: float | None = None
     request_id: str | None = None
     problems: tuple[str, ...] = ()
     task_id: str | None = None
     extra: Json = attrs.field(factory=dict[str, object])
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost as it came."""
+        return self.other_cost or (None if self.cost_usd is None else Cost(self.cost_usd))
 
 
 def decode_answer(
@@ -79,10 +88,13 @@ def decode_answer(
     """
     body = as_object(json.loads(rest))
     known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
-    cost_usd = as_usd(body.get("cost"))
+    amount = as_usd(body.get("cost"))
+    if amount is None:
+        amount = _header_usd(headers, _COST_HEADERS)
     balance = as_usd(body.get("remainingBalance"))
     entries = _entries(body.get("data"), received)
     usable = {entry.index for entry in entries}
+    cost = None if amount is None else Cost(amount, _currency(body))
     return Answer(
         entries=entries,
         problems=tuple(
@@ -92,7 +104,8 @@ def decode_answer(
         ),
         task_id=_task_id(body),
         created=as_time(body.get("created")),
-        cost_usd=_header_usd(headers, _COST_HEADERS) if cost_usd is None else cost_usd,
+        cost_usd=None if cost is None else cost.usd,
+        other_cost=None if cost is None or cost.currency == "USD" else cost,
         payment_source=as_text(body.get("paymentSource")),
         remaining_balance=_header_usd(headers, _BALANCE_HEADERS) if balance is None else balance,
         request_id=headers.get("X-Request-ID") or as_text(body.get("requestId")),
@@ -124,6 +137,13 @@ def _task_id(body: Json) -> str | None:
             if (task_id := as_text(place.get(name))) is not None:
                 return task_id
     return None
+
+
+def _currency(body: Json) -> str:
+    """The first currency that is not USD among what the answer names; USD where it names none."""
+    # Source: API_FACTS, "More facts, 2026-11": with `paymentSource` XNO the cost may be in XNO.
+    named = (as_text(body.get(name)) for name in ("currency", "paymentSource"))
+    return next((name.strip() for name in named if name is not None and name.strip().upper() != "USD"), "USD")
 
 
 def _header_usd(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:

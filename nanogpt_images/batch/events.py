@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -81,6 +82,9 @@ class BatchReport(Displayed):
         cost_usd: Spent in this run, by the service's word, else by the catalogue.
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
+        other_currency: Requests whose cost came in another currency than USD. They are in `cost_usd` at their
+            expected price.
+        other_costs: What these cost, by currency, as it came.
         stopped: Why the run ended before its rows did; None when it went through.
         samples: The first images of this run, for a look at them.
     """
@@ -98,6 +102,8 @@ class BatchReport(Displayed):
     cost_usd: float = 0.0
     unknown_usd: float = 0.0
     planned_usd: float = 0.0
+    other_currency: int = 0
+    other_costs: Mapping[str, float] = attrs.field(factory=dict[str, float])
     stopped: NanoGPTError | None = None
     samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False)
 
@@ -126,6 +132,8 @@ class Tally:
         self.rows = self.requests = self.done = self.images = self.missing = self.skipped = 0
         self.failed = self.unknown = self.unresolved = self.open_downloads = 0
         self.spent = self.unknown_nano = self.planned = 0
+        self.other_currency = 0
+        self.other_costs: dict[str, float] = {}
         self.samples: list[ImageData] = []
 
     def skip(self, state: State) -> None:
@@ -140,6 +148,10 @@ class Tally:
         kept = [image for image in event.images if image.path is not None or image.data is not None]
         self.images += len(kept)
         self.samples += kept[: _SAMPLES - len(self.samples)]
+        stated = event.result.cost if event.result is not None else None
+        if stated is not None and stated.usd is None:
+            self.other_currency += 1
+            self.other_costs[stated.currency] = self.other_costs.get(stated.currency, 0.0) + stated.amount
         if event.state is State.UNKNOWN:
             self.unknown += 1
             self.unknown_nano += cost
@@ -177,6 +189,8 @@ class Tally:
             cost_usd=to_usd(self.spent),
             unknown_usd=to_usd(self.unknown_nano),
             planned_usd=to_usd(self.planned),
+            other_currency=self.other_currency,
+            other_costs=dict(self.other_costs),
             stopped=stopped,
             samples=tuple(self.samples),
         )

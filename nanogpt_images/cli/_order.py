@@ -144,7 +144,7 @@ def _print(result: GenerationResult) -> None:
     for image in result.images:
         say(f"{image.path}  {_facts(image)}")
     parts = [count(len(result.images), "image")]
-    parts.append(f"cost {money(result.cost_usd)}" if result.cost_usd is not None else "cost not stated")
+    parts.append(f"cost {_cost(result)}")
     if result.remaining_balance is not None:
         parts.append(f"balance {money(result.remaining_balance)}")
     if result.request_id is not None:
@@ -152,6 +152,12 @@ def _print(result: GenerationResult) -> None:
     say(" · ".join(parts))
     for problem in result.problems:
         note(f"note: {one_line(problem)}")
+
+
+def _cost(result: GenerationResult) -> str:
+    if result.cost_usd is not None or result.cost is None:
+        return "not stated" if result.cost_usd is None else money(result.cost_usd)
+    return f"{result.cost.amount:g} {one_line(result.cost.currency)}"
 
 
 def _facts(image: ImageData) -> str:
@@ -176,6 +182,7 @@ def _document(result: GenerationResult) -> dict[str, object]:
         ],
         "asked": result.asked,
         "cost_usd": result.cost_usd,
+        "cost": None if result.cost is None else attrs.asdict(result.cost),
         "remaining_balance": result.remaining_balance,
         "request_id": result.request_id,
         "problems": list(result.problems),

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from ..batch.estimates import Estimate
+from ..batch.events import BatchReport
 from ..batch.journal import Totals
 from ..batch.states import State
 from ..errors import BudgetExceededError
@@ -98,6 +99,7 @@ def _print(closing: Closing) -> None:
             "images": str(closing.directory / "images"),
             "results": str(closing.directory / "results.jsonl"),
             "gallery": "" if closing.gallery is None else str(closing.gallery),
+            "not in USD": other_costs_text(report),
             "unknown": f"up to {money(outcome.totals.unknown_usd)} may have been charged for {count(outcome.totals.units[State.UNKNOWN], 'request')}"
             if outcome.totals is not None and outcome.totals.units[State.UNKNOWN]
             else "",
@@ -108,6 +110,14 @@ def _print(closing: Closing) -> None:
         note(f"stopped: {sentence(outcome.stopped)}")
     elif outcome.interrupted:
         note("interrupted; nothing that is done will be paid for twice")
+
+
+def other_costs_text(report: BatchReport) -> str:
+    """What requests cost in other currencies; empty where there are none."""
+    if not report.other_currency:
+        return ""
+    amounts = ", ".join(f"{amount:.9g} {one_line(name)}" for name, amount in report.other_costs.items())
+    return f"{count(report.other_currency, 'request')}: {amounts}; counted above at the expected price"
 
 
 def _print_reasons(outcome: Outcome) -> None:

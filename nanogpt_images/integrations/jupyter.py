@@ -46,7 +46,7 @@ def _(shown: ResultData) -> str:
     facts = {
         "model": shown.model,
         "prompt": shown.prompt,
-        "cost": None if shown.cost_usd is None else f"${shown.cost_usd:g}",
+        "cost": _cost(shown),
         "request": shown.request_id,
         "note": "; ".join(shown.problems),
     }
@@ -59,6 +59,7 @@ def _(shown: BatchReport) -> str:
         "images": f"{shown.images:,}",
         "requests": f"{shown.requests:,}",
         "cost": f"${shown.cost_usd:g}",
+        "not in USD": ", ".join(f"{amount:g} {name}" for name, amount in shown.other_costs.items()),
         "skipped": _some(shown.skipped),
         "failed": _some(shown.failed),
         "unknown": f"{shown.unknown:,}, up to ${shown.unknown_usd:g}" if shown.unknown else None,
@@ -109,6 +110,12 @@ def _price(model: ModelRecord) -> str | None:
         return None
     low, high = (f"{price:g} {model.prices.currency}" for price in bounds)
     return low if low == high else f"{low} to {high}"
+
+
+def _cost(result: ResultData) -> str | None:
+    if result.cost_usd is not None:
+        return f"${result.cost_usd:g}"
+    return None if result.cost is None else f"{result.cost.amount:g} {result.cost.currency}"
 
 
 def _some(number: int) -> str | None:

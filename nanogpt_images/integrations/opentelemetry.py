@@ -137,6 +137,9 @@ class _Instrument:
             if result.cost_usd is not None:
                 span.set_attribute("nanogpt.cost_usd", result.cost_usd)
                 self._cost.add(result.cost_usd, common)
+            elif result.cost is not None:
+                span.set_attribute("nanogpt.cost", result.cost.amount)
+                span.set_attribute("nanogpt.cost_currency", result.cost.currency)
         if failure:
             span.set_attributes(failure)
             # No description: the service's text may repeat the prompt.

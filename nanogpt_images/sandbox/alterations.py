@@ -119,6 +119,11 @@ def _nano_money(payload: Payload) -> None:
     payload.headers["x-nano-cost"] = str(cost)
 
 
+def _other_currency(payload: Payload) -> None:
+    payload.fields["cost"] = round(cast("float", payload.fields["cost"]) * 40, 9)
+    payload.fields |= {"paymentSource": "XNO", "currency": "XNO"}
+
+
 def _no_money(payload: Payload) -> None:
     _take_money(payload)
 
@@ -156,6 +161,7 @@ _ALTERATIONS: Mapping[str, Callable[[Payload], None]] = {
     "millisecond_created": _milliseconds,
     "decimal_string_money": _text_money,
     "header_money": _header_money,
+    "other_currency": _other_currency,
     "nano_money": _nano_money,
     "no_money": _no_money,
 }

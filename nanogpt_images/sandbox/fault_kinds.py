@@ -128,6 +128,9 @@ KINDS: dict[str, Kind] = {
     "header_money": Kind(
         Stage.PAYLOAD, True, "cost in x-cost, balance in x-remaining-balance, neither in the body"
     ),
+    "other_currency": Kind(
+        Stage.PAYLOAD, True, "cost in XNO, forty times the number, by paymentSource and currency"
+    ),
     "nano_money": Kind(Stage.PAYLOAD, True, "paymentSource XNO, cost only in x-nano-cost"),
     "no_money": Kind(Stage.PAYLOAD, True, "neither cost nor balance anywhere"),
     "b64_fallback": Kind(Stage.PAYLOAD, True, "b64_json although url was asked for", "url"),

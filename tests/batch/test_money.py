@@ -84,6 +84,7 @@ OUTCOMES = {
     "data_last": DONE,
     "decimal_string_money": DONE,
     "header_money": DONE,
+    "other_currency": DONE,
     "nano_money": DONE,
     "no_money": DONE,
 }

@@ -142,3 +142,30 @@ async def test_a_failure_of_the_endpoint_metadata_is_said_once(caplog: pytest.Lo
             report = await client.run_batch(rows, budget_usd=1.0)
             assert report.failed == 10
     assert len([record for record in caplog.records if "prices of input images" in record.getMessage()]) == 1
+
+
+async def test_a_batch_paid_in_another_currency(tmp_path: Path) -> None:
+    """What came in XNO is counted at the catalogue's price, kept as it came, and said in the report."""
+    rows = [{"prompt": f"fox {number}", "model": "hidream", "resolution": "1024x1024"} for number in range(5)]
+    async with Sandbox(requests_per_second=None, faults=[Fault("other_currency", times=3)]) as sandbox:
+        async with client_(sandbox) as client, client.batch(rows, out=tmp_path, budget_usd=0.08) as run:
+            events = [event async for event in run]
+    report = run.report
+    assert (report.images, report.failed, report.stopped) == (5, 0, None)
+    assert report.cost_usd == pytest.approx(5 * 0.014)
+    assert report.other_currency == 3
+    assert report.other_costs == {"XNO": pytest.approx(3 * 0.014 * 40)}
+    assert report.to_json()["other_costs"] == report.other_costs
+    foreign = [event.result for event in events if event.result is not None and event.result.cost_usd is None]
+    assert [result.cost for result in foreign] == [ngi.Cost(0.56, "XNO")] * 3
+
+
+async def test_a_client_paid_in_another_currency() -> None:
+    """The budget of a client keeps what was reserved, and the result names the amount and its currency."""
+    async with Sandbox(requests_per_second=None, faults=[Fault("other_currency")]) as sandbox:
+        async with client_(sandbox, budget_usd=0.03) as client:
+            for _ in range(2):
+                result = await client.images.generate("fox", model="hidream", resolution="1024x1024")
+                assert (result.cost_usd, result.cost) == (None, ngi.Cost(0.56, "XNO"))
+            with pytest.raises(ngi.BudgetExceededError):
+                await client.images.generate("fox", model="hidream", resolution="1024x1024")

@@ -343,3 +343,13 @@ def test_large_manifest(
     assert done.code == 0
     assert "large.txt is large; its first 2 rows make 2 rows, 2 requests, 2 images" in done.err
     assert len(service.ledger.billed) == 3
+
+
+def test_a_cost_in_another_currency(run: Run, tmp_path: Path) -> None:
+    """The end of a batch, and `generate`, name what was paid in another currency."""
+    (tmp_path / "fox.txt").write_text("a red fox\na blue fox\n")
+    with Sandbox.in_thread(faults=[Fault("other_currency")]) as sandbox:
+        options = ("-m", "hidream", "--base-url", sandbox.url)
+        done = run("batch", "fox.txt", "-o", "out", *options)
+        assert "2 requests: 1.12 XNO; counted above at the expected price" in done.out
+        assert "cost 0.56 XNO" in run("generate", "a fox", "-o", "one", *options).out

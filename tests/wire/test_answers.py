@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from nanogpt_images._wire.answers import Answer, Entry, decode_answer
+from nanogpt_images.prices import Cost
 
 
 def decode(body: object, received: tuple[int, ...] = (), **headers: str) -> Answer:
@@ -38,6 +39,29 @@ def test_the_documented_body() -> None:
         payment_source="USD",
         remaining_balance=12.5,
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "cost_usd", "cost"),
+    [
+        ({"cost": 0.5, "paymentSource": "XNO"}, {}, None, Cost(0.5, "XNO")),
+        ({"cost": "0.5", "currency": "XNO"}, {}, None, Cost(0.5, "XNO")),
+        ({"cost": 0.5, "currency": "XNO", "paymentSource": "USD"}, {}, None, Cost(0.5, "XNO")),
+        ({"cost": 0.5, "currency": "USD", "paymentSource": "XNO"}, {}, None, Cost(0.5, "XNO")),
+        ({"paymentSource": "XNO"}, {"x_nano_cost": "0.5"}, None, Cost(0.5, "XNO")),
+        ({"paymentSource": "XNO"}, {}, None, None),
+        ({"cost": 0, "paymentSource": "subscription"}, {}, 0.0, Cost(0.0, "subscription")),
+        ({"cost": 0.5, "paymentSource": "usd", "currency": " USD "}, {}, 0.5, Cost(0.5)),
+        ({"cost": 0.5, "paymentSource": None, "currency": 7}, {}, None, Cost(0.5, "7")),
+        ({"cost": 0.5}, {}, 0.5, Cost(0.5)),
+    ],
+)
+def test_a_cost_in_another_currency_is_not_one_in_usd(
+    body: Mapping[str, object], headers: Mapping[str, str], cost_usd: float | None, cost: Cost | None
+) -> None:
+    """Where the currency or the source of the payment is not USD, the amount is kept as it came."""
+    answer = decode(body, **headers)
+    assert (answer.cost_usd, answer.cost) == (cost_usd, cost)
 
 
 @pytest.mark.parametrize(

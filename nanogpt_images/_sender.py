@@ -17,7 +17,7 @@ from ._door import MAX_FAILURE_BYTES
 from ._logging import get_logger
 from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
-from ._secrets import NO_SECRET, Redactor, not_pickled
+from ._secrets import NO_SECRET, Redactor, Secret, not_pickled
 from ._wire.failures import CUT_OFF, decode_failure
 from .errors import (
     Charge,
@@ -94,12 +94,14 @@ class Sender:
         limiter: RateLimiter,
         max_connections: int,
         redact: Redactor = NO_SECRET,
+        key: str | None = None,
         free_timeout_s: float = 60.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._base_url = base_url
         self._free_timeout_s = free_timeout_s
         self.redact = redact
+        self._key = None if key is None else Secret(key)
         self._headers = dict(headers)
         self._transport = transport
         self._retry = retry
@@ -116,16 +118,36 @@ class Sender:
         request = self._free("GET", f"{path}{query}")
         return await self._send(request, self._read_json(path), target=path)
 
-    async def post_json(self, path: str, body: bytes) -> object:
-        """POST *body*, free of charge, and decode the JSON answer."""
-        request = self._free("POST", path, body)
+    async def post_json(self, path: str, body: bytes | None, *, key_header: str | None = None) -> object:
+        """
+        POST *body*, free of charge, and decode the JSON answer.
+
+        Args:
+            path: Path of the route.
+            body: JSON; None sends none.
+            key_header: The header that the route takes the key in, where it takes but one.
+        """
+        request = self._free("POST", path, body, self._with_key_in(key_header))
         return await self._send(request, self._read_json(path), target=path)
 
-    def _free(self, method: str, path: str, body: bytes | None = None) -> HttpRequest:
+    def _with_key_in(self, header: str | None) -> dict[str, str]:
+        """The headers of a request, the key in *header* instead of where it stands in them."""
+        if header is None or self._key is None:
+            return self._headers
+        own = (self._key, f"Bearer {self._key}")
+        headers = {name: value for name, value in self._headers.items() if value not in own}
+        return {
+            **{name: value for name, value in headers.items() if name.lower() != header},
+            header: self._key,
+        }
+
+    def _free(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpRequest:
         return HttpRequest(
             method=method,
             url=f"{self._base_url}{path}",
-            headers=self._headers,
+            headers=self._headers if headers is None else headers,
             body=body,
             timeout_s=self._free_timeout_s,
         )

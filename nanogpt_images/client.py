@@ -171,6 +171,7 @@ class AsyncClient:
             limiter=RateLimiter(requests_per_second),
             max_connections=max_connections,
             redact=redact,
+            key=self._options.api_key,
             # A stalled listing must not hold a generation for longer than its caller would wait.
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
         )

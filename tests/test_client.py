@@ -6,12 +6,14 @@ import asyncio
 import copy
 import pickle
 from datetime import date
+from unittest.mock import ANY
 
 import aiohttp
+import attrs
 import pytest
 from fakes import Reply, ScriptedTransport, connected
 
-from nanogpt_images import AsyncClient, AuthenticationError, Client, ConfigurationError
+from nanogpt_images import AsyncClient, AuthenticationError, BadRequestError, Client, ConfigurationError
 from nanogpt_images.sandbox import Sandbox
 
 KEY = "sk-nano-0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -103,7 +105,7 @@ async def test_the_key_is_in_the_header_of_choice(auth: str) -> None:
         assert (await client.images.generate("x", model="tiny-and-fast")).images
     transport = ScriptedTransport(Reply(200, b"{}"))
     client = AsyncClient(KEY, "https://nano-gpt.com", auth=auth, transport=transport)
-    await client.account.balance()
+    await client.account.usage()
     assert [name for name, value in transport.requests[0].headers.items() if KEY in value] == [
         {"bearer": "Authorization", "x-api-key": "x-api-key"}[auth]
     ]
@@ -235,17 +237,41 @@ async def test_the_balance(body: bytes, usd: float | None) -> None:
     assert not transport.requests[0].paid
 
 
+@pytest.mark.parametrize("auth", ["bearer", "x-api-key"])
+async def test_the_balance_is_asked_for_as_documented(auth: str) -> None:
+    """`POST /api/check-balance` takes the key in `x-api-key` and no body; the answer is typed."""
+    transport = ScriptedTransport(
+        Reply(200, b'{"usd_balance":"1.5","nano_balance":"0.25","nanoDepositAddress":"nano_1abc"}')
+    )
+    headers = {"X-Gateway-Token": "secret", "X-API-Key": "other"}
+    client = AsyncClient(KEY, transport=transport, auth=auth, headers=headers)
+    balance = await client.account.balance()
+    assert (balance.usd, balance.nano_balance, balance.nano_deposit_address) == (1.5, 0.25, "nano_1abc")
+    (request,) = transport.requests
+    assert (request.method, request.body) == ("POST", None)
+    assert [name for name, value in request.headers.items() if KEY in value] == ["x-api-key"]
+    assert request.headers["X-Gateway-Token"] == "secret"
+    assert "Authorization" not in request.headers
+    async with connected(auth=auth) as (client, _):
+        real = await client.account.balance()
+        assert (real.usd, real.nano_balance) == (100, 0)
+        assert real.nano_deposit_address is not None
+
+
 async def test_usage() -> None:
     """Usage of some days comes with its totals and by model."""
     async with connected(sandbox={"clock": lambda: 1_790_000_000}) as (client, _):
         for model in ("tiny-and-fast", "tiny-and-fast", "batchy/ten"):
             await client.images.generate("x", model=model)
-        usage = await client.account.usage(date(2026, 9, 21), "2026-09-22")
+        usage = await client.account.usage(date(2026, 9, 20), "2026-09-21")
         nothing = await client.account.usage("2020-01-01", "2020-01-02")
+        assert await client.account.usage() == attrs.evolve(usage, raw=ANY)
+        with pytest.raises(BadRequestError, match="future"):
+            await client.account.usage("2026-09-20", "2026-09-22")
     assert (usage.requests, usage.cost_usd, usage.refunded_usd) == (3, 0.0012, 0)
     assert {line.model: (line.requests, line.cost_usd) for line in usage.by_model} == {
-        "tiny-and-fast": (2, 0.0002),
-        "batchy/ten": (1, 0.001),
+        "Tiny and Fast": (2, 0.0002),
+        "Batchy Ten": (1, 0.001),
     }
     assert (nothing.requests, nothing.by_model) == (0, ())
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import attrs
 
 from .._money import to_usd
-from ..account import Account, ModelUsage
+from ..account import ModelUsage
 from ..batch.journal import ModelSpending, Spending
-from ._output import money, say, say_fields, say_table
+from ..client import AsyncClient
+from ..errors import NanoGPTError
+from ._output import money, note, one_line, say, say_fields, say_table
+
+# The service refuses more.
+_MOST_DAYS: Final = 366
 
 
 @attrs.frozen(kw_only=True)
 class Line:
     """
-    One model in both books, in USD.
+    One model in both books, in USD; several models, where the account knows them under one label.
 
     Attributes:
         journal_usd: What the journal knows to be charged.
@@ -41,12 +47,18 @@ class Comparison:
 
     Attributes:
         lines: By model; only models of the batch.
+        unmatched: What the account lists beside these: other uses of the key, or models under a label that is not known.
+        charged_usd: What the service says it charged for all uses of the key.
+        refunded_usd: What it says it gave back of that.
         balance_usd: What the account holds now; None where the service does not say.
     """
 
     first_day: date
     last_day: date
     lines: Sequence[Line]
+    unmatched: Sequence[ModelUsage]
+    charged_usd: float
+    refunded_usd: float
     balance_usd: float | None
 
     def document(self) -> dict[str, object]:
@@ -55,13 +67,22 @@ class Comparison:
             "first_day": str(self.first_day),
             "last_day": str(self.last_day),
             "models": [attrs.asdict(line) for line in self.lines],
-            "charged_usd": _total(line.charged_usd for line in self.lines),
-            "refunded_usd": _total(line.refunded_usd for line in self.lines),
+            "unmatched": [
+                {
+                    "model": usage.model,
+                    "requests": usage.requests,
+                    "charged_usd": usage.cost_usd,
+                    "refunded_usd": usage.refunded_usd,
+                }
+                for usage in self.unmatched
+            ],
+            "charged_usd": self.charged_usd,
+            "refunded_usd": self.refunded_usd,
             "balance_usd": self.balance_usd,
         }
 
 
-async def compare(spending: Spending, account: Account) -> Comparison:
+async def compare(spending: Spending, client: AsyncClient) -> Comparison:
     """
     Ask the service about the days of a batch.
 
@@ -70,14 +91,72 @@ async def compare(spending: Spending, account: Account) -> Comparison:
     """
     now = time.time()
     first_day, last_day = _day(spending.first_at or now), _day(spending.last_at or now)
-    usage = await account.usage(first_day, last_day)
-    charged = {line.model: line for line in usage.by_model}
+    usages = [await client.account.usage(*days) for days in _ranges(first_day, last_day)]
+    lines, unmatched = _matched(
+        spending.models,
+        [line for usage in usages for line in usage.by_model],
+        await _labels(spending, client),
+    )
     return Comparison(
         first_day=first_day,
         last_day=last_day,
-        lines=[_line(model, charged.get(model.model)) for model in spending.models],
-        balance_usd=(await account.balance()).usd,
+        lines=lines,
+        unmatched=unmatched,
+        charged_usd=_total(usage.cost_usd or 0.0 for usage in usages),
+        refunded_usd=_total(usage.refunded_usd or 0.0 for usage in usages),
+        balance_usd=(await client.account.balance()).usd,
     )
+
+
+def _ranges(first: date, last: date) -> Iterator[tuple[date, date]]:
+    """The days from *first* to *last* in ranges that the service takes."""
+    while first <= last:
+        end = min(last, first + timedelta(days=_MOST_DAYS - 1))
+        yield first, end
+        first = end + timedelta(days=1)
+
+
+async def _labels(spending: Spending, client: AsyncClient) -> Mapping[str, set[str]]:
+    """By ID, what the account may call each model of the batch: its ID and its name."""
+    labels = {model.model: {_folded(model.model)} for model in spending.models}
+    try:
+        for model in await client.catalog.list():
+            if model.id in labels and model.name:
+                labels[model.id].add(_folded(model.name))
+    except NanoGPTError as error:
+        note(f"note: models are matched with the account by their IDs alone: {error}")
+    return labels
+
+
+def _folded(label: str) -> str:
+    # `GPT Image 2` is the public label of gpt-image-2.
+    return "".join(char for char in label.casefold() if char.isalnum())
+
+
+def _matched(
+    models: Sequence[ModelSpending], usages: Sequence[ModelUsage], labels: Mapping[str, set[str]]
+) -> tuple[list[Line], list[ModelUsage]]:
+    """A line for each model, or for all models that share a label, and the usages that belong to none."""
+    groups: list[tuple[list[ModelSpending], set[str]]] = []
+    for model in models:
+        names = labels[model.model]
+        shared = [group for group in groups if group[1] & names]
+        groups = [group for group in groups if group not in shared]
+        groups.append(
+            (
+                [*(each for group in shared for each in group[0]), model],
+                names.union(*(group[1] for group in shared)),
+            )
+        )
+    lines = [
+        _line(members, [usage for usage in usages if _names(usage) & names]) for members, names in groups
+    ]
+    known = set[str]().union(*labels.values())
+    return lines, [usage for usage in usages if not _names(usage) & known]
+
+
+def _names(usage: ModelUsage) -> set[str]:
+    return {_folded(name) for name in usage.names}
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -87,28 +166,36 @@ def print_comparison(comparison: Comparison) -> None:
         days += f" to {comparison.last_day}"
     say()
     say(f"beside the account, {days} (UTC), with all other uses of the key on these days")
+    rows = [
+        [one_line(line.model), money(line.journal_usd), money(line.open_usd), *_charged(line)]
+        for line in comparison.lines
+    ]
+    rows += [
+        [one_line(usage.model or "not named"), "", "", *_charged(usage)] for usage in comparison.unmatched
+    ]
+    if len(rows) > 1:
+        rows.append(["all", "", "", *_charged(comparison)])
     say_table(
-        ["model", "this batch", "perhaps", "account", "refunded", "account net"],
-        [
-            [
-                line.model,
-                *map(money, (line.journal_usd, line.open_usd, line.charged_usd, line.refunded_usd)),
-                money(line.charged_usd - line.refunded_usd),
-            ]
-            for line in comparison.lines
-        ],
-        right=range(1, 6),
+        ["model", "this batch", "perhaps", "account", "refunded", "account net"], rows, right=range(1, 6)
     )
+    if comparison.unmatched:
+        say("a line without amounts of this batch belongs to none of its models, by ID or name")
     say_fields({"balance": money(comparison.balance_usd)})
 
 
-def _line(model: ModelSpending, usage: ModelUsage | None) -> Line:
+def _charged(of: Line | ModelUsage | Comparison) -> list[str]:
+    charged_usd = (of.cost_usd if isinstance(of, ModelUsage) else of.charged_usd) or 0.0
+    refunded_usd = of.refunded_usd or 0.0
+    return [*map(money, (charged_usd, refunded_usd, charged_usd - refunded_usd))]
+
+
+def _line(models: Sequence[ModelSpending], usages: Sequence[ModelUsage]) -> Line:
     return Line(
-        model=model.model,
-        journal_usd=to_usd(model.spent_nano),
-        open_usd=to_usd(model.open_nano),
-        charged_usd=(usage and usage.cost_usd) or 0.0,
-        refunded_usd=(usage and usage.refunded_usd) or 0.0,
+        model=", ".join(model.model for model in models),
+        journal_usd=to_usd(sum(model.spent_nano for model in models)),
+        open_usd=to_usd(sum(model.open_nano for model in models)),
+        charged_usd=_total(usage.cost_usd or 0.0 for usage in usages),
+        refunded_usd=_total(usage.refunded_usd or 0.0 for usage in usages),
     )
 
 

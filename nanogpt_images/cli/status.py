@@ -76,7 +76,7 @@ async def _stand(directory: Path, limit: int, base_url: str | None, *, account: 
     async with open_client(base_url=base_url) as client:
         async with await Journal.open(directory, service=client.service, read_only=True) as journal:
             spending = await journal.spending()
-        comparison = await compare(spending, client.account)
+        comparison = await compare(spending, client)
     return attrs.evolve(await _read(directory, limit), comparison=comparison)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-
 from .answers import JsonObject
 from .ledger import Entry
 from .refusals import insufficient_balance
@@ -54,32 +51,8 @@ class Account:
 def balance_body(balance_usd: float) -> JsonObject:
     """The body of `POST /api/check-balance`."""
     # Assumption: the service writes balances as decimal strings; the page that says so is not among the documents.
-    return {"usd_balance": f"{balance_usd:.8f}", "nano_balance": "0"}
-
-
-def usage_body(
-    entries: Iterable[Entry], key: str, first_day: str, last_day: str, group_by: str | None
-) -> JsonObject:
-    """The body of `GET /api/v1/usage` for the UTC days *first_day* to *last_day*, both included."""
-    mine = [
-        entry
-        for entry in entries
-        if entry.billed and entry.key == key and first_day <= utc_day(entry.started) <= last_day
-    ]
-    body: JsonObject = {"from": first_day, "to": last_day, "totals": _sums(mine)}
-    if group_by == "model":
-        models = sorted({entry.model for entry in mine})
-        body["byModel"] = [{"model": model, **_sums(e for e in mine if e.model == model)} for model in models]
-    return body
-
-
-def utc_day(seconds: float) -> str:
-    """The UTC day of a Unix time, `YYYY-MM-DD`."""
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
-
-
-def _sums(entries: Iterable[Entry]) -> JsonObject:
-    listed = list(entries)
-    cost_usd = round(sum(entry.cost_usd for entry in listed), 9)
-    refunded_usd = round(sum(entry.refunded_usd for entry in listed), 9)
-    return {"requests": len(listed), "costUsd": cost_usd, "refundedUsd": refunded_usd}
+    return {
+        "usd_balance": f"{balance_usd:.8f}",
+        "nano_balance": "0.00000000",
+        "nanoDepositAddress": "nano_1sandbox11111111111111111111111111111111111111111111111111111",
+    }

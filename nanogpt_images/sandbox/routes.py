@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import attrs
 from aiohttp import web
 
-from .account import balance_body, usage_body, utc_day
+from .account import balance_body
 from .answers import Answer, JsonObject, json_answer, json_bytes
 from .checks import model_not_found
 from .fault_answers import answer_instead
@@ -20,6 +20,7 @@ from .listings import endpoints, image_models, images_models
 from .mishaps import send_badly
 from .refusals import Refusal, refuse
 from .service import Service
+from .usage import usage_body
 from .wire import Wire
 
 _ANY_STAGE = frozenset({Stage.INSTEAD, Stage.PAYLOAD, Stage.LISTING, Stage.WIRE})
@@ -63,7 +64,9 @@ async def _openai(service: Service, wire: Wire) -> web.StreamResponse:
 
 async def _balance(service: Service, wire: Wire) -> web.StreamResponse:
     await wire.read_body()
-    key = label_of(key_of(wire.request.headers, service.options.key))
+    # The one header that is documented for it.
+    headers = {"x-api-key": wire.request.headers.get("x-api-key", "")}
+    key = label_of(key_of(headers, service.options.key))
     return await _free(service, wire, "account", lambda: balance_body(service.account.balance_usd(key)))
 
 
@@ -117,9 +120,8 @@ def _page(service: Service, request: web.BaseRequest, path: str) -> JsonObject:
 
 def _usage(service: Service, request: web.BaseRequest) -> JsonObject:
     key = label_of(key_of(request.headers, service.options.key))
-    today = utc_day(service.options.clock())
-    first, last = request.query.get("from", today), request.query.get("to", today)
-    return usage_body(service.ledger.entries, key, first, last, request.query.get("group_by"))
+    now = service.options.clock()
+    return usage_body(service.ledger.entries, key, request.query, service.models, now)
 
 
 async def _own_page(service: Service, wire: Wire, path: str) -> Answer:

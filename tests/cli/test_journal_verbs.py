@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from nanogpt_images.cli._account import _ranges
 from nanogpt_images.sandbox import BlockingSandbox, Fault
 
 from .conftest import Run
@@ -128,6 +131,38 @@ def test_status_beside_the_account(run: Run, troubled: BlockingSandbox) -> None:
     shown = run(*options).out
     assert "refunded" in shown
     assert "$0.0007" in shown
+
+
+def test_the_account_names_models_by_their_labels(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
+    """Usage is matched by label, models of one label share a line, and what matches nothing is shown."""
+    models = ("tiny-and-fast", "runware:106@1", "flux-1-dev", "sd3_base_medium.safetensors")
+    rows = [{"prompt": "a fox", "model": model} for model in models]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    address = ("--base-url", service.url)
+    assert run("batch", "rows.jsonl", "-o", "out", *address).code == 0
+    assert run("generate", "an owl", "-m", "hidream", "-o", "one", *address).code == 0
+    account = run("status", "out", "--account", *address, "--json").document["account"]
+    charged = {line["model"]: line["charged_usd"] for line in account["models"]}
+    assert charged == {
+        "tiny-and-fast": pytest.approx(0.0001),
+        "flux-1-dev, runware:106@1": pytest.approx(0.0077),
+        "sd3_base_medium.safetensors": pytest.approx(0.002),
+    }
+    assert account["unmatched"] == [
+        {"model": "HiDream", "requests": 1, "charged_usd": pytest.approx(0.014), "refunded_usd": 0.0}
+    ]
+    assert account["charged_usd"] == pytest.approx(service.ledger.total_usd)
+    shown = run("status", "out", "--account", *address).out
+    assert "HiDream" in shown
+    assert "belongs to none of its models" in shown
+
+
+def test_an_account_is_asked_in_ranges_that_it_takes() -> None:
+    """A job of more than 366 days is asked for in parts that follow each other."""
+    ranges = list(_ranges(date(2024, 1, 1), date(2026, 1, 2)))
+    assert [(last - first).days for first, last in ranges] == [365, 365, 0]
+    assert ranges[1][0] == date(2025, 1, 1)
+    assert list(_ranges(date(2026, 1, 1), date(2026, 1, 1))) == [(date(2026, 1, 1), date(2026, 1, 1))]
 
 
 def test_the_account_of_another_service(run: Run, troubled: BlockingSandbox) -> None:

@@ -131,10 +131,12 @@ async def test_usage_page(open_api):
         await api.images(model="hidream")
         key = {"headers": {"x-api-key": api.sandbox.api_key}}
         both = await api.get("/api/v1/usage?from=2025-10-09&to=2025-10-10&group_by=model", **key)
-        assert both.json["totals"] == {"requests": 3, "costUsd": 0.21053, "refundedUsd": 0.0}
+        tokens = dict.fromkeys(("inputTokens", "outputTokens", "reasoningTokens", "totalTokens"), 0)
+        money = {"costUsd": 0.21053, "refundedUsd": 0.0, "netCostUsd": 0.21053}
+        assert both.json["totals"] == {"requests": 3, **money, **tokens}
         assert [(line["model"], line["requests"]) for line in both.json["byModel"]] == [
-            ("gpt-image-2", 2),
-            ("hidream", 1),
+            ("GPT Image 2", 2),
+            ("HiDream", 1),
         ]
         first = await api.get("/api/v1/usage?from=2025-10-09&to=2025-10-09", **key)
         assert first.json["totals"]["costUsd"] == 0.06551

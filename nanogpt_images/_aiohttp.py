@@ -136,6 +136,8 @@ class AiohttpTransport:
                     request.url,
                     headers=request.headers,
                     data=body,
+                    # aiohttp names the type of a body that is not there.
+                    skip_auto_headers=("Content-Type",) if body is None else (),
                     allow_redirects=False,
                     raise_for_status=False,
                     timeout=self._timeout,

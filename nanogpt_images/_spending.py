@@ -12,7 +12,7 @@ from ._logging import get_logger
 from ._money import to_nano
 from ._pricing import price_of
 from ._sender import AttemptHooks
-from .errors import BudgetExceededError, Charge, NanoGPTError
+from .errors import BudgetExceededError, Charge, NanoGPTError, StatusError
 from .models import Model
 from .request import ImageRequest
 
@@ -106,6 +106,8 @@ class Spending:
             yield attrs.evolve(hooks, before=before, refused=refused, withheld=withheld), costs
         except NanoGPTError as error:
             free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+            if isinstance(error, StatusError):
+                costs(error.cost_usd)
             self.reserves.settle(price, 0 if free else cost)
             raise
         except BaseException:

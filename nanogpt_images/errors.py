@@ -278,6 +278,7 @@ class StatusError(NanoGPTError):
         retry_after_s: Seconds after which the service asks to be called again.
         excerpt: The beginning of the body, shortened.
         details: Further documented facts, such as `requiredBalance` or a `payment` quote.
+        cost_usd: What an inline moderation cost that refused the request; None where nothing is known of one.
     """
 
     status: int
@@ -287,6 +288,7 @@ class StatusError(NanoGPTError):
     retry_after_s: float | None
     excerpt: str
     details: Mapping[str, object]
+    cost_usd: float | None
 
     def __init__(
         self,
@@ -301,9 +303,11 @@ class StatusError(NanoGPTError):
         retry_after_s: float | None = None,
         excerpt: str = "",
         details: Mapping[str, object] | None = None,
+        cost_usd: float | None = None,
     ) -> None:
         super().__init__(message, charge=charge, request_id=request_id)
         self.status = status
+        self.cost_usd = cost_usd
         self.code = code
         self.type = type
         self.parameter = parameter

@@ -330,6 +330,16 @@ async def test_what_is_sent(transport: AiohttpTransport) -> None:
     assert b"content-length" not in peer.heads[1].lower()
 
 
+async def test_a_post_without_a_body_names_no_type_of_it(transport: AiohttpTransport) -> None:
+    """What is not there has a length of 0 and no type."""
+    async with serving(answer) as server:
+        await read(transport, HttpRequest(method="POST", url=server.url))
+        (peer,) = server.peers
+    head = peer.heads[0].lower()
+    assert b"content-length: 0" in head
+    assert b"content-type" not in head
+
+
 async def test_the_connection_pool_is_used(transport: AiohttpTransport) -> None:
     """Requests one after another share a connection."""
     async with serving(answer) as server:

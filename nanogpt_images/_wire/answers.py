@@ -13,6 +13,7 @@ import attrs
 from .._display import shown_url
 from ..prices import Cost
 from ._convert import Json, as_object, as_objects, as_text, as_time, as_usd
+from .failures import moderation_usd
 
 _COST_HEADERS: Final = ("x-cost", "x-nano-cost")
 _NONE_BROKEN: Final[Mapping[int, str]] = {}
@@ -95,6 +96,10 @@ def decode_answer(
     entries = _entries(body.get("data"), received)
     usable = {entry.index for entry in entries}
     cost = None if amount is None else Cost(amount, _currency(body))
+    cost_usd = None if cost is None else cost.usd
+    if cost_usd is not None and (check_usd := moderation_usd(headers)) is not None:
+        # Assumption: `cost` is that of the images, and the check comes on top.
+        cost_usd = round(cost_usd + check_usd, 12)
     return Answer(
         entries=entries,
         problems=tuple(
@@ -104,7 +109,7 @@ def decode_answer(
         ),
         task_id=_task_id(body),
         created=as_time(body.get("created")),
-        cost_usd=None if cost is None else cost.usd,
+        cost_usd=cost_usd,
         other_cost=None if cost is None or cost.currency == "USD" else cost,
         payment_source=as_text(body.get("paymentSource")),
         remaining_balance=_header_usd(headers, _BALANCE_HEADERS) if balance is None else balance,

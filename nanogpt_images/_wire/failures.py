@@ -27,7 +27,7 @@ from ..errors import (
     ServerError,
     StatusError,
 )
-from ._convert import as_object, as_text
+from ._convert import as_object, as_text, as_usd
 from .billing import Statement, statement_of
 
 _EXCERPT_CHARS: Final = 200
@@ -101,6 +101,13 @@ def decode_failure(
     failure = _read(body)
     text = failure.message or _excerpt(body)
     charge = charge_of(status, failure.said, paid=paid)
+    sentence, check_usd, cost_usd = charge.sentence, moderation_usd(headers), None
+    kind = _class_of(status, failure)
+    free = charge is Charge.REJECTED or (kind is ContentPolicyError and charge is not Charge.NOT_SENT)
+    if free and (check_usd or (check_usd is None and _is_moderated(failure, kind))):
+        charge, cost_usd = Charge.CHARGED, check_usd
+        amount = "the service does not say how much" if check_usd is None else f"{check_usd:g} USD"
+        sentence = f"The moderation of the request was charged ({amount}), the image was not."
     retry_after_s = parse_retry_after(headers.get("Retry-After"), now=now)
     parts = [f"{target}: the service answered {status}"]
     if failure.code and failure.code != str(status):
@@ -112,8 +119,8 @@ def decode_failure(
             f"a redirect to {_origin(location)}, which is not followed; set base_url to the right address"
         )
     advice = _advice(status, failure, retry_after_s)
-    message = f"{': '.join(parts).rstrip('.')}. {charge.sentence if paid else ''}".rstrip()
-    return _class_of(status, failure)(
+    message = f"{': '.join(parts).rstrip('.')}. {sentence if paid else ''}".rstrip()
+    return kind(
         f"{message} {advice}".rstrip(),
         status=status,
         charge=charge,
@@ -124,7 +131,17 @@ def decode_failure(
         retry_after_s=retry_after_s,
         excerpt=_excerpt(body),
         details=failure.details,
+        cost_usd=cost_usd,
     )
+
+
+def moderation_usd(headers: Mapping[str, str]) -> float | None:
+    """What an inline moderation cost; it is charged on top, also when it blocks. Source: API_FACTS, "Inline moderation"."""
+    return as_usd(headers.get("x-nanogpt-inline-moderation-cost-usd"))
+
+
+def _is_moderated(failure: Failure, kind: type[StatusError]) -> bool:
+    return kind is ContentPolicyError and bool(as_object(failure.details.get("moderation")))
 
 
 def charge_of(status: int, text: str, *, paid: bool) -> Charge:

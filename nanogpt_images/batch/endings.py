@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 
 from .._money import to_nano, to_usd
-from ..errors import Charge, DownloadError, NanoGPTError
+from ..errors import Charge, DownloadError, NanoGPTError, StatusError
 from ..images import Images
 from ..outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore
 from ..request import ImageRequest
@@ -159,6 +159,8 @@ class Endings:
         cost = task.price_nano
         if free:
             cost = 0
+        elif isinstance(error, StatusError) and error.cost_usd is not None:
+            cost = to_nano(error.cost_usd)
         elif error.charge is Charge.CHARGED and result is not None and result.cost_usd is not None:
             cost = to_nano(result.cost_usd)
         with self._settling(task, cost):

@@ -17,6 +17,7 @@ from .faults import Fault, Target
 from .ledger import Entry
 from .limits import key_of, label_of
 from .mishaps import send_badly
+from .moderation import Moderation, moderated
 from .payload import Payload, Pieces, b64_entry, url_entry
 from .refusals import Refusal, Route
 from .service import Service
@@ -50,6 +51,7 @@ class Generation:
         self._service = service
         self._wire = wire
         self._route: Route = route
+        self._moderation: Moderation | None = None
         self._started = service.options.clock()
         self._started_monotonic = service.options.monotonic()
 
@@ -73,6 +75,10 @@ class Generation:
         entry: Entry | None = None
         try:
             order = self._order(raw)
+            self._moderation = moderated(self._wire.request.headers, order.prompt)
+            if self._moderation is not None and self._moderation.flagged:
+                entry = self._blocked(order, self._moderation, label_of(key))
+                raise self._moderation.refusal()
             entry = self._entry(order, label_of(key))
             return await self._fulfil(order, entry)
         except Refusal as refusal:
@@ -91,7 +97,19 @@ class Generation:
 
     def _entry(self, order: Order, key: str) -> Entry:
         """A new line in the ledger, its price held back from the balance until it is billed or not."""
-        self._service.account.hold(key, order.cost_usd)
+        check_usd = 0.0 if self._moderation is None else self._moderation.cost_usd
+        return self._line(order, key, images=order.images, cost_usd=round(order.cost_usd + check_usd, 9))
+
+    def _blocked(self, order: Order, moderation: Moderation, key: str) -> Entry:
+        """The line of a request of which the check alone was charged."""
+        entry = self._line(order, key, images=0, cost_usd=moderation.cost_usd)
+        entry.billed = True
+        entry.status = 400
+        self._service.account.settle(key, entry.cost_usd, billed=True)
+        return entry
+
+    def _line(self, order: Order, key: str, *, images: int, cost_usd: float) -> Entry:
+        self._service.account.hold(key, cost_usd)
         entry = Entry(
             request_id=self._wire.request_id,
             started=self._started,
@@ -101,8 +119,8 @@ class Generation:
             model=order.model.id,
             prompt=order.prompt,
             n=order.n,
-            images=order.images,
-            cost_usd=order.cost_usd,
+            images=images,
+            cost_usd=cost_usd,
         )
         self._service.ledger.entries.append(entry)
         return entry
@@ -117,7 +135,7 @@ class Generation:
             # Billed before the answer is written: what is lost from here on was paid for.
             entry.billed = fault is None or fault.bills
         finally:
-            self._service.account.settle(entry.key, order.cost_usd, billed=entry.billed)
+            self._service.account.settle(entry.key, entry.cost_usd, billed=entry.billed)
         if fault is not None and fault.stage is Stage.INSTEAD:
             around = self._service.surroundings(
                 self._wire.request.path, model_id=order.model.id, required_usd=order.cost_usd
@@ -159,7 +177,8 @@ class Generation:
             "paymentSource": "USD",
             "remainingBalance": self._service.account.balance_usd(entry.key),
         }
-        return Payload(data=images, fields=fields)
+        headers = {} if self._moderation is None else self._moderation.headers
+        return Payload(data=images, fields=fields, headers=headers)
 
     async def _write(self, answer: Answer, entry: Entry, fault: Fault | None) -> web.StreamResponse:
         entry.status = answer.status

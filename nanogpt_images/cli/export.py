@@ -25,12 +25,16 @@ from ._output import count, note, one_line, say, say_json, size
 )
 @click.option("-o", "--out", metavar="PATH", help="Where to write; DIR/export.parquet and so on.")
 @click.option("--embed-images", is_flag=True, help="Parquet with the images in it, not just their names.")
+@click.option(
+    "--raw", is_flag=True, help="CSV with texts as they are, also those that spreadsheets take for formulas."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name.")
 def command(
     directory: str,
     to: ExportFormat,
     out: str | None,
     embed_images: bool,
+    raw: bool,
     overwrite: bool,
     base_url: str | None,
     as_json: bool,
@@ -43,7 +47,9 @@ def command(
     del base_url
     require_journal(Path(directory))
     report = run_async(
-        lambda: export_batch(directory, to=to, path=out, embed_images=embed_images, overwrite=overwrite)
+        lambda: export_batch(
+            directory, to=to, path=out, embed_images=embed_images, overwrite=overwrite, raw=raw
+        )
     )
     if as_json:
         say_json(attrs.asdict(report))

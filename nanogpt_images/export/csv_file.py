@@ -5,15 +5,26 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from ..batch.journal import ResultRecord
 from .columns import NAMES, cells
 
+# A spreadsheet takes a cell for a formula that begins with one of them, also within quotes.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
 
 class CsvWriter:
-    """See `Writer`. UTF-8, quoted as in RFC 4180."""
+    """
+    See `Writer`. UTF-8, quoted as in RFC 4180.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        raw: Write texts as they are; otherwise an apostrophe goes before one that is a formula to a spreadsheet.
+    """
+
+    def __init__(self, path: Path, *, raw: bool = False) -> None:
+        self._raw = raw
         self.images = 0
         self.missing = 0
         self._file = path.open("w", encoding="utf-8", newline="")
@@ -22,8 +33,12 @@ class CsvWriter:
 
     def write(self, images: Sequence[ResultRecord]) -> None:
         """See `Writer`."""
-        self._csv.writerows(map(cells, images))
+        self._csv.writerows([self._shown(cell) for cell in cells(image)] for image in images)
         self.images += len(images)
+
+    def _shown(self, cell: object) -> object:
+        is_formula = isinstance(cell, str) and cell.startswith(_FORMULA)
+        return f"'{cell}" if is_formula and not self._raw else cell
 
     def close(self) -> None:
         """See `Writer`."""

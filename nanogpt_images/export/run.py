@@ -67,6 +67,7 @@ async def export_batch(
     path: str | os.PathLike[str] | None = None,
     embed_images: bool = False,
     overwrite: bool = False,
+    raw: bool = False,
     max_shard_bytes: int = 10**9,
 ) -> ExportReport:
     """
@@ -82,6 +83,8 @@ async def export_batch(
         path: Where to write; by default `export.parquet`, `export-webdataset` or `export.csv` in *directory*.
         embed_images: For Parquet: also a column `image` with the bytes, as Hugging Face's `datasets` has it.
         overwrite: Replace an existing file; an existing directory is never replaced.
+        raw: For CSV: write texts that begin like a formula (`=`, `+`, `-`, `@`, tab, carriage return) as they are, for
+            programs. Otherwise an apostrophe goes before them, because a spreadsheet would carry them out.
         max_shard_bytes: For WebDataset: a shard that reaches this size is followed by another one.
 
     Raises:
@@ -98,13 +101,19 @@ async def export_batch(
             + ("has no column for bytes." if to == "csv" else "always holds the images."),
             parameter="embed_images",
         )
+    if raw and to != "csv":
+        raise ParameterError(f"raw goes with csv: {to} has no formulas.", parameter="raw")
     source = Path(directory)
     run = anyio.to_thread.run_sync
     async with await Journal.open(source, service=None, read_only=True) as journal:
         target = await run(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
         writer: Writer | None = None
         try:
-            writer = await run(_open, to, source, target, embed_images, max_shard_bytes)
+            writer = await run(
+                lambda: _open(
+                    to, source, target, embed_images=embed_images, raw=raw, max_shard_bytes=max_shard_bytes
+                )
+            )
             async for images in journal.results(chunk=_CHUNK):
                 await run(_write, writer, images, target)
             await run(_complete, writer, target)
@@ -116,14 +125,16 @@ async def export_batch(
     return ExportReport(path=target.path, images=writer.images, missing=writer.missing, size_bytes=size_bytes)
 
 
-def _open(to: ExportFormat, source: Path, target: Target, embed_images: bool, max_shard_bytes: int) -> Writer:
+def _open(
+    to: ExportFormat, source: Path, target: Target, *, embed_images: bool, raw: bool, max_shard_bytes: int
+) -> Writer:
     """The writer of a format; only that one's module is loaded."""
     with failing_as(target.path):
         match to:
             case "csv":
                 from .csv_file import CsvWriter
 
-                return CsvWriter(target.part)
+                return CsvWriter(target.part, raw=raw)
             case "parquet":
                 from .parquet import ParquetWriter
 

@@ -14,8 +14,8 @@ from .models import SandboxModel
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* is `localhost` or a loopback address."""
-    if host == "localhost":
+    """Whether *host* is `localhost`, a name below it, or a loopback address."""
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -22,6 +22,7 @@ from .options import SandboxKeywords, SandboxOptions
 from .routes import serve
 from .service import Service
 from .urls import Visit
+from .visitors import foreign
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -147,7 +148,8 @@ class Sandbox:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             wire = Wire(request=request, request_id=next(request_ids), pause=self._pause)
             try:
-                return await serve_one(wire)
+                stranger = foreign(request.headers)
+                return await (serve_one(wire) if stranger is None else wire.send(stranger))
             except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
                 # The client went, with its request incomplete or its answer unread, or the sandbox is closing.
                 return wire.close()

@@ -51,7 +51,11 @@ class SignedUrls:
     def resolve(self, name: str, query: Mapping[str, str]) -> Sketch | Answer:
         """The sketch behind a signed URL, or the refusal: 403 unsigned or expired, 404 unknown."""
         expires, signature = query.get("expires", ""), query.get("sig", "")
-        if not expires.isdecimal() or not hmac.compare_digest(signature, self._signature(name, int(expires))):
+        # What is no number of a usual length was not issued here; bytes, because text beyond ASCII is not compared.
+        issued = is_number(expires) and hmac.compare_digest(
+            signature.encode("utf-8", "replace"), self._signature(name, int(expires)).encode()
+        )
+        if not issued:
             return text_answer(_xml("SignatureDoesNotMatch"), status=403, content_type="application/xml")
         if self._clock() >= int(expires):
             return text_answer(
@@ -68,6 +72,11 @@ class SignedUrls:
 
     def _signature(self, name: str, expires: int) -> str:
         return hmac.new(self._secret, f"{name} {expires}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def is_number(text: str) -> bool:
+    """Whether *text* is a whole number of a length that `int` takes."""
+    return text.isascii() and text.isdecimal() and len(text) <= 18
 
 
 def _xml(code: str, message: str = "") -> str:
@@ -95,7 +104,9 @@ def _span(wanted: str, size: int) -> tuple[int, int] | None:
     """First and last byte of a single byte range, None where it cannot be met."""
     unit, _, spec = wanted.partition("=")
     first, dash, last = spec.partition("-")
-    if unit.strip() != "bytes" or not dash or not (first + last).isdecimal():
+    if unit.strip() != "bytes" or not dash or not all(is_number(text or "0") for text in (first, last)):
+        return None
+    if not first and not last:
         return None
     if not first:
         return (max(0, size - int(last)), size - 1) if int(last) and size else None

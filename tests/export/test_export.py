@@ -20,6 +20,7 @@ from fakes import connected
 from PIL import Image
 
 from nanogpt_images import export_batch
+from nanogpt_images.batch.journal import ResultRecord
 from nanogpt_images.errors import ConfigurationError, JournalError, OutputError, ParameterError
 from nanogpt_images.export import csv_file, webdataset
 
@@ -223,3 +224,32 @@ def test_exporting_loads_no_library_of_another_format() -> None:
     code = "import sys, nanogpt_images.export; print('pyarrow' in sys.modules, 'webdataset' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")']
+HARMLESS = ["a fox", "1-1", "'=1", " =1", "", "1.5"]
+
+
+@pytest.mark.parametrize("prompt", [*FORMULAS, *HARMLESS])
+@pytest.mark.parametrize("raw", [False, True])
+def test_csv_disarms_formulas(tmp_path: Path, prompt: str, raw: bool) -> None:
+    """A text that a spreadsheet would carry out begins with an apostrophe, in any column, unless it is to be raw."""
+    record = ResultRecord(
+        key=prompt, index=0, prompt=prompt, model="m", parameters={"a": "=1"}, file="f.png", media_type="image/png",
+        width=-5, height=None, bytes=9, sha256="0", cost_usd=-0.25, request_id=prompt,
+    )  # fmt: skip
+    writer = csv_file.CsvWriter(tmp_path / "a.csv", raw=raw)
+    writer.write([record])
+    writer.close()
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    shown = f"'{prompt}" if prompt in FORMULAS and not raw else prompt
+    assert (row["key"], row["prompt"], row["request_id"]) == (shown, shown, shown)
+    assert (row["width"], row["cost_usd"], row["parameters"]) == ("-5", "-0.25", '{"a":"=1"}')
+
+
+async def test_raw_goes_with_csv(out: Path) -> None:
+    """The option reaches the file, and is refused where there are no formulas."""
+    await export_batch(out, to="csv", raw=True)
+    with pytest.raises(ParameterError, match="raw goes with csv"):
+        await export_batch(out, to="parquet", raw=True)

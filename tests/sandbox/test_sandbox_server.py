@@ -172,3 +172,44 @@ def test_stands_apart():
                 assert node.level <= 1, path
                 names = [node.module or ""] if node.level == 0 else []
             assert not any(name.startswith("nanogpt_images") for name in names), path
+
+
+LOCAL = [
+    "localhost",
+    "localhost:80",
+    "LOCALHOST",
+    "127.0.0.1",
+    "127.9.9.9:1",
+    "[::1]:8",
+    "my.localhost",
+    "localhost.",
+]
+FOREIGN = [
+    "evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "10.0.0.1", "0.0.0.0", "169.254.169.254",
+    "user@localhost", "[::ffff:10.0.0.1]", "[bad", "",
+]  # fmt: skip
+PAGES = [("GET", "/_sandbox/ledger"), ("GET", "/api/v1/image-models"), ("POST", "/_sandbox/reset")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "allowed"),
+    [
+        *[({"Host": host}, True) for host in LOCAL],
+        *[({"Host": host}, False) for host in FOREIGN],
+        *[({"Origin": f"http://{host}"}, True) for host in LOCAL],
+        *[({"Origin": f"https://{host}"}, False) for host in FOREIGN],
+        ({"Origin": "null"}, False),
+        ({"Origin": "file://"}, False),
+    ],
+)
+async def test_no_page_of_the_web_talks_to_a_sandbox(open_api, headers, allowed):
+    """A rebound name arrives as Host, a page elsewhere as Origin: neither reads the ledger nor resets it."""
+    async with open_api() as api:
+        await api.images()
+        for method, path in PAGES:
+            reply = await api.send(method, path, headers=headers)
+            assert (reply.status == 200) is allowed
+            assert allowed or reply.status in (400, 403)
+        assert len(api.sandbox.ledger.posts) == (not allowed)
+        file = await api.send("GET", f"{api.sandbox.files_url}/files/x", headers=headers)
+        assert (file.headers["Content-Type"] == "application/xml") is allowed

@@ -126,3 +126,23 @@ async def test_fallback_rate(open_api):
     first = await pattern()
     assert set(first) == {True, False}
     assert await pattern() == first
+
+
+@pytest.mark.parametrize(
+    "expires", ["", "soon", "-1", "1e9", "%D9%A1%D9%A2", "9" * 4500, "%FF", "1795262400"]
+)
+@pytest.mark.parametrize("sig", ["", "0", "%C3%BC", "%FF%FE", "x" * 500])
+async def test_a_malformed_signature_is_refused(open_api, expires: str, sig: str):
+    """Whatever stands in the query, a file is not found or not given; the sandbox itself does not fail."""
+    async with open_api() as api:
+        name = (await url_of(api)).partition("?")[0]
+        assert (await api.get(f"{name}?expires={expires}&sig={sig}")).status == 403
+        assert (await api.get(f"{name}?sig={sig}&expires")).status == 403
+
+
+@pytest.mark.parametrize(
+    "span", ["bytes=" + "9" * 5000 + "-", "bytes=-" + "9" * 5000, "bytes=-", "bytes=\xb2-"]
+)
+def test_a_malformed_range_is_refused(span: str):
+    """A range that cannot be met is 416, however it is spelled."""
+    assert file_answer(b"data", "image/png", {"Range": span}).status == 416

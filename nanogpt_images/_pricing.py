@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 import attrs
@@ -24,6 +25,15 @@ _NO_TOKENS: Final = frozenset(
     }
 )
 _SHORT: Final = 4
+_LONGEST_TOKEN: Final = 64
+
+# A batch asks for the same few amounts and names again and again.
+_nano = functools.lru_cache(maxsize=4096)(to_nano)
+
+
+@functools.lru_cache(maxsize=4096)
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 @attrs.frozen(kw_only=True)
@@ -92,15 +102,15 @@ def price_of(
     )
 
 
-def image_counts(model: ModelRecord | None, request: ImageRequest) -> tuple[int, int]:
+def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:
     """Images that *request* makes by the model's rule, and the most that any reading of its fields comes to."""
     read = [count for value in asked_counts(request) if (count := _whole(value)) is not None]
-    if model is None:
-        return (read[0], max(read)) if read else (1, 1)
     rule, spec = model.count_rule, model.parameters.get("n")
     default = spec.default if isinstance(spec, RangeSpec) and spec.default is not None else 1
     expected = rule.images(read[0] if read else None)
-    return expected, max(expected, *map(rule.images, read), 0 if read or rule.fixed else int(default))
+    # Without a count the service takes its default, which need not be the least.
+    unasked = 0 if read or rule.fixed else min(int(default), rule.maximum)
+    return expected, max(expected, unasked, *map(rule.images, read))
 
 
 def needs_offers(model: ModelRecord, request: ImageRequest) -> bool:
@@ -118,46 +128,58 @@ def _whole(value: object) -> int | None:
     return number if number > 0 and not isinstance(value, bool) else None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class _Wanted:
     """
     What a body says about its price.
 
     Attributes:
         sizes: Each resolution that the service may go by, that of the documented field first; None is its own choice.
+        tokens: The values of other fields, one of which a table of prices may be kept by, such as a quality.
         fields: All fields of the body, by a name without regard to case and underscores.
     """
 
     sizes: Sequence[str | None]
+    tokens: Sequence[str]
     fields: Mapping[str, Sequence[object]]
     inputs: int
     masks: int
 
     @classmethod
     def of(cls, request: ImageRequest, body: Mapping[str, object]) -> _Wanted:
+        documented = "size" if isinstance(request, OpenAIRequest) else "resolution"
+        sizes: dict[str | None, None] = {_size(body.get(documented)): None}
+        tokens: list[str] = []
         fields: dict[str, list[object]] = {}
         for name, value in body.items():
-            fields.setdefault(_plain(name), []).append(value)
-        documented = "size" if isinstance(request, OpenAIRequest) else "resolution"
-        size = body.get(documented)
-        sizes: list[str | None] = [None if size is None else str(size)]
-        sizes += [
-            str(value) for name in _SIZES & fields.keys() for value in fields[name] if value is not None
-        ]
+            if value is None:
+                continue
+            plain = _plain(name)
+            fields.setdefault(plain, []).append(value)
+            if plain in _SIZES:
+                sizes.setdefault(_size(value))
+            elif (
+                plain not in _NO_TOKENS
+                and (token := _text(value)) is not None
+                and len(token) <= _LONGEST_TOKEN
+            ):
+                tokens.append(token)
         if "width" in fields and "height" in fields:
-            sizes.append(f"{fields['width'][0]}x{fields['height'][0]}")
+            sizes.setdefault(f"{_size(fields['width'][0])}x{_size(fields['height'][0])}")
         return cls(
-            sizes=tuple(dict.fromkeys(sizes)),
+            sizes=tuple(sizes),
+            tokens=tokens,
             fields=fields,
-            inputs=len(request.references) + sum(_length(body.get(name)) for name in INPUT_FIELDS),
+            inputs=len(request.references)
+            + sum(_length(body[name]) for name in INPUT_FIELDS if name in body),
             masks=int(getattr(request, "mask_data_url", None) is not None or bool(body.get(MASK_FIELD))),
         )
 
-    def values(self, field: str) -> Sequence[object]:
-        """What the body says for *field*; for `ANY_FIELD`, all that it says."""
+    def values(self, field: str) -> Sequence[str | None]:
+        """What the body says for *field*; for `ANY_FIELD`, all that may be a token."""
         if field == ANY_FIELD:
-            return [*self.sizes, *self.tokens()]
-        return [value for value in self.fields.get(_plain(field), ()) if value is not None]
+            return [*self.sizes, *self.tokens]
+        return [_text(value) for value in self.fields.get(_plain(field), ())]
 
     def names(self, add_on: str) -> bool:
         """Whether a field asks for *add_on*."""
@@ -168,15 +190,17 @@ class _Wanted:
             if name.startswith(wanted) or (len(wanted) >= _SHORT and wanted in name)
         )
 
-    def tokens(self) -> Iterator[str]:
-        """The values of other fields, one of which a table of prices may be kept by, such as a quality."""
-        for name, values in self.fields.items():
-            if name not in _NO_TOKENS and name not in _SIZES:
-                yield from (str(value) for value in values if isinstance(value, str | int))
+
+def _text(value: object) -> str | None:
+    """*value* as a token of the catalogue may spell it; None for what is none."""
+    if isinstance(value, int | float) and not abs(value) < 1e9:
+        return None
+    return str(value) if isinstance(value, str | int | float) else None
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
+def _size(value: object) -> str | None:
+    # What is no text, such as an object of width and height, may mean any resolution.
+    return None if value is None else _text(value) or "?"
 
 
 def _length(value: object) -> int:
@@ -186,15 +210,16 @@ def _length(value: object) -> int:
 def _each_image(model: ModelRecord, wanted: _Wanted) -> Price | None:
     """The price of one image; None where none is known in USD."""
     tables = model.price_tables
-    if {model.prices.currency.upper(), tables.currency.upper()} != {_CURRENCY}:
+    if not model.prices.currency.upper() == tables.currency.upper() == _CURRENCY:
         return None
     expected, possible = _by_tier(model, wanted)
     if not possible:
         return None
     priced = [_at(table, model, wanted) for table in possible]
-    low = min(price.low_nano for price in priced)
-    high = max(price.high_nano for price in priced)
-    usual = max(_at(table, model, wanted).expected_nano for table in expected)
+    likely = priced if expected is possible else [_at(table, model, wanted) for table in expected]
+    low = min([price.low_nano for price in priced])
+    high = max([price.high_nano for price in priced])
+    usual = max([price.expected_nano for price in likely])
     for name, table in tables.add_ons.items():
         if table and wanted.names(name):
             # Assumption: an add-on is charged on top; some read its table as the whole price, which is less.
@@ -221,8 +246,8 @@ def _by_tier(model: ModelRecord, wanted: _Wanted) -> tuple[Sequence[PriceTable],
     default: list[PriceTable] = []
     open_: list[PriceTable] = []
     for field, tables in model.price_tables.tiers.items():
-        values = [value for value in wanted.values(field) if field != ANY_FIELD or str(value) in tables]
-        found = [table for value in values if (table := tables.get(str(value)))]
+        values = [value for value in wanted.values(field) if field != ANY_FIELD or value in tables]
+        found = [table for value in values if (table := tables.get(value or ""))]
         # A value that no table is kept by may be one that the service reads in its own way.
         if found and len(found) == len(values):
             named += found
@@ -239,22 +264,22 @@ def _by_tier(model: ModelRecord, wanted: _Wanted) -> tuple[Sequence[PriceTable],
 
 def _at(table: PriceTable, model: ModelRecord, wanted: _Wanted) -> Price:
     """What *table*, which is not empty, says of an image: at every resolution that the service may go by."""
-    asked = wanted.sizes[0]
-    sizes = [model.default_resolution if size is None else size for size in wanted.sizes]
-    other = [token for token in wanted.tokens() if table.states(token)]
+    default = model.default_resolution if None in wanted.sizes else None
+    sizes = [default if size is None else size for size in wanted.sizes]
+    other = [token for token in wanted.tokens if table.states(token)]
     spans = [span for size in (*sizes, *other) if (span := table.bounds(size)) is not None]
     assert spans, "a table that holds a price has bounds"
-    low, high = min(low for low, _ in spans), max(high for _, high in spans)
+    low, high = min([span[0] for span in spans]), max([span[1] for span in spans])
     stated = table.lookup(sizes[0])
     if stated is None and other:
-        stated = max(table.lookup(token) or 0.0 for token in other)
-    if stated is None and asked is None and model.resolutions:
+        stated = max([table.lookup(token) or 0.0 for token in other])
+    if stated is None and wanted.sizes[0] is None and (offered := model.resolutions):
         # Assumption: without a stated default a model takes the first resolution that it lists.
-        stated = table.lookup(model.resolutions[0])
+        stated = table.lookup(offered[0])
     return Price(
-        low_nano=to_nano(low),
-        expected_nano=to_nano(high if stated is None else stated),
-        high_nano=to_nano(high),
+        low_nano=_nano(low),
+        expected_nano=_nano(high if stated is None else stated),
+        high_nano=_nano(high),
     )
 
 
@@ -267,4 +292,4 @@ def _each_input(model: ModelRecord, wanted: _Wanted) -> Price | None:
         return None
     prices = [*table.per_image.values(), *(() if table.flat_usd is None else (table.flat_usd,))]
     usual = _at(table, model, wanted).expected_nano
-    return Price(low_nano=to_nano(min(prices)), expected_nano=usual, high_nano=to_nano(max(prices)))
+    return Price(low_nano=_nano(min(prices)), expected_nano=usual, high_nano=_nano(max(prices)))

@@ -263,3 +263,11 @@ def test_any_pricing_gives_a_price_or_none(pricing: object, body: dict[str, obje
         assert 0 <= price.low_nano <= price.expected_nano <= price.high_nano
         bounds = record.price_bounds()
         assert bounds is not None
+
+
+@pytest.mark.parametrize("name", ["resolution", "size", "rendering_speed", "width", "anything"])
+def test_a_number_that_python_does_not_print_is_no_token(name: str) -> None:
+    """A whole number of 5,000 digits raises nothing here; it is refused where the body is written."""
+    price = price_of(BY_SPEED, generate(extra={name: 10**5000, "height": 10**5000}))
+    assert price is not None
+    assert price.high_nano >= 90 * NANO

@@ -100,12 +100,11 @@ def _beside(pricing: Mapping[str, object]) -> PriceTables:
 
 def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> dict[str, PriceTable]:
     """The tables in an object; with *numbers*, a lone number is one too."""
-    read = _any_table if numbers else _nested_table
-    return {name: table for name, value in as_object(shape).items() if (table := read(value, currency))}
-
-
-def _nested_table(shape: object, currency: str) -> PriceTable:
-    return _any_table(as_object(shape), currency)
+    return {
+        name: table
+        for name, value in as_object(shape).items()
+        if (numbers or as_object(value)) and (table := _any_table(value, currency))
+    }
 
 
 def _any_table(shape: object, currency: str, depth: int = 0) -> PriceTable:

@@ -97,17 +97,17 @@ class Image(ImageData):
             return await in_thread(self.path.read_bytes)
         return await self.downloader(self.url or "")
 
-    async def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+    async def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """
         Write the image to *path*, atomically, and return the path with its suffix.
 
         Args:
             path: A file name; its suffix follows from the bytes, not from the name. A directory (or a
                 name ending in a slash) gets `image-<index>`.
-            overwrite: Replace an existing file; otherwise a number is added to the name.
+            overwrite: Replace an existing file.
 
         Raises:
-            OutputError: The file cannot be written.
+            OutputError: The file exists, and *overwrite* is not set, or it cannot be written.
             DownloadError: The URL cannot be downloaded.
         """
         data = await self.read()

@@ -389,12 +389,14 @@ def test_the_suffix_follows_from_the_bytes(tmp_path: Path, name: str, data: byte
     assert listing((tmp_path / written).parent) == [Path(written).name]
 
 
-def test_saving_replaces_or_adds_a_number(tmp_path: Path) -> None:
-    """Saving replaces a file of the same name, unless told not to."""
+def test_saving_replaces_only_when_asked(tmp_path: Path) -> None:
+    """Saving keeps a file of the same name and leaves none behind; asked to, it replaces it."""
     write_image(b"old", tmp_path / "fox.bin")
-    assert write_image(b"new", tmp_path / "fox", overwrite=False).name == "fox_2.bin"
-    assert write_image(b"newer", tmp_path / "fox").read_bytes() == b"newer"
-    assert listing(tmp_path) == ["fox.bin", "fox_2.bin"]
+    with pytest.raises(OutputError, match=r"fox\.bin exists"):
+        write_image(b"new", tmp_path / "fox")
+    assert (tmp_path / "fox.bin").read_bytes() == b"old"
+    assert write_image(b"newer", tmp_path / "fox", overwrite=True).read_bytes() == b"newer"
+    assert listing(tmp_path) == ["fox.bin"]
 
 
 def test_files_in_the_way_are_found(tmp_path: Path) -> None:

@@ -68,12 +68,19 @@ async def test_saving_a_linked_image(tmp_path: Path) -> None:
 
 
 async def test_saving_over_a_file(tmp_path: Path) -> None:
-    """A file of that name is replaced, or kept on request."""
+    """A file of that name is an error and stays as it is, for both clients; with `overwrite` it is replaced."""
     (tmp_path / "fox.png").write_bytes(b"old")
-    assert (await Image(data=PNG).save(tmp_path / "fox", overwrite=False)).name == "fox_2.png"
+    for target in ("fox", "fox.png", "fox.webp"):
+        with pytest.raises(OutputError, match=r"fox.png exists; .*overwrite=True"):
+            await Image(data=PNG).save(tmp_path / target)
+        with pytest.raises(OutputError, match="exists"):
+            await asyncio.to_thread(BlockingImage(data=PNG).save, tmp_path / target)
     assert (tmp_path / "fox.png").read_bytes() == b"old"
-    await Image(data=PNG).save(tmp_path / "fox")
+    assert [path.name for path in tmp_path.iterdir()] == ["fox.png"]
+    await Image(data=PNG).save(tmp_path / "fox", overwrite=True)
     assert (tmp_path / "fox.png").read_bytes() == PNG
+    await asyncio.to_thread(BlockingImage(data=PNG + b"2").save, tmp_path / "fox", overwrite=True)
+    assert (tmp_path / "fox.png").read_bytes() == PNG + b"2"
 
 
 async def test_saving_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -58,8 +58,13 @@ def make_directory(directory: Path) -> None:
         raise OutputError(f"cannot write to {directory}: no permission, or read-only.")
 
 
-def publish(part: Path, target: Path, *, overwrite: bool, left: str = "") -> Path:
-    """Give a whole file its name; never over another one unless asked."""
+def publish(part: Path, target: Path, *, overwrite: bool, numbered: bool = True, left: str = "") -> Path:
+    """
+    Give a whole file its name; never over another one unless asked.
+
+    Raises:
+        OutputError: The name is taken and not *numbered* out of the way, or cannot be given.
+    """
     try:
         if overwrite:
             os.replace(part, target)
@@ -68,10 +73,12 @@ def publish(part: Path, target: Path, *, overwrite: bool, left: str = "") -> Pat
             free = target if number == 1 else target.with_stem(f"{target.stem}_{number}")
             if _claim(part, free):
                 return free
+            if not numbered:
+                break
     except (OSError, ValueError) as error:
         kept = left if os.path.lexists(part) else ""
         raise OutputError(f"cannot name {target}: {_reason(error)}.{kept}") from error
-    raise AssertionError("unreachable: itertools.count does not end")
+    raise OutputError(f"{target} exists; choose another name or pass overwrite=True.")
 
 
 def _claim(part: Path, target: Path) -> bool:

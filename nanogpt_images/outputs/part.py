@@ -127,14 +127,14 @@ class PartFile:
             self._fd = -1
 
 
-def write_image(data: bytes, target: Path, *, overwrite: bool = True) -> Path:
+def write_image(data: bytes, target: Path, *, overwrite: bool = False) -> Path:
     """
     Write *data* to *target*, atomically, with the suffix that its bytes call for.
 
     A suffix of *target* that is an image's and agrees is kept; one that disagrees is replaced. Blocking.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: The file exists, and *overwrite* is not set, or it cannot be written.
     """
     target = fitting(target, sniff(data[:HEAD_BYTES]).suffix)
     make_directory(target.parent)
@@ -142,6 +142,6 @@ def write_image(data: bytes, target: Path, *, overwrite: bool = True) -> Path:
     try:
         part.write(data)
         part.close()
-        return publish(part.path, target, overwrite=overwrite)
+        return publish(part.path, target, overwrite=overwrite, numbered=False)
     finally:
         part.remove()

@@ -119,7 +119,7 @@ async def test_download(way: Way, service: BlockingSandbox, tmp_path: Path) -> N
             result = await client.images.generate_openai(PROMPT, model=MODEL, response_format="url")
             ending = await cancelled_at(step, way, lambda: result.images[0].save(out / "fox"))
             assert not unfinished_files(tmp_path)
-            assert (await result.images[0].save(out / "fox")).is_file()
+            assert (await result.images[0].save(out / "fox", overwrite=True)).is_file()
             return ending
 
     assert await at_each_step(attempt) > 3

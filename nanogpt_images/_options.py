@@ -21,6 +21,10 @@ DEFAULT_BASE_URL: Final = "https://nano-gpt.com"
 KEY_VARIABLE: Final = "NANOGPT_API_KEY"
 BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
 
+_VENDOR: Final = "nano-gpt.com"
+# Source: API_FACTS, "More facts": documented base URLs for other SDKs.
+_PATHS_FOR_OTHERS: Final = frozenset({"/api", "/v1", "/api/v1"})
+
 # Source: RFC 9110, 5.1 and 5.5.
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
@@ -127,7 +131,12 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def checked_base_url(url: str) -> str:
-    """The base URL without a trailing slash; https, or anything on loopback."""
+    """
+    The base URL without a trailing slash; https, or anything on loopback.
+
+    The vendor's documents give other SDKs an address with `/v1`, `/api/v1` or `/api` at its end. Here these are parts of
+    the paths, so they are left out of an address of the service, or of loopback, that has nothing else in its path.
+    """
     url = url.strip()
     try:
         parts = urlsplit(url)
@@ -150,7 +159,10 @@ def checked_base_url(url: str) -> str:
         raise ConfigurationError(
             f"base_url {shown_url(url)!r} holds characters that do not belong into a URL."
         )
-    return url.rstrip("/")
+    url = url.rstrip("/")
+    path = urlsplit(url).path.rstrip("/")
+    known = host == _VENDOR or host.endswith(f".{_VENDOR}") or is_loopback(host)
+    return url.removesuffix(path).rstrip("/") if known and path in _PATHS_FOR_OTHERS else url
 
 
 def is_loopback(host: str) -> bool:

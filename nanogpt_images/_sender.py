@@ -236,7 +236,12 @@ class Sender:
                 if response.status >= 300:
                     body = await read_failure(response)
                     raise decode_failure(
-                        response.status, response.headers, body, target=target, paid=request.paid
+                        response.status,
+                        response.headers,
+                        body,
+                        target=target,
+                        paid=request.paid,
+                        url=request.url,
                     )
                 return await read(response)
         finally:

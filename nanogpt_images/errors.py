@@ -337,7 +337,11 @@ class PermissionDeniedError(StatusError):
 
 
 class NotFoundError(StatusError):
-    """404, or an ID that the catalogue does not list; the text names near matches."""
+    """
+    A model that the service or the catalogue does not know; the text names near matches.
+
+    A 404 that is about the path is a `StatusError`: its `base_url` is wrong, and no other model would help.
+    """
 
 
 class PayloadTooLargeError(StatusError):

@@ -26,8 +26,11 @@ class ReferenceLimits:
         max_items: Greatest number of images.
         min_width: Least width in pixels.
         min_height: Least height in pixels.
+        max_width: Greatest width in pixels.
+        max_height: Greatest height in pixels.
         max_bytes: Greatest size of one image.
         formats: Lower-case names such as `png`; empty where none are stated.
+        note: What the service or the provider says about them.
 
     Source: seeds/images-model-endpoints.txt, `input_reference_constraints`.
     """
@@ -35,8 +38,11 @@ class ReferenceLimits:
     max_items: int | None = None
     min_width: int | None = None
     min_height: int | None = None
+    max_width: int | None = None
+    max_height: int | None = None
     max_bytes: int | None = None
     formats: tuple[str, ...] = ()
+    note: str | None = None
     raw: _Json = attrs.field(factory=dict[str, object], repr=False)
 
 
@@ -60,6 +66,7 @@ class ModelRecord(Displayed):
 
     Attributes:
         id: ID to send; it may hold slashes, colons and at signs.
+        modality: What goes in and what comes out, such as `text->image`.
         parameters: Descriptors by the parameter's name on the normalized route.
         prices: USD per image, where a request names neither tier nor add-on.
         price_tables: What tiers, add-ons and input images cost.
@@ -74,6 +81,7 @@ class ModelRecord(Displayed):
     owner: str | None = None
     created: datetime | None = None
     category: str | None = None
+    modality: str | None = None
     input_modalities: tuple[str, ...] = ()
     output_modalities: tuple[str, ...] = ()
     capabilities: _Json = attrs.field(factory=dict[str, object])

@@ -32,6 +32,7 @@ from nanogpt_images import (
     OutputError,
     ParameterError,
     ResponseDecodeError,
+    StatusError,
     TaskPendingError,
     estimate,
 )
@@ -543,6 +544,31 @@ async def test_strings_are_rows(tmp_path: Path) -> None:
         estimate(prompts, models, model="tiny-and-fast").images,
         estimate(prompts, models).problem_count,
     ) == (2, 2)
+
+
+@pytest.mark.parametrize("path", ["/api", "/v1", "/api/v1", "/api/v1/"])
+async def test_addresses_for_other_sdks_work(path: str) -> None:
+    """An address as the vendor documents it for other SDKs reaches all routes."""
+    async with connected() as (_, sandbox), AsyncClient(sandbox.api_key, sandbox.url + path) as client:
+        await client.images.generate("x", model="tiny-and-fast")
+        await client.images.generate_openai("x", model="tiny-and-fast")
+        assert len(sandbox.ledger.billed) == 2
+
+
+async def test_a_wrong_address_is_not_an_unknown_model(tmp_path: Path) -> None:
+    """A 404 of the path names the address and not the model, and stops a batch at its first requests."""
+    async with connected() as (_, sandbox), AsyncClient(sandbox.api_key, f"{sandbox.url}/gateway") as client:
+        for call in (client.images.generate("x", model="tiny-and-fast"), client.catalog.list()):
+            with pytest.raises(
+                StatusError, match=r"/gateway/api/v1/image\S* the service answered 404.*Check base_url"
+            ) as caught:
+                await call
+            assert not isinstance(caught.value, NotFoundError)
+            assert "tiny-and-fast" not in str(caught.value)
+        rows = [f"fox {number}" for number in range(50)]
+        report = await client.run_batch(rows, model="tiny-and-fast", out=tmp_path / "out", concurrency=2)
+    assert isinstance(report.stopped, StatusError)
+    assert report.failed == 0
 
 
 async def test_a_cold_catalogue_is_fetched_once() -> None:

@@ -55,10 +55,18 @@ def test_the_environment_fills_in(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://[::1]:80", "http://[::1]:80"),
         ("http://localhost/x", "http://localhost/x"),
         ("http://api.localhost", "http://api.localhost"),
+        ("https://nano-gpt.com/api", "https://nano-gpt.com"),
+        ("https://nano-gpt.com/v1/", "https://nano-gpt.com"),
+        ("https://nano-gpt.com/api/v1", "https://nano-gpt.com"),
+        ("https://api.nano-gpt.com/api/v1", "https://api.nano-gpt.com"),
+        ("http://127.0.0.1:8080/v1", "http://127.0.0.1:8080"),
+        ("http://localhost/x/v1", "http://localhost/x/v1"),
+        ("https://gw.example/v1", "https://gw.example/v1"),
+        ("https://nano-gpt.com.example/v1", "https://nano-gpt.com.example/v1"),
     ],
 )
 def test_base_urls_that_are_used(url: str, kept: str) -> None:
-    """https anywhere, http on loopback, with a path prefix and without its trailing slash."""
+    """https anywhere, http on loopback, with a gateway's prefix, without a trailing slash and what other SDKs append."""
     assert checked_base_url(url) == kept
 
 

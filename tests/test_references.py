@@ -446,6 +446,17 @@ async def test_svg_is_taken_where_the_model_takes_it(formats: tuple[str, ...]) -
     assert (await load_reference(SVG, remote="link", limits=limits)).media_type == "image/svg+xml"
 
 
+@pytest.mark.parametrize(("most", "told"), [({"max_width": 63}, "63xany"), ({"max_height": 47}, "anyx47")])
+async def test_an_image_with_too_many_pixels_is_refused(most: dict[str, int], told: str) -> None:
+    """The greatest width and height hold for local images; at the limit an image passes."""
+    image = io.BytesIO()
+    PIL.Image.new("L", (64, 48)).save(image, "PNG")
+    with pytest.raises(ParameterError, match=rf"64x48 pixels; m takes at most {told}"):
+        await load_reference(image.getvalue(), remote="link", limits=ReferenceLimits(**most), model="m")
+    limits = ReferenceLimits(max_width=64, max_height=48)
+    assert (await load_reference(image.getvalue(), remote="link", limits=limits)).width == 64
+
+
 async def test_an_unknown_size_is_left_to_the_service() -> None:
     """Where the bytes do not tell width and height, no limit on them is applied."""
     limits = ReferenceLimits(min_width=10_000, min_height=10_000)

@@ -86,6 +86,7 @@ class RecordFields(TypedDict):
     owner: str | None
     created: datetime | None
     category: str | None
+    modality: str | None
     input_modalities: tuple[str, ...]
     output_modalities: tuple[str, ...]
     capabilities: Mapping[str, object]
@@ -220,6 +221,7 @@ def _fields(record: _Record, model_id: str) -> RecordFields:
         "owner": record.owned_by,
         "created": record.created,
         "category": record.category,
+        "modality": as_text(record.architecture.get("modality")),
         "input_modalities": as_texts(record.architecture.get("input_modalities")),
         "output_modalities": as_texts(record.architecture.get("output_modalities")),
         "capabilities": record.capabilities,

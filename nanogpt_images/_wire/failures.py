@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from .._display import with_short_urls
+from .._display import shown_url, with_short_urls
 from ..errors import (
     AuthenticationError,
     BadRequestError,
@@ -50,6 +50,7 @@ _POLICY_CODES: Final = frozenset({"content_policy_violation", "content_policy"})
 # Neither pattern can look past the next "<": a body of nothing else would cost the square of its length.
 _TAG: Final = re.compile(r"(<[^<>]*>)")
 _HIDING: Final = re.compile(r"<(/?)(?:script|style)\b", re.IGNORECASE)
+_MODEL: Final = re.compile(r"\bmodel\b", re.IGNORECASE)
 _SPACE: Final = re.compile(r"\s+")
 # A key in an echoed header or body must not reach a log. Within a word ("risk-averse") it must be a long one.
 _KEY: Final = re.compile(
@@ -83,6 +84,7 @@ def decode_failure(
     *,
     target: str,
     paid: bool,
+    url: str = "",
     now: datetime | None = None,
 ) -> StatusError:
     """
@@ -94,6 +96,7 @@ def decode_failure(
         body: The body, or as much of it as was read.
         target: What the request was about, for the text: a model's ID or a path.
         paid: Whether success would have cost money.
+        url: Where it was sent, for the text of a 404 that is about the path and not about a model.
         now: For a `Retry-After` that is a date.
 
     Source: API_FACTS, "Errors": every shape of its list.
@@ -119,6 +122,9 @@ def decode_failure(
             f"a redirect to {_origin(location)}, which is not followed; set base_url to the right address"
         )
     advice = _advice(status, failure, retry_after_s)
+    if status == 404 and kind is StatusError:
+        parts[0] = f"{shown_url(url) or target}: the service answered 404, there is nothing at this address"
+        advice = "Check base_url: that of the service is https://nano-gpt.com, without a path."
     message = f"{': '.join(parts).rstrip('.')}. {sentence if paid else ''}".rstrip()
     return kind(
         f"{message} {advice}".rstrip(),
@@ -238,11 +244,22 @@ def _class_of(status: int, failure: Failure) -> type[StatusError]:
         return DailyLimitError
     if status < 500 and (failure.code in _POLICY_CODES or failure.type in _POLICY_CODES):
         return ContentPolicyError
+    if status == 404 and not _names_a_model(failure):
+        return StatusError
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status >= 500:
         return ServerError
     return BadRequestError if status >= 400 else StatusError
+
+
+def _names_a_model(failure: Failure) -> bool:
+    """Whether a 404 is about a model. A page of HTML, or a message about a path, tells of a wrong address."""
+    return (
+        "model" in (failure.code or "")
+        or failure.parameter == "model"
+        or _MODEL.search(failure.message or "") is not None
+    )
 
 
 def _advice(status: int, failure: Failure, retry_after_s: float | None) -> str:

@@ -83,6 +83,7 @@ def reference_limits(max_items: Iterable[object], constraints: Sequence[Json]) -
     """
     found: dict[str, int] = {}
     formats: tuple[str, ...] = ()
+    notes: dict[str, None] = {}
     for most in max_items:
         _tighten(found, "max_items", most)
     for constraint in constraints:
@@ -92,15 +93,21 @@ def reference_limits(max_items: Iterable[object], constraints: Sequence[Json]) -
                     _tighten(found, key, value)
                 elif key == "formats":
                     formats = _common(formats, _formats(value))
+                elif key == "note" and (note := as_text(value)) is not None:
+                    notes[note] = None
     if not (found or constraints):
         return None
-    return ReferenceLimits(**found, formats=formats, raw=constraints[0] if constraints else {})
+    return ReferenceLimits(
+        **found, formats=formats, note=" ".join(notes) or None, raw=constraints[0] if constraints else {}
+    )
 
 
 _STRICTER: Mapping[str, Callable[[int, int], int]] = {
     "max_items": min,
     "min_width": max,
     "min_height": max,
+    "max_width": min,
+    "max_height": min,
     "max_bytes": min,
 }
 
@@ -122,7 +129,10 @@ def join_reference_limits(
         for key in _STRICTER:
             _tighten(found, key, getattr(limits, key))
     formats = _common(legacy.formats, listed.formats)
-    return ReferenceLimits(**found, formats=formats, raw=listed.raw or legacy.raw)
+    notes = dict.fromkeys(limits.note for limits in (legacy, listed) if limits.note is not None)
+    return ReferenceLimits(
+        **found, formats=formats, note=" ".join(notes) or None, raw=listed.raw or legacy.raw
+    )
 
 
 def _formats(value: object) -> tuple[str, ...]:

@@ -168,14 +168,19 @@ def _enum(values: list[object], default: object) -> ParameterSpec | None:
 
 
 def richer_spec(one: ParameterSpec, other: ParameterSpec) -> ParameterSpec:
-    """The one that says more of the two; of two enums the longer, with the default of either."""
+    """The one that says more of the two; of two enums all values, *other*'s first, with the default of either."""
     if one == other or isinstance(one, UnknownSpec):
         return other
     if isinstance(one, EnumSpec) and isinstance(other, EnumSpec):
-        richer, poorer = (other, one) if len(other.values) >= len(one.values) else (one, other)
-        if richer.default is None and poorer.default in richer.values:
-            return EnumSpec(richer.values, poorer.default)
-        return richer
+        # 1024*1024 and 1024x1024 are one size; the spelling that comes first is sent.
+        values: dict[str, str] = {}
+        for value in (*other.values, *one.values):
+            values.setdefault(value.replace("*", "x"), value)
+        default = other.default or one.default
+        return EnumSpec(
+            tuple(values.values()),
+            None if default is None else values.get(default.replace("*", "x"), default),
+        )
     return one if isinstance(other, UnknownSpec) else other
 
 

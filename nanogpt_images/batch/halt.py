@@ -14,9 +14,11 @@ from ..errors import (
     InsufficientBalanceError,
     JournalError,
     NanoGPTError,
+    NotFoundError,
     OutputError,
     PermissionDeniedError,
     ServerError,
+    StatusError,
 )
 
 _log = get_logger("nanogpt_images.batch")
@@ -94,7 +96,11 @@ class Halt:
         """Take note of a failure; True when its cause concerns all requests and stops the batch."""
         if isinstance(error, _WHEN_REPEATED):
             self._in_a_row += 1
-        if isinstance(error, _AT_ONCE) or self._in_a_row >= self._patience:
+        # A 404 that is about no model: the address is wrong, for every row.
+        nowhere = (
+            isinstance(error, StatusError) and error.status == 404 and not isinstance(error, NotFoundError)
+        )
+        if nowhere or isinstance(error, _AT_ONCE) or self._in_a_row >= self._patience:
             self.stop(error)
             return True
         return False

@@ -120,8 +120,12 @@ def _references(limits: ReferenceLimits) -> str:
         f"at least {limits.min_width or 1}x{limits.min_height or 1} pixels"
         if limits.min_width or limits.min_height
         else "",
+        f"at most {limits.max_width or 'any'}x{limits.max_height or 'any'} pixels"
+        if limits.max_width or limits.max_height
+        else "",
         f"at most {size(limits.max_bytes)} each" if limits.max_bytes is not None else "",
         "/".join(limits.formats),
+        one_line(limits.note or ""),
     ]
     return ", ".join(part for part in parts if part)
 

@@ -170,7 +170,13 @@ class OneLoader:
     def _check_dimensions(self, width: int | None, height: int | None, where: str) -> None:
         if width is None or height is None:
             return
-        least = self.limits.min_width or 0, self.limits.min_height or 0
+        limits = self.limits
+        least = limits.min_width or 0, limits.min_height or 0
+        if (limits.max_width or width) < width or (limits.max_height or height) < height:
+            most = f"{limits.max_width or 'any'}x{limits.max_height or 'any'}"
+            raise self.refusal(
+                f"{where} is {width}x{height} pixels; {self.taker} takes at most {most}. Scale it down."
+            )
         if width < least[0] or height < least[1]:
             raise self.refusal(
                 f"{where} is {width}x{height} pixels; {self.taker} takes no less than {least[0]}x{least[1]}."

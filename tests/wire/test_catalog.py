@@ -52,6 +52,7 @@ def test_a_documented_record_of_image_models() -> None:
     assert (model.id, model.name, model.owner) == ("pruna-ai/p-image/text-to-image", "P-Image", "prunaai")
     assert (model.created, model.category) == (datetime(2026, 5, 12, tzinfo=UTC), "image")
     assert (model.input_modalities, model.output_modalities) == (("text",), ("image",))
+    assert model.modality == "text->image"
     assert model.capabilities["image_to_image"] is False
     assert model.resolutions == ("1024x1024", "1376x768", "1184x896")
     assert model.count_rule == CountRule(1, 4)

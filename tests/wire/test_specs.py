@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images._wire.limits import join_count_rules
+from nanogpt_images._wire.limits import join_count_rules, join_reference_limits
 from nanogpt_images._wire.specs import join_parameters, parameter_spec, read_supported
-from nanogpt_images.models import PromptLimit
+from nanogpt_images.models import PromptLimit, ReferenceLimits
 from nanogpt_images.parameters import (
     ONE_IMAGE,
     BooleanSpec,
@@ -143,13 +143,60 @@ def test_the_strictest_reference_limits_hold() -> None:
     """Of the listing, the route and the provider the strictest limit of each field is taken, `jpg` is `jpeg`."""
     constraints = {
         "max_items": 3,
-        "route": {"min_width": 8, "max_bytes": 31457280, "formats": ["png", "jpeg", "webp"], "source": "x"},
-        "provider": {"min_width": 64, "max_bytes": 10485760, "formats": ["image/png", "JPG"]},
+        "route": {
+            "min_width": 8,
+            "max_width": 16384,
+            "max_height": 16384,
+            "max_bytes": 31457280,
+            "formats": ["png", "jpeg", "webp"],
+            "source": "x",
+        },
+        "provider": {
+            "min_width": 64,
+            "max_width": 4096,
+            "max_bytes": 10485760,
+            "formats": ["image/png", "JPG"],
+            "note": "4k at most",
+        },
     }
     limits = read_supported({"max_input_images": 5, "input_image_constraints": constraints}).references
     assert limits is not None
     assert (limits.max_items, limits.min_width, limits.min_height) == (3, 64, None)
+    assert (limits.max_width, limits.max_height, limits.note) == (4096, 16384, "4k at most")
     assert (limits.max_bytes, limits.formats, limits.raw) == (10485760, ("png", "jpeg"), constraints)
+
+
+def test_joined_limits_hold_the_stricter_of_each() -> None:
+    """Of both listings the stricter limit of each field holds, and every note is kept."""
+    legacy = ReferenceLimits(max_items=3, max_width=4096, min_width=8, note="old", formats=("png", "jpeg"))
+    listed = ReferenceLimits(max_items=4, max_height=512, min_width=16, note="new", formats=("png",))
+    joined = join_reference_limits(legacy, listed)
+    assert joined == ReferenceLimits(
+        max_items=3, max_width=4096, max_height=512, min_width=16, note="old new", formats=("png",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("legacy", "listed", "joined"),
+    [
+        (EnumSpec(("1k", "2k", "4k")), EnumSpec(("2k", "auto")), EnumSpec(("2k", "auto", "1k", "4k"))),
+        (
+            EnumSpec(("1024*1024", "1k"), "1024*1024"),
+            EnumSpec(("1024x1024",)),
+            EnumSpec(("1024x1024", "1k"), "1024x1024"),
+        ),
+        (EnumSpec(("1k",), "1k"), EnumSpec(("2k",), "2k"), EnumSpec(("2k", "1k"), "2k")),
+        (EnumSpec(("2k",)), EnumSpec(("2K",)), EnumSpec(("2K", "2k"))),
+        (EnumSpec(("1k",)), UnknownSpec(7), EnumSpec(("1k",))),
+    ],
+)
+def test_a_joined_enum_offers_what_either_listing_does(
+    legacy: ParameterSpec, listed: ParameterSpec, joined: ParameterSpec
+) -> None:
+    """No token of either listing is lost; images/models comes first, with its spelling and its default."""
+    assert join_parameters({"resolution": legacy}, {"resolution": listed}, ONE_IMAGE) == {
+        "resolution": joined
+    }
 
 
 @pytest.mark.parametrize("raw", [{}, {"input_image_constraints": None}, {"max_input_images": "many"}])

@@ -19,9 +19,13 @@ def sandbox() -> Iterator[BlockingSandbox]:
 
 
 @pytest.fixture
-def client(sandbox: BlockingSandbox) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(api_key=sandbox.api_key, base_url=f"{sandbox.url}/v1", max_retries=0) as made:
+def client(sandbox: BlockingSandbox, request: pytest.FixtureRequest) -> Iterator[openai.OpenAI]:
+    """A client at each of the addresses that the service documents for other SDKs."""
+    with openai.OpenAI(api_key=sandbox.api_key, base_url=sandbox.url + request.param, max_retries=0) as made:
         yield made
+
+
+pytestmark = pytest.mark.parametrize("client", ["/v1", "/api/v1"], indirect=True)
 
 
 def test_b64_json(client: openai.OpenAI, sandbox: BlockingSandbox) -> None:

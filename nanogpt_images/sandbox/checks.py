@@ -35,6 +35,7 @@ class Order:
     delivery: Delivery
     references: int
     cost_usd: float
+    stream: bool = False
 
 
 def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
@@ -63,7 +64,8 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
     Raises:
         Refusal: With the documented status, code and body.
     """
-    if body.get("stream") is True:
+    # Assumption: the OpenAI-compatible route answers with events, as the one that it is like does.
+    if body.get("stream") is True and route == "images":
         raise refuse(
             400, "unsupported_stream", "stream: true is not supported yet.", parameter="stream", route=route
         )
@@ -97,6 +99,7 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
         image_format=_image_format(body, model, route),
         delivery="url" if route == "openai" and body.get("response_format") == "url" else "b64_json",
         references=references,
+        stream=body.get("stream") is True,
         cost_usd=_cost_usd(body, model, resolution, images, references),
     )
 

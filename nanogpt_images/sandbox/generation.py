@@ -7,7 +7,7 @@ import asyncio
 import attrs
 from aiohttp import web
 
-from .alterations import altered
+from .alterations import altered, event_stream
 from .answers import Answer, JsonObject
 from .checks import Order, checked_json, checked_order
 from .draw import Sketch
@@ -142,9 +142,8 @@ class Generation:
             )
             return await self._write(answer_instead(fault.kind, around, self._wire.request_id), entry, fault)
         payload = self._payload(order, entry, images)
-        return await self._write(
-            payload.answer() if fault is None else altered(fault.kind, payload), entry, fault
-        )
+        answer = payload.answer() if fault is None else altered(fault.kind, payload)
+        return await self._write(event_stream(answer) if order.stream else answer, entry, fault)
 
     async def _images(self, order: Order, fault: Fault | None) -> list[Pieces]:
         """The entries of `data`, after the time that drawing takes; none for a fault that would not send them."""

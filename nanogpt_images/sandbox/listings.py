@@ -82,6 +82,7 @@ def _detailed(model: SandboxModel) -> JsonObject:
 def _image_entry(model: SandboxModel) -> JsonObject:
     return {
         "id": model.id,
+        **({"object": "model"} if model.flat else {}),
         "name": model.name,
         "description": model.description,
         "created": model.created,
@@ -158,7 +159,14 @@ def _reference_constraints(model: SandboxModel) -> JsonObject:
     route = limits | {"formats": ["png", "jpeg", "webp"], "source": "route-preflight"}
     constraints: JsonObject = {"max_items": model.references_max, "route": route}
     if model.flat:
-        constraints["provider"] = {"max_bytes": 10 * 1024 * 1024, "source": "provider"}
+        route |= {"max_width": 16_384, "max_height": 16_384}
+        constraints["provider"] = {
+            "max_width": 4096,
+            "max_height": 4096,
+            "max_bytes": 10 * 1024 * 1024,
+            "note": "Larger images are refused by the provider.",
+            "source": "provider",
+        }
     return constraints
 
 

@@ -13,6 +13,7 @@ from .refusals import Route, refuse
 
 OPENAI_UPLOAD_BYTES = 4 * 1024 * 1024
 _ALIASES = ("imageDataUrl", "imageDataUrls", "image_url", "images")
+_ONE_INPUT = ("imageDataUrl", "image_url")
 _DATA_URL = re.compile(r"data:(image/[\w.+-]+);base64,", re.IGNORECASE)
 _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
@@ -25,7 +26,8 @@ def checked_references(body: JsonObject, model: SandboxModel, route: Route) -> i
         Refusal: A form, a number or a data URL that the route or the model does not take.
     """
     urls = _input_references(body, route)
-    legacy = _legacy(body)
+    # imageDataUrls is for models with several inputs: one with a single input does not look at it.
+    legacy = _legacy(body, _ONE_INPUT if route == "openai" and model.references_max == 1 else _ALIASES)
     if urls and legacy:
         message = "Use input_references or legacy image input aliases, not both."
         raise refuse(400, "conflicting_image_inputs", message, parameter="input_references", route=route)
@@ -40,7 +42,7 @@ def checked_references(body: JsonObject, model: SandboxModel, route: Route) -> i
     for url in [*urls, mask] if isinstance(mask, str) else urls:
         _check_url(url, route)
     if route == "openai" and sum(map(len, urls)) > OPENAI_UPLOAD_BYTES:
-        raise refuse(413, "image_too_large", "Uploads should be 4 MB or smaller after encoding.", route=route)
+        raise refuse(413, "IMAGE_INPUT_TOO_LARGE", "Uploads should be 4 MB or smaller after encoding.")
     return len(urls)
 
 
@@ -70,9 +72,9 @@ def _url_of(entry: object) -> str | None:
     return None
 
 
-def _legacy(body: JsonObject) -> list[str]:
+def _legacy(body: JsonObject, aliases: tuple[str, ...]) -> list[str]:
     urls: list[str] = []
-    for alias in _ALIASES:
+    for alias in aliases:
         given = body.get(alias)
         entries = cast("list[object]", given) if isinstance(given, list) else [given]
         urls += [entry for entry in entries if isinstance(entry, str)]

@@ -98,5 +98,6 @@ _SHAPES = {
     "missing_prompt": _text_only,
     "input_type_mismatch": _text_only,
     "IMAGE_INPUT_TOO_MANY": _text_and_type,
+    "IMAGE_INPUT_TOO_LARGE": _text_and_type,
     "invalid_n": _integer_code,
 }

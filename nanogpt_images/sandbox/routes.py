@@ -155,6 +155,7 @@ def _check_method(method: str, allowed: tuple[str, ...]) -> None:
 _POSTS: Mapping[str, Callable[[Service, Wire], Awaitable[web.StreamResponse]]] = {
     "/api/v1/images": _images,
     "/v1/images/generations": _openai,
+    "/api/v1/images/generations": _openai,
     "/api/check-balance": _balance,
 }
 _GETS = {

@@ -115,7 +115,11 @@ async def test_both_shapes_in_one_listing(open_api):
     async with open_api() as api:
         reply = await api.get("/api/v1/images/models")
         assert by_id(reply, "krea-v2/turbo")["supported_parameters"]["resolution"]["type"] == "enum"
-        assert by_id(reply, "qwen-image-edit")["supported_parameters"]["max_input_images"] == 3
+        flat = by_id(reply, "qwen-image-edit")
+        assert (flat["object"], flat["supported_parameters"]["max_input_images"]) == ("model", 3)
+        constraints = flat["supported_parameters"]["input_image_constraints"]
+        assert (constraints["route"]["max_width"], constraints["provider"]["max_width"]) == (16384, 4096)
+        assert constraints["provider"]["note"]
 
 
 async def test_basic_listing(open_api):
@@ -180,7 +184,8 @@ def test_built_in_catalogue_has_what_clients_must_bear():
     assert len({model.id for model in models}) == len(models)
     assert len({model.name for model in models}) < len(models)
     assert any(model.name.endswith(" ") for model in models)
-    assert any(model.fixed_image_count == 4 for model in models)
+    assert {1, 4} <= {model.fixed_image_count for model in models}
+    assert any({"1:1", "1k"} <= set(model.resolutions) for model in models)
     assert any(model.images_min == 2 for model in models)
     assert any(model.images_max == 10 for model in models)
     assert any(not model.prices_usd for model in models)

@@ -182,7 +182,8 @@ async def test_openai_upload_limit(open_api):
         body = json.dumps({"model": "restyle", "prompt": "x", "imageDataUrl": PNG + "A" * 4_250_000}).encode()
         headers = {"x-api-key": api.sandbox.api_key, "Content-Type": "application/json"}
         reply = await api.post("/v1/images/generations", data=io.BytesIO(body), headers=headers)
-        assert (reply.status, reply.code) == (413, "image_too_large")
+        assert (reply.status, reply.code) == (413, "IMAGE_INPUT_TOO_LARGE")
+        assert reply.json.keys() == {"error", "type", "code", "requestId"}
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,11 @@ class ImageStream:
         return len(self.sizes)
 
     @property
+    def rest(self) -> bytes:
+        """The body so far with `true` in place of each image; it may break off anywhere."""
+        return bytes(self._rest)
+
+    @property
     def open_index(self) -> int | None:
         """Index of the image that is being received, or None."""
         return None if self._image is None else self._index

@@ -9,19 +9,31 @@ import attrs
 
 from ._b64stream import ImageStream, StreamDecodeError
 from ._display import shown
+from ._logging import get_logger
 from ._secrets import NO_SECRET, Redactor
 from ._wire.answers import Answer, decode_answer
+from ._wire.beginning import beginning
 from .errors import Charge, OutputError, ResponseDecodeError, TaskPendingError, TransportError
 from .outputs import ImageStore, StoredImage, finished
 from .transport import HttpResponse
 
+_log = get_logger()
+
 
 @attrs.frozen(kw_only=True)
 class Received:
-    """What an answer brought: its facts, and the images whose bytes were in it."""
+    """
+    What an answer brought.
+
+    Attributes:
+        answer: Its facts.
+        stored: The images whose bytes were in it.
+        problem: Why it did not end, where all of its images came all the same.
+    """
 
     answer: Answer
     stored: tuple[StoredImage, ...]
+    problem: str | None = None
 
 
 async def receive(
@@ -31,9 +43,13 @@ async def receive(
     model: str,
     max_image_bytes: int,
     redact: Redactor = NO_SECRET,
+    expected: int | None = None,
 ) -> Received:
     """
     Read the answer of a paid request.
+
+    An answer that breaks off behind its last image is a success with a problem: to ask again would pay again for
+    what is there. Where the reader is cancelled, the store finishes the images that came whole.
 
     Args:
         response: An answer of success.
@@ -41,6 +57,7 @@ async def receive(
         model: For the text of errors.
         max_image_bytes: Greatest size of one decoded image.
         redact: Replaces the key in what stands beside the images.
+        expected: How many images the request makes; None where that is not known.
 
     Raises:
         ResponseDecodeError: No image, or not the documented body; `partial` has what came whole.
@@ -60,15 +77,20 @@ async def receive(
         whole = [entry.index for entry in answer.entries if entry.url is None]
     except (StreamDecodeError, ValueError, RecursionError) as error:
         redact.error(error)
-        raise await _undecodable(response, stream, store, error, model) from error
+        failure = await _undecodable(response, stream, store, error, model, redact)
+        if (received := _all_came(failure, expected)) is not None:
+            return received
+        raise failure from error
     except OutputError as error:
         store.discard()
         raise _unwritten(error, response, model, None) from error
     except TransportError as error:
-        error.partial = await _salvage(response, stream, store, model)
+        error.partial = await _salvage(response, stream, store, model, redact)
+        if (received := _all_came(error, expected)) is not None:
+            return received
         raise
     except BaseException:
-        store.discard()
+        _keep_whole(stream, store)
         raise
     if not answer.entries:
         store.discard()
@@ -123,21 +145,61 @@ def _unwritten(
 
 
 async def _salvage(
-    response: HttpResponse, stream: ImageStream, store: ImageStore, model: str
+    response: HttpResponse, stream: ImageStream, store: ImageStore, model: str, redact: Redactor
 ) -> Received | None:
     """Keep the images that arrived whole from an answer that did not."""
     whole = sorted(stream.sizes)
-    if not whole:
+    try:
+        rest = redact.body(beginning(stream.rest))
+        answer = decode_answer(rest, response.headers, whole, stream.broken)
+    except (ValueError, RecursionError):
+        answer = decode_answer(b"{}", response.headers, (), stream.broken)
+    if not whole and not answer.entries:
         store.discard()
         return None
-    answer = decode_answer(b"{}", response.headers, (), stream.broken)
     return await _finish(response, store, whole, answer, model)
 
 
+def _all_came(error: ResponseDecodeError | TransportError, expected: int | None) -> Received | None:
+    """What *error* has in its `partial`, where that is all that was asked for."""
+    partial = error.partial
+    if expected is None or not isinstance(partial, Received):
+        return None
+    links = sum(entry.url is not None for entry in partial.answer.entries)
+    if len(partial.stored) + links < expected:
+        return None
+    return attrs.evolve(partial, problem=f"all images came, but the answer did not end ({_reason(error)})")
+
+
+def _reason(error: ResponseDecodeError | TransportError) -> str:
+    return (
+        "it is not what the documents describe"
+        if isinstance(error, ResponseDecodeError)
+        else type(error).__name__
+    )
+
+
+def _keep_whole(stream: ImageStream, store: ImageStore) -> None:
+    """Finish what came whole, at once and in place: it was paid for, and whoever cancels does not wait."""
+    whole = sorted(stream.sizes)
+    try:
+        if whole:
+            store.finish(whole)
+    except OutputError as error:
+        _log.warning("an image that came before its request was cancelled could not be kept: %s", error)
+    finally:
+        store.discard()
+
+
 async def _undecodable(
-    response: HttpResponse, stream: ImageStream, store: ImageStore, error: Exception, model: str
+    response: HttpResponse,
+    stream: ImageStream,
+    store: ImageStore,
+    error: Exception,
+    model: str,
+    redact: Redactor,
 ) -> ResponseDecodeError:
-    partial = await _salvage(response, stream, store, model)
+    partial = await _salvage(response, stream, store, model, redact)
     excerpt = error.excerpt if isinstance(error, StreamDecodeError) else ""
     reason = error.reason if isinstance(error, StreamDecodeError) else "the body is not JSON"
     if response.headers.get("Content-Type", "").lower().startswith("text/event-stream"):

@@ -322,16 +322,18 @@ class Images:
         self._warn(warnings)
         loaded = await self._references.load(request, model if validate else None)
         body = encode_body(request, loaded.urls, loaded.mask)
+        count = asked_count(request)
+        n = count if isinstance(count, int) and count > 0 else None
+        expected = model.count_rule.images(n) if model is not None else n
+        asked = expected or 1
         read = functools.partial(
             receive,
             store=store,
             model=request.model,
             max_image_bytes=self._max_image_bytes,
+            expected=expected,
             redact=self._sender.redact,
         )
-        count = asked_count(request)
-        n = count if isinstance(count, int) and count > 0 else None
-        asked = model.count_rule.images(n) if model is not None else n or 1
         send = functools.partial(
             self._sender.post_paid,
             PATHS[request.route],
@@ -440,6 +442,7 @@ class Images:
                 *answer.problems,
                 *(s.problem for s in received.stored if s.problem is not None),
                 *warnings,
+                *((received.problem,) if received.problem is not None else ()),
             ),
             extra=answer.extra,
         )

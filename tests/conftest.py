@@ -68,7 +68,7 @@ def blockbuster() -> Iterator[BlockBuster]:
                     "nanogpt_images/outputs/part.py", {"write", "__init__", "close", "remove"}
                 )
                 guard.functions[name].can_block_in(
-                    "nanogpt_images/outputs/names.py", {"_claim", "_move", "publish", "make_directory"}
+                    "nanogpt_images/outputs/names.py", {"_claim", "publish", "make_directory"}
                 )
         # aiohttp before 3.14 looks for a netrc in place where proxies of the environment are asked for.
         guard.functions["os.stat"].can_block_in("aiohttp/helpers.py", {"netrc_from_env"})

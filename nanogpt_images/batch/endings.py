@@ -15,6 +15,7 @@ from .._money import to_nano, to_usd
 from ..errors import Charge, DownloadError, NanoGPTError, StatusError
 from ..images import Images
 from ..outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore
+from ..outputs import StoredImage as Kept
 from ..request import ImageRequest
 from ..results import GenerationResult, Image
 from .events import BatchEvent, Tally
@@ -155,6 +156,9 @@ class Endings:
             return None
         partial = getattr(error, "partial", None)
         result = partial if isinstance(partial, GenerationResult) else None
+        if result is not None and self._is_complete(task, result):
+            problem = f"all images came, in spite of an error: {error}"
+            return await self.succeeded(task, attrs.evolve(result, problems=(*result.problems, problem)))
         kept = [self._record(image) for image in result.images if image.path is not None] if result else []
         cost = task.price_nano
         if free:
@@ -176,16 +180,21 @@ class Endings:
         state = State.UNKNOWN if error.charge is Charge.UNKNOWN else State.FAILED
         return self._event(task, state, result=result, error=error, cost=cost)
 
-    async def cancelled(self, task: Task, phase: Phase) -> None:
-        """Put journal and budget right for a request that is broken off."""
+    async def cancelled(self, task: Task, phase: Phase, kept: Sequence[Kept] = ()) -> None:
+        """Put journal and budget right for a request that is broken off; *kept* came of it before."""
         if phase is Phase.SENT:
+            self.funds.hold(task.price_nano)
+            images = [self._record(Image.stored(image)) for image in kept if image.path is not None]
+            if len(images) >= task.unit.images:
+                await self.keeping.done(task.unit.id, images)
+                return
             await self.keeping.failed(
                 task.unit.id,
                 Charge.UNKNOWN,
                 error_type="CancelledError",
-                error_text="The batch was cancelled before an answer arrived.",
+                error_text="The batch was cancelled before the answer was complete.",
+                images=images,
             )
-            self.funds.hold(task.price_nano)
             return
         if phase is Phase.RECORDING:
             await self.keeping.refused(task.unit.id)
@@ -209,6 +218,11 @@ class Endings:
             digest=True,
             provenance=self.images.provenance_of(request_of(unit.row, unit.n)) if self.provenance else None,
         )
+
+    def _is_complete(self, task: Task, result: GenerationResult) -> bool:
+        """Whether all images of *task* are where they belong, so that to ask again would pay again for them."""
+        there = [image for image in result.images if self.out is None or image.path is not None]
+        return len(there) >= task.unit.images
 
     def _record(self, image: Image) -> StoredImage:
         assert image.path is not None

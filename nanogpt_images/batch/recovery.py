@@ -28,7 +28,7 @@ _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
 
 async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
     """
-    Count requests as done that are unknown or wait for a download, and whose images are all on disk.
+    Count requests as done that were given up or wait for a download, and whose images are all on disk.
 
     A file is taken for an image of a request by its name, which ends in the request's mark and is given to whole
     files only. To be called while no other process works on the journal.
@@ -45,11 +45,11 @@ async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
         OutputError: The directory of images cannot be read.
     """
     await _sweep(journal)
+    recovered = await journal.settle()
     left = [ending.unit async for ending in journal.unknowns()]
     left += [ending.unit async for ending in journal.open_downloads()]
     found = await in_thread(_find, journal.directory, left)
     known = await journal.recorded([image.file for _, images in found for image in images])
-    recovered = 0
     for unit, images in found:
         # Of several attempts at one image the last is taken.
         fresh = {image.index: image for image in images if image.file not in known}

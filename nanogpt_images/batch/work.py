@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import anyio
 import attrs
 
@@ -16,6 +18,10 @@ from .gate import Gate
 from .halt import Halt, Halted
 from .keeping import Keeping
 from .pacer import Pacing
+
+# What a cancelled request has brought is written down in that time. What is not, as where it has to be uploaded
+# first, is found on the disk by the next run.
+_LAST_WORDS_S: Final = 5.0
 
 
 @attrs.frozen(kw_only=True)
@@ -71,8 +77,8 @@ class Work:
             self.pressure(error)
             return await self.endings.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await self.endings.cancelled(task, attempts.phase)
+            with anyio.move_on_after(_LAST_WORDS_S, shield=True):
+                await self.endings.cancelled(task, attempts.phase, store.kept)
             raise
         self.halt.succeeded()
         self.gate.faster()

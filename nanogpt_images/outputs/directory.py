@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -45,6 +46,7 @@ class DirectoryStore:
         digest: bool = False,
         provenance: Provenance | None = None,
     ) -> None:
+        self.kept: Sequence[StoredImage] = ()
         self._directory = directory
         self._stem = stem
         self._overwrite = overwrite
@@ -94,7 +96,7 @@ class DirectoryStore:
                 except OutputError as error:
                     failure = failure or error
                     path = part.path
-                    if not path.exists():
+                    if not os.path.lexists(path):
                         continue  # somebody took the file away, and with it the image
             else:
                 failure = failure or part.failure
@@ -110,10 +112,11 @@ class DirectoryStore:
                 )
             )
         self.discard()
+        self.kept = tuple(stored)
         if failure is not None:
-            failure.partial = tuple(stored)
+            failure.partial = self.kept
             raise failure
-        return tuple(stored)
+        return self.kept
 
     def _settle(self, index: int) -> str | None:
         """Complete the file of image *index*, and say why it has no record although it was to have one."""

@@ -28,7 +28,14 @@ class StoredImage:
 
 
 class ImageStore(Protocol):
-    """Takes the images of one answer."""
+    """
+    Takes the images of one answer.
+
+    Attributes:
+        kept: What `finish` has kept, for whoever was cancelled before it could be told.
+    """
+
+    kept: Sequence[StoredImage]
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
         """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
@@ -51,6 +58,7 @@ class MemoryStore:
     """Keeps images as bytes. The buffer that grows is the one handed out: no image exists twice."""
 
     def __init__(self) -> None:
+        self.kept: Sequence[StoredImage] = ()
         self._buffers: dict[int, BytesIO] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
@@ -72,7 +80,8 @@ class MemoryStore:
             info = sniff(data[:HEAD_BYTES])
             stored.append(StoredImage(index=index, info=info, size_bytes=len(data), data=data))
         self.discard()
-        return tuple(stored)
+        self.kept = tuple(stored)
+        return self.kept
 
     def discard(self) -> None:
         """See `ImageStore`."""

@@ -37,7 +37,6 @@ OUTCOMES = {
     "reset_in_headers": UNKNOWN,
     "reset_in_response_body": UNKNOWN,
     "close_in_response_body": UNKNOWN,
-    "reset_before_last_byte": UNKNOWN,
     "stall_before_headers": UNKNOWN,
     "stall_in_body": UNKNOWN,
     # A gateway that does not know either, and a failure that says nothing of money.
@@ -73,6 +72,7 @@ OUTCOMES = {
     "500_not_billed": REPEATED,
     # Odd, and a success all the same.
     "reset_at_end": DONE,
+    "reset_before_last_byte": DONE,
     "wrong_content_type": DONE,
     "fewer_images": DONE,
     "more_images": DONE,

@@ -59,7 +59,8 @@ async def test_generate(way: Way, service: BlockingSandbox) -> None:
 
 @WAYS
 async def test_generate_to(way: Way, service: BlockingSandbox, tmp_path: Path) -> None:
-    """A cancelled `generate_to` leaves no half-written file."""
+    """A cancelled `generate_to` leaves whole images and no half-written file."""
+    kept: set[int] = set()
 
     async def attempt(step: int) -> Ending:
         out = tmp_path / str(step)
@@ -68,11 +69,15 @@ async def test_generate_to(way: Way, service: BlockingSandbox, tmp_path: Path) -
                 step, way, lambda: client.images.generate_to(out, PROMPT, model=MODEL, n=2, name="fox")
             )
             assert not unfinished_files(tmp_path)
-            files = len(list(out.iterdir())) if out.exists() else 0
-            assert files == (0 if ending.cancelled else 2)
+            files = list(out.iterdir()) if out.exists() else []
+            assert all(file.read_bytes().endswith(b"IEND\xaeB`\x82") for file in files)
+            assert ending.cancelled or len(files) == 2
+            kept.add(len(files))
             return ending
 
     assert await at_each_step(attempt) > 3
+    # Half of the answer holds the first image.
+    assert kept == {0, 1, 2}
 
 
 @WAYS

@@ -263,13 +263,22 @@ class Journal:
         """
         return await self._run(lambda store: transitions.found(store, unit_id))
 
+    async def settle(self) -> int:
+        """
+        Count requests as done that were given up and have all of their images.
+
+        Returns:
+            How many requests that were.
+        """
+        return await self._run(transitions.settled)
+
     async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
         """Record why the download of a linked unit did not succeed in this run; a later run goes on with it."""
         await self._run(lambda store: transitions.postponed(store, unit_id, error_type, error_text))
 
     async def reopen(self, *, unknown: bool = False) -> int:
         """
-        Open failed units again, for `pending` to find.
+        Open failed units again, for `pending` to find; those that have all of their images are done.
 
         Args:
             unknown: Also those that were, or may have been, charged: they are paid for again.
@@ -277,7 +286,12 @@ class Journal:
         Returns:
             How many units were opened.
         """
-        return await self._run(lambda store: admission.reopen(store, unknown=unknown))
+
+        def reopen(store: Store) -> int:
+            transitions.settled(store)
+            return admission.reopen(store, unknown=unknown)
+
+        return await self._run(reopen)
 
     async def pending(self, *, left_by_peers: bool = False, chunk: int = _CHUNK) -> AsyncIterator[Admission]:
         """

@@ -72,11 +72,31 @@ class RateLimiter:
         self._recent: deque[StartSlot] = deque(maxlen=self.limit)
         self._turn: asyncio.Lock | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._paused_at = float("-inf")
         self._paused_until = 0.0
 
-    def pause(self, seconds: float) -> None:
-        """Let nobody start for that long: the service asked for a rest."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+    def pause(self, seconds: float, *, left_at: float | None = None) -> bool:
+        """
+        Let nobody start for that long, and until the window is free: the service asked for a rest.
+
+        Args:
+            seconds: Length of the pause from now.
+            left_at: When the request started that was refused. One from before the last pause says nothing new: it
+                belongs to the burst that the pause was for.
+
+        Returns:
+            Whether this is a further pause.
+        """
+        now = self._clock()
+        if left_at is not None and left_at <= self._paused_at:
+            return False
+        self._paused_at = now
+        until = now + seconds
+        if seconds > 0:
+            # Who starts before the whole window is free is refused alone, and the next pause keeps the rest from it.
+            until = max([until, *(slot.at + self.span_s for slot in self._recent if slot.at is not None)])
+        self._paused_until = max(self._paused_until, until)
+        return True
 
     async def acquire(self) -> StartSlot:
         """Wait for a slot. A cancelled waiter leaves nothing behind."""

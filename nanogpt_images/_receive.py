@@ -77,7 +77,7 @@ async def receive(
         whole = [entry.index for entry in answer.entries if entry.url is None]
     except (StreamDecodeError, ValueError, RecursionError) as error:
         redact.error(error)
-        failure = await _undecodable(response, stream, store, error, model, redact)
+        failure = await _undecodable(response, stream, store, error, model, redact=redact)
         if (received := _all_came(failure, expected)) is not None:
             return received
         raise failure from error
@@ -197,6 +197,7 @@ async def _undecodable(
     store: ImageStore,
     error: Exception,
     model: str,
+    *,
     redact: Redactor,
 ) -> ResponseDecodeError:
     partial = await _salvage(response, stream, store, model, redact)

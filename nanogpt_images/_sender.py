@@ -15,7 +15,7 @@ import attrs
 
 from ._door import MAX_FAILURE_BYTES
 from ._logging import get_logger
-from ._ratelimit import RateLimiter
+from ._ratelimit import RateLimiter, StartSlot
 from ._retry import RetryPolicy
 from ._secrets import NO_SECRET, Redactor, Secret, not_pickled
 from ._wire.failures import CUT_OFF, decode_failure
@@ -201,11 +201,6 @@ class Sender:
             except NanoGPTError as error:
                 self.redact.error(error)
                 delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
-                if isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError):
-                    # The limit is the key's, not this request's: everybody waits.
-                    pause_s = min(delay_s or error.retry_after_s or 0.0, self._retry.max_retry_after_s)
-                    self.limiter.pause(pause_s)
-                    hooks.paused(pause_s)
                 if delay_s is None:
                     raise
                 await hooks.refused(error)
@@ -244,10 +239,21 @@ class Sender:
                         url=request.url,
                     )
                 return await read(response)
+        except RateLimitError as error:
+            if not isinstance(error, DailyLimitError):
+                self._pause(error, slot, hooks)
+            raise
         finally:
             started()
             if request.withheld:
                 hooks.withheld()
+
+    def _pause(self, error: RateLimitError, slot: StartSlot, hooks: AttemptHooks) -> None:
+        """Let everybody wait: the limit is the key's, not this request's. Only the request's own delay grows."""
+        asked_s = self._retry.initial_delay_s if error.retry_after_s is None else error.retry_after_s
+        pause_s = min(asked_s, self._retry.max_retry_after_s)
+        if self.limiter.pause(pause_s, left_at=slot.at):
+            hooks.paused(pause_s)
 
     def _read_json(self, path: str) -> Reader[object]:
         async def read(response: HttpResponse) -> object:

@@ -215,6 +215,7 @@ class AsyncClient:
         join: bool = False,
         provenance: bool = False,
         images_url: str | None = None,
+        keep_going: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -236,6 +237,8 @@ class AsyncClient:
             provenance: Write into each file how it was made; see `Images.generate_to`.
             images_url: Where images go instead of `out/images`, such as `s3://bucket/prefix` (also `gs://`, `az://`,
                 `file://`); each is counted once its size and digest were read back. Needs the extra `object-storage`.
+            keep_going: Go on although the first 20 requests were all refused for their content; by default that
+                stops the batch.
             on_event: Called with each event, on the event loop.
 
         Raises:
@@ -259,6 +262,7 @@ class AsyncClient:
             join=join,
             provenance=provenance,
             images_url=images_url,
+            keep_going=keep_going,
             pace=self._pacer,
             on_event=on_event,
         )
@@ -325,7 +329,10 @@ class AsyncClient:
 
     def _pacer(self, directory: Path) -> Pacer | None:
         limiter = self._sender.limiter
-        return None if limiter.limit is None else Pacer(directory, limiter.limit, limiter.span_s)
+        if limiter.limit is None:
+            return None
+        # The limiter holds this client's starts in its own pauses; the file is for those of other processes.
+        return Pacer(directory, limiter.limit, limiter.span_s, own_pauses=False)
 
     @property
     def base_url(self) -> str:

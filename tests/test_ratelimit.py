@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
+import random
 
 import pytest
 from fakes import Clock
@@ -118,6 +121,72 @@ async def test_a_pause_holds_everybody() -> None:
     pace.pause(1)
     await pace.acquire()
     assert clock.now == 9
+
+
+async def test_refusals_of_one_burst_are_one_pause() -> None:
+    """What left before a pause began starts no further one, also after its end; what left later does."""
+    clock = Clock()
+    pace = limiter(100, clock)
+    slots = [await pace.acquire() for _ in range(20)]
+    for slot in slots:
+        slot.started()
+    clock.now = 0.5
+    late = await pace.acquire()
+    late.started()
+    clock.now = 1
+    assert [pace.pause(1, left_at=slot.at) for slot in slots] == [True, *[False] * 19]
+    clock.now = 1.8
+    assert not pace.pause(1, left_at=late.at)
+    await pace.acquire()
+    assert clock.now == 2
+    clock.now = 5
+    assert not pace.pause(1, left_at=late.at)
+    after = await pace.acquire()
+    after.started()
+    assert clock.now == 5
+    assert pace.pause(1, left_at=after.at)
+    await pace.acquire()
+    assert clock.now == pytest.approx(6.05)  # when the window is free
+
+
+def test_half_of_all_refused_costs_little_more_than_the_requests_themselves() -> None:
+    """400 requests of four attempts, every other POST refused for a second: at most 1.5 times what so many POSTs take at their pace."""
+    now, timers, order = 0.0, list[tuple[float, int, asyncio.Future[None]]](), itertools.count()
+
+    async def sleep(seconds: float) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(timers, (now + seconds, next(order), waiter))
+        await waiter
+
+    pace = RateLimiter(25, clock=lambda: now, sleep=sleep)
+    luck = random.Random(1)
+    starts: list[float] = []
+
+    async def request() -> None:
+        for attempt in range(4):
+            slot = await pace.acquire()
+            await sleep(luck.uniform(0, 0.03))
+            slot.started()
+            starts.append(now)
+            await sleep(0.05)
+            if luck.random() < 0.5:
+                return
+            pace.pause(1, left_at=slot.at)
+            await sleep(max(1.0, 0.5 * 2**attempt))
+
+    async def run() -> None:
+        nonlocal now
+        tasks = [asyncio.ensure_future(request()) for _ in range(400)]
+        while not all(task.done() for task in tasks):
+            for _ in range(60):
+                await asyncio.sleep(0)
+            if timers:
+                now, _, waiter = heapq.heappop(timers)
+                waiter.done() or waiter.set_result(None)
+
+    asyncio.run(run())
+    assert most_in_any(1.0, starts) <= 25
+    assert now < 1.5 * len(starts) / 25
 
 
 async def test_first_come_first_served() -> None:

@@ -180,6 +180,13 @@ class Endings:
         state = State.UNKNOWN if error.charge is Charge.UNKNOWN else State.FAILED
         return self._event(task, state, result=result, error=error, cost=cost)
 
+    async def refused(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
+        """*task* was refused for load alone until its retries were used up: it stays pending."""
+        if journalled:
+            await self.keeping.refused(task.unit.id)
+        self.funds.release(task.price_nano)
+        return None if self.halt.requested else self._event(task, State.PENDING, error=error)
+
     async def cancelled(self, task: Task, phase: Phase, kept: Sequence[Kept] = ()) -> None:
         """Put journal and budget right for a request that is broken off; *kept* came of it before."""
         if phase is Phase.SENT:

@@ -25,8 +25,9 @@ class BatchEvent:
 
     Attributes:
         unit: The request: its row, its `n`, its part of the row.
-        state: `DONE`, `FAILED`, `UNKNOWN`, or `LINKED` for a paid image whose download is still open. Where the same
-            run ends that download after all, a second event, without a cost, says how.
+        state: `DONE`, `FAILED`, `UNKNOWN`, `LINKED` for a paid image whose download is still open, or `PENDING` for a
+            request that was refused for load until its retries were used up. Where the same run ends an open download
+            after all, a second event, without a cost, says how.
         result: What came; also with a failure, where some images could be kept.
         error: Why it failed.
         charge: What is known about the money; None when it is done.
@@ -79,6 +80,7 @@ class BatchReport(Displayed):
         failed: Requests that failed.
         unknown: Requests whose outcome is unknown; they may have been charged.
         open_downloads: Paid images whose download is still open.
+        pending: Requests that were refused for load until their retries were used up; a rerun sends them.
         cost_usd: Spent in this run, by the service's word, else by the catalogue.
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
@@ -99,6 +101,7 @@ class BatchReport(Displayed):
     failed: int = 0
     unknown: int = 0
     open_downloads: int = 0
+    pending: int = 0
     cost_usd: float = 0.0
     unknown_usd: float = 0.0
     planned_usd: float = 0.0
@@ -115,7 +118,7 @@ class BatchReport(Displayed):
     @property
     def ok(self) -> bool:
         """Whether everything is done."""
-        left = self.failed or self.unknown or self.unresolved or self.open_downloads
+        left = self.failed or self.unknown or self.unresolved or self.open_downloads or self.pending
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
@@ -130,7 +133,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = self.requests = self.done = self.images = self.missing = self.skipped = 0
-        self.failed = self.unknown = self.unresolved = self.open_downloads = 0
+        self.failed = self.unknown = self.unresolved = self.open_downloads = self.pending = 0
         self.spent = self.unknown_nano = self.planned = 0
         self.other_currency = 0
         self.other_costs: dict[str, float] = {}
@@ -143,6 +146,9 @@ class Tally:
 
     def add(self, event: BatchEvent, *, cost: int, planned: int, sent: bool) -> None:
         """Count the outcome of one request."""
+        if event.state is State.PENDING:
+            self.pending += 1
+            return
         self.requests += sent
         self.planned += planned
         kept = [image for image in event.images if image.path is not None or image.data is not None]
@@ -186,6 +192,7 @@ class Tally:
             failed=self.failed,
             unknown=self.unknown,
             open_downloads=self.open_downloads,
+            pending=self.pending,
             cost_usd=to_usd(self.spent),
             unknown_usd=to_usd(self.unknown_nano),
             planned_usd=to_usd(self.planned),

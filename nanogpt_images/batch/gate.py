@@ -12,12 +12,13 @@ from typing import Final
 
 _DECREASE: Final = 0.7
 _SETTLE_S: Final = 1.0
+_MOST_REFUSED: Final = 3
 
 
 class Gate:
     """
-    A bound on concurrency that follows the service: down by a third at most once a second, up by one
-    for every round of successes.
+    A bound on concurrency that follows the service: down by a third at most once a second, while it refuses more
+    than three quarters, and up by one for every round of successes.
 
     Args:
         maximum: Greatest number at once.
@@ -35,7 +36,8 @@ class Gate:
         self._paused_until = float("-inf")
         self._limit = float(maximum)
         self._clock = clock
-        self._last_decrease = float("-inf")
+        self._judged_at = float("-inf")
+        self._refused = self._succeeded = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -80,14 +82,19 @@ class Gate:
     def slower(self, reason: str) -> None:
         """The service refused for load."""
         self.reason = reason
+        self._refused += 1
         now = self._clock()
-        # The refusals of one burst are one sign, not many.
-        if now - self._last_decrease >= _SETTLE_S:
-            self._last_decrease = now
-            self._limit = max(1.0, self._limit * _DECREASE)
+        # The refusals of one burst are one sign, not many. A service that also takes requests is paced by its pauses:
+        # fewer at once would only leave places of the next burst empty.
+        if now - self._judged_at >= _SETTLE_S:
+            if self._refused > _MOST_REFUSED * self._succeeded:
+                self._limit = max(1.0, self._limit * _DECREASE)
+            self._judged_at = now
+            self._refused = self._succeeded = 0
 
     def faster(self) -> None:
         """A request went through."""
+        self._succeeded += 1
         self._limit = min(float(self.maximum), self._limit + 1.0 / self._limit)
         self._wake()
 

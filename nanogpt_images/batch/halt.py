@@ -10,6 +10,7 @@ from ..errors import (
     BudgetExceededError,
     ConfigurationError,
     ConnectError,
+    ContentPolicyError,
     DailyLimitError,
     InsufficientBalanceError,
     JournalError,
@@ -17,6 +18,7 @@ from ..errors import (
     NotFoundError,
     OutputError,
     PermissionDeniedError,
+    RateLimitError,
     ServerError,
     StatusError,
 )
@@ -32,6 +34,7 @@ _AT_ONCE = (
     JournalError,
     OutputError,
 )
+_FIRST_REFUSED = 20
 _WHEN_REPEATED = (ConnectError, PermissionDeniedError, ServerError)
 
 
@@ -45,15 +48,18 @@ class Halt:
 
     Args:
         patience: How many requests in a row may fail for a reason that is not their own.
+        keep_going: Go on although the first requests were all refused for their content.
 
     Attributes:
         reason: The error that stopped the batch; None while it runs, or when it was asked to stop.
     """
 
-    def __init__(self, *, patience: int) -> None:
+    def __init__(self, *, patience: int, keep_going: bool = False) -> None:
         self.reason: NanoGPTError | None = None
         self._patience = patience
         self._in_a_row = 0
+        # Content refusals before the first success; None once they do not matter any more.
+        self._first_refused: int | None = None if keep_going else 0
         self._requested = False
         self._idle: set[anyio.CancelScope] = set()
 
@@ -91,11 +97,16 @@ class Halt:
     def succeeded(self) -> None:
         """A request went through."""
         self._in_a_row = 0
+        self._first_refused = None
 
     def failed(self, error: NanoGPTError) -> bool:
         """Take note of a failure; True when its cause concerns all requests and stops the batch."""
         if isinstance(error, _WHEN_REPEATED):
             self._in_a_row += 1
+        if isinstance(error, ContentPolicyError) and self._first_refused is not None:
+            self._first_refused += 1
+            if self._first_refused >= _FIRST_REFUSED:
+                self.stop(_all_refused(error, self._first_refused))
         # A 404 that is about no model: the address is wrong, for every row.
         nowhere = (
             isinstance(error, StatusError) and error.status == 404 and not isinstance(error, NotFoundError)
@@ -104,3 +115,29 @@ class Halt:
             self.stop(error)
             return True
         return False
+
+    def overloaded(self, error: RateLimitError, in_a_row: int) -> None:
+        """The service refuses everything for load, the last request with *error*."""
+        self.stop(
+            RateLimitError(
+                f"the service refused {in_a_row} requests in a row for load, the last one so: {error} All of them"
+                " stay pending. Run the batch again later, or with a lower requests_per_second"
+                " (--requests-per-second); nothing is paid for twice.",
+                status=error.status,
+                charge=error.charge,
+                request_id=error.request_id,
+                code=error.code,
+                retry_after_s=error.retry_after_s,
+            )
+        )
+
+
+def _all_refused(error: ContentPolicyError, count: int) -> ContentPolicyError:
+    return ContentPolicyError(
+        f"the first {count} requests were all refused for their content, the last one so: {error} The batch stops before"
+        " it sends the rest: change the prompts, or go on all the same with keep_going=True (--keep-going).",
+        status=error.status,
+        charge=error.charge,
+        request_id=error.request_id,
+        code=error.code,
+    )

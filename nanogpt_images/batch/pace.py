@@ -102,14 +102,16 @@ class SharedWindow:
         self._open_until: list[float] = []
         self._corrections: list[tuple[float, float]] = []
         self._pause_until = 0.0
+        self._own_pause_until = 0.0
 
-    def try_start(self, *, open_s: float = 0.0) -> float:
+    def try_start(self, *, open_s: float = 0.0, past_own_pause: bool = False) -> float:
         """
         Start now, if the limit allows.
 
         Args:
             open_s: For how long the start is kept open unless `renew` prolongs it; `started` ends that. 0 means it
                 happens now.
+            past_own_pause: Start also in a pause that this object made: the caller heeds those before it asks.
 
         Returns:
             0.0 when the start is recorded; else the seconds after which to ask again.
@@ -119,7 +121,7 @@ class SharedWindow:
         """
         if not 0 <= open_s <= _MAX_OPEN_S:
             raise ParameterError(f"a start is kept open for 0 to {_MAX_OPEN_S:.0f} seconds, not {open_s}")
-        wait_s = self._locked(lambda fd, now: self._try_at(fd, now, open_s))
+        wait_s = self._locked(lambda fd, now: self._try_at(fd, now, open_s, past_own_pause))
         return _BUSY_S if wait_s is None else wait_s
 
     def started(self) -> None:
@@ -159,6 +161,7 @@ class SharedWindow:
             JournalError: The file cannot be used.
         """
         self._pause_until = max(self._pause_until, self._clock() + min(seconds, _MAX_PAUSE_S))
+        self._own_pause_until = max(self._own_pause_until, self._pause_until)
         self.record()
 
     def record(self) -> bool:
@@ -203,9 +206,12 @@ class SharedWindow:
                 f"the pacing file {self._path} cannot be used: {error.strerror}. Nothing was sent for this request."
             ) from error
 
-    def _try_at(self, fd: int, now: float, open_s: float) -> float:
+    def _try_at(self, fd: int, now: float, open_s: float, past_own_pause: bool) -> float:
         recent = self._recent(fd, now)
-        seconds = wait_s(recent.starts, recent.pause_until, now, limit=self._limit, window_s=self._window_s)
+        pause_until = recent.pause_until
+        if past_own_pause and pause_until == self._own_pause_until:
+            pause_until = 0.0
+        seconds = wait_s(recent.starts, pause_until, now, limit=self._limit, window_s=self._window_s)
         if not seconds:
             recent.starts.append(now + open_s)
             if open_s:

@@ -49,6 +49,8 @@ class Pacer:
         name: The window's file there: one for each key.
         limit: Starts per window.
         window_s: Length of the window.
+        own_pauses: Let pauses that are made here hold the starts from here; False where the caller heeds them before
+            it asks for a place.
         sleep: Waits that many seconds.
     """
 
@@ -59,9 +61,11 @@ class Pacer:
         window_s: float,
         *,
         name: str = FILE_NAME,
+        own_pauses: bool = True,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._window = SharedWindow(directory / name, limit, window_s)
+        self._past_own_pause = not own_pauses
         self._sleep = sleep
         self._turn = asyncio.Lock()
         self._again: asyncio.TimerHandle | None = None
@@ -76,10 +80,13 @@ class Pacer:
         """
         # One waiter asks for all of this process: many would only get in each other's way at the lock.
         async with self._turn:
-            while (wait_s := self._window.try_start(open_s=_OPEN_S)) > 0:
+            while (wait_s := self._try_start()) > 0:
                 await self._sleep(wait_s)
         if self._renewal is None:
             self._renew_later()
+
+    def _try_start(self) -> float:
+        return self._window.try_start(open_s=_OPEN_S, past_own_pause=self._past_own_pause)
 
     def started(self) -> None:
         """The request of the oldest open place leaves now, or not at all."""

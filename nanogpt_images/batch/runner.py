@@ -73,6 +73,7 @@ class Batch(Followed):
         images_url: str | None = None,
         retry_unknown: bool = False,
         provenance: bool = False,
+        keep_going: bool = False,
         pace: Callable[[Path], Pacer | None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> None:
@@ -108,7 +109,7 @@ class Batch(Followed):
         self._pace = pace
         self._on_event = on_event
         self._tally = Tally()
-        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency))
+        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency), keep_going=keep_going or rows is None)
         self._gate = Gate(concurrency)
         self._journal: Journal | None = None
         self._pacer: Pacer | None = None

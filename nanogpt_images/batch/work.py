@@ -8,7 +8,14 @@ import anyio
 import attrs
 
 from .._sender import AttemptHooks
-from ..errors import BudgetExceededError, Charge, NanoGPTError, RateLimitError, ServerError
+from ..errors import (
+    BudgetExceededError,
+    Charge,
+    DailyLimitError,
+    NanoGPTError,
+    RateLimitError,
+    ServerError,
+)
 from ..images import Images
 from ..request import ImageRequest
 from .endings import Endings, Phase, Task
@@ -17,6 +24,7 @@ from .funds import Funds
 from .gate import Gate
 from .halt import Halt, Halted
 from .keeping import Keeping
+from .load import Load, Post
 from .pacer import Pacing
 
 # What a cancelled request has brought is written down in that time. What is not, as where it has to be uploaded
@@ -31,6 +39,7 @@ class Work:
 
     Attributes:
         endings: Writes down what becomes of them.
+        load: Whether the service takes anything at all.
         pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
     """
 
@@ -41,6 +50,7 @@ class Work:
     halt: Halt
     tally: Tally
     endings: Endings
+    load: Load = attrs.field(factory=Load)
     pacer: Pacing | None = None
 
     async def carry_out(self, task: Task) -> BatchEvent | None:
@@ -69,17 +79,22 @@ class Work:
         store = self.endings.store(task.unit)
         try:
             result = await self.images.run(request, store, validate=False, hooks=attempts.hooks)
+            attempts.over(refused=False)
         except Halted:
             self.funds.release(task.price_nano)
             return None
         except NanoGPTError as error:
             self.halt.busy(waiting)
-            self.pressure(error)
+            attempts.answered(error)
+            if _for_load(error):
+                return await self.endings.refused(task, error, journalled=attempts.phase is not Phase.WAITING)
             return await self.endings.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
         except BaseException:
             with anyio.move_on_after(_LAST_WORDS_S, shield=True):
                 await self.endings.cancelled(task, attempts.phase, store.kept)
             raise
+        finally:
+            attempts.over(refused=None)
         self.halt.succeeded()
         self.gate.faster()
         return await self.endings.succeeded(task, result)
@@ -95,6 +110,7 @@ class Work:
     def paused(self, seconds: float) -> None:
         """Let the other processes of the job wait too, and say why nothing goes on."""
         self.gate.pause(seconds)
+        self.load.pause(seconds)
         if self.pacer is not None:
             self.pacer.pause(seconds)
 
@@ -102,6 +118,12 @@ class Work:
         """Send less at once where the service asks for it."""
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
             self.gate.slower(f"{error.status} {error.code or ''}".strip())
+
+
+def _for_load(error: NanoGPTError) -> bool:
+    """Whether the service refused for load alone, and took no money: the request may be sent at any later time."""
+    is_load = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
+    return is_load and error.charge in (Charge.NOT_SENT, Charge.REJECTED)
 
 
 @attrs.define
@@ -113,6 +135,7 @@ class _Attempts:
     waiting: anyio.CancelScope
     phase: Phase = Phase.WAITING
     has_place: bool = False
+    post: Post | None = None
 
     @property
     def hooks(self) -> AttemptHooks:
@@ -126,6 +149,7 @@ class _Attempts:
 
     async def _before(self) -> None:
         work, task = self.work, self.task
+        self.post = await work.load.permit()
         if work.pacer is not None:
             await work.pacer.take()
             self.has_place = True
@@ -140,7 +164,22 @@ class _Attempts:
             raise
         self.phase = Phase.SENT
 
+    def answered(self, error: NanoGPTError) -> None:
+        """The last attempt came to *error*: draw the conclusions for the whole batch."""
+        self.work.pressure(error)
+        refused = _for_load(error)
+        self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
+        if isinstance(error, RateLimitError) and self.work.load.hopeless:
+            self.work.halt.overloaded(error, self.work.load.in_a_row)
+
+    def over(self, *, refused: bool | None) -> None:
+        """Nothing is expected of the last attempt any more."""
+        if self.post is not None:
+            self.work.load.answered(self.post, refused=refused)
+
     def _started(self) -> None:
+        if self.post is not None:
+            self.work.load.left(self.post)
         if self.work.pacer is not None and self.has_place:
             self.has_place = False
             self.work.pacer.started()
@@ -151,7 +190,7 @@ class _Attempts:
 
     async def _refused(self, error: NanoGPTError) -> None:
         work = self.work
-        work.pressure(error)
+        self.answered(error)
         self.phase = Phase.RECORDING
         if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
             await work.keeping.refused(self.task.unit.id)

@@ -35,6 +35,8 @@ INTERRUPTED: Final = 130
 _SPELLINGS: Final = {
     "assume_price_usd (--assume-price)": "--assume-price",
     "pass overwrite=True": "--overwrite",
+    "keep_going=True (--keep-going)": "--keep-going",
+    "requests_per_second (--requests-per-second)": "--requests-per-second",
     "validate=False": "--no-validate",
     "name one in the row or for the whole batch": "name one in the row, or for all rows with -m ID",
     "pass assume_price_usd": "pass --assume-price",

@@ -86,6 +86,7 @@ def _print(closing: Closing) -> None:
         f"{report.failed:,} failed" if report.failed else "",
         f"{report.unknown:,} unknown" if report.unknown else "",
         count(report.open_downloads, "open download") if report.open_downloads else "",
+        f"{report.pending:,} still pending" if report.pending else "",
         duration(closing.elapsed_s),
     ]
     say(" · ".join(part for part in parts if part))
@@ -148,7 +149,8 @@ def next_command(closing: Closing) -> str:
     outcome, totals = closing.outcome, closing.outcome.totals
     again = shlex.join(["nanogpt-images", *closing.again])
     retry = ["nanogpt-images", "retry", str(closing.directory)]
-    if outcome.interrupted or outcome.stopped is not None or outcome.report.open_downloads:
+    left = outcome.report.open_downloads or outcome.report.pending
+    if outcome.interrupted or outcome.stopped is not None or left:
         return again
     if outcome.report.failed > outcome.hopeless:
         return shlex.join([*retry, *closing.service])

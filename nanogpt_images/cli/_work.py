@@ -50,6 +50,7 @@ class Job:
     budget_usd: float | None = None
     assume_price_usd: float | None = None
     join: bool = False
+    keep_going: bool = False
     provenance: bool = False
     images_url: str | None = None
     validate: bool = True
@@ -118,6 +119,7 @@ def _batch(job: Job, client: AsyncClient) -> Run:
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
         join=job.join,
+        keep_going=job.keep_going,
         provenance=job.provenance,
         images_url=job.images_url,
     )

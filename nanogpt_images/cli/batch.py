@@ -35,6 +35,11 @@ from ._work import Cluster, Job, work
 @_common.images_url
 @_common.ray
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Go on although the first 20 requests were all refused for their content.",
+)
 @_common.provenance
 @_common.no_validate
 @_common.no_gallery
@@ -60,6 +65,7 @@ def command(
     ray_workers: int,
     key_budget: float | None,
     join: bool,
+    keep_going: bool,
     provenance: bool,
     no_validate: bool,
     no_gallery: bool,
@@ -102,6 +108,7 @@ def command(
         budget_usd=budget,
         assume_price_usd=assume_price,
         join=join,
+        keep_going=keep_going,
         provenance=provenance,
         images_url=images_url,
         ray=None if ray is None else Cluster(address=ray, workers=ray_workers, key_budget_usd=key_budget),

@@ -88,6 +88,24 @@ def test_pressure_lowers_the_limit_by_a_third_and_once_a_second() -> None:
     assert gate.limit == 4
 
 
+def test_a_service_that_takes_every_other_request_keeps_its_places() -> None:
+    """Only where it refuses more than three quarters of a second's requests, fewer go out at once."""
+    clock = Clock()
+    gate = Gate(10, clock=clock)
+    gate.faster()
+    for second in range(100):
+        clock.now = float(second)
+        gate.slower("429")
+        gate.faster()
+    assert gate.limit == 10
+    clock.now = 100
+    for _ in range(5):
+        gate.slower("429")
+    clock.now = 101
+    gate.slower("429")
+    assert gate.limit == 7
+
+
 def test_the_limit_never_falls_below_one() -> None:
     """However long the service pushes back, one request at a time goes on."""
     clock = Clock()

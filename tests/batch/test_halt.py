@@ -58,7 +58,6 @@ def test_what_concerns_every_request_stops_at_once(error: NanoGPTError) -> None:
     "error",
     [
         status(BadRequestError, 400),
-        status(ContentPolicyError, 400),
         status(RateLimitError, 429),
         ParameterError("no"),
         RequestTimeoutError("no"),
@@ -85,6 +84,30 @@ def test_a_fault_of_the_service_stops_when_nothing_else_happens(error: NanoGPTEr
     halt = Halt(patience=3)
     assert [halt.failed(error) for _ in range(3)] == [False, False, True]
     assert halt.reason is error
+
+
+def test_when_the_first_requests_are_all_refused_for_content_the_batch_stops() -> None:
+    """After 20 of them; the text says how many, what the service said, and how to go on all the same."""
+    halt = Halt(patience=2)
+    error = ContentPolicyError("refused: gore.", status=400)
+    assert not any(halt.failed(error) for _ in range(19))
+    assert not halt.requested
+    assert not halt.failed(error)  # it is over for this request all the same
+    assert halt.requested
+    assert isinstance(halt.reason, ContentPolicyError)
+    assert "first 20 requests" in str(halt.reason)
+    assert "refused: gore. The batch stops" in str(halt.reason)
+    assert "keep_going=True (--keep-going)" in str(halt.reason)
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_content_refusals_do_not_stop_what_has_had_a_success_or_is_to_keep_going(keep_going: bool) -> None:
+    """A manifest with bad rows among good ones runs through."""
+    halt = Halt(patience=2, keep_going=keep_going)
+    if not keep_going:
+        halt.succeeded()
+    assert not any(halt.failed(status(ContentPolicyError, 400)) for _ in range(100))
+    assert not halt.requested
 
 
 def test_a_success_renews_the_patience() -> None:

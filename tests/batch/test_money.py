@@ -22,6 +22,7 @@ ATTEMPTS = RetryPolicy().max_attempts
 UNKNOWN = (State.UNKNOWN, Charge.UNKNOWN, 1)
 CHARGED = (State.FAILED, Charge.CHARGED, 1)
 REFUSED = (State.FAILED, Charge.REJECTED, 1)
+POSTPONED = (State.PENDING, Charge.REJECTED, 1)
 REPEATED = (State.FAILED, Charge.REJECTED, ATTEMPTS)
 DONE = (State.DONE, None, 1)
 
@@ -61,7 +62,7 @@ OUTCOMES = {
     "404": REFUSED,
     "409": REFUSED,
     "413": REFUSED,
-    "429": REFUSED,
+    "429": POSTPONED,
     "503": REFUSED,
     "content_policy": REFUSED,
     "integer_code": REFUSED,

@@ -33,6 +33,7 @@ from nanogpt_images.errors import (
     Charge,
     ConfigurationError,
     ConnectError,
+    ContentPolicyError,
     DailyLimitError,
     InsufficientBalanceError,
     JournalError,
@@ -40,6 +41,7 @@ from nanogpt_images.errors import (
     NotFoundError,
     OutputError,
     ParameterError,
+    RateLimitError,
 )
 from nanogpt_images.parameters import split_count
 from nanogpt_images.sandbox import Fault
@@ -621,6 +623,69 @@ async def test_pressure_lowers_the_concurrency_and_costs_no_row(open_job, monkey
         _, report = await job.run(job.rows(30), concurrency=10)
         assert (report.images, len(job.billed), len(job.sandbox.ledger.posts)) == (30, 30, 33)
         assert signs == ["503 provider_transient_error"] * 3
+
+
+async def test_a_service_that_refuses_everything_for_load_stops_the_batch(open_job) -> None:
+    """400 rows: at most 20 POSTs, no row fails, all stay pending, and the same batch goes on later."""
+    async with open_job(Fault("429")) as job:
+        rows = job.rows(400)
+        events, report = await job.run(rows)
+        assert len(job.sandbox.ledger.posts) <= 20
+        assert {event.state for event in events} <= {State.PENDING}
+        assert (report.failed, report.unknown, report.done, report.ok) == (0, 0, 0, False)
+        assert isinstance(report.stopped, RateLimitError)
+        assert "20 requests in a row" in str(report.stopped)
+        assert "later" in str(report.stopped)
+        units = (await job.totals()).units
+        assert units[State.PENDING] == sum(units.values())
+        job.sandbox.set_faults()
+        _, report = await job.run(rows)
+        assert (report.done, report.ok, len(job.billed)) == (400, True, 400)
+
+
+async def test_rows_refused_for_load_stay_pending_when_their_retries_are_used_up(open_job) -> None:
+    """They are no failures: an event and the report say so, and a rerun sends them."""
+    async with open_job(Fault("429", prompt_contains="prompt 3")) as job:
+        rows = job.rows(10)
+        events, report = await job.run(rows)
+        assert [event.state for event in events if event.key.startswith("prompt-3")] == [State.PENDING]
+        assert (report.done, report.failed, report.pending, report.ok) == (9, 0, 1, False)
+        assert report.stopped is None
+        assert report.cost_usd == pytest.approx(job.sandbox.ledger.total_usd)
+        assert (await job.totals()).units[State.PENDING] == 1
+        job.sandbox.set_faults()
+        _, report = await job.run(rows)
+        assert (report.done, report.skipped, report.ok) == (1, 9, True)
+
+
+async def test_at_half_of_all_refused_no_row_fails(open_job) -> None:
+    """400 rows: what is not done is pending, and runs of the same batch finish it without paying twice."""
+    async with open_job(Fault("429", rate=0.5)) as job:
+        rows = job.rows(400)
+        for _ in range(60):
+            _, report = await job.run(rows)
+            units = (await job.totals()).units
+            assert units[State.DONE] + units[State.PENDING] == sum(units.values())
+            if report.ok:
+                break
+        assert (units[State.DONE], len(job.billed), len(set(job.billed))) == (400, 400, 400)
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+async def test_a_manifest_whose_content_is_refused_stops_unless_told_to_go_on(open_job, keep_going) -> None:
+    """400 rows: the first 20 stop the batch, with those that were under way; `keep_going` sends them all."""
+    async with open_job(Fault("content_policy")) as job:
+        _, report = await job.run(job.rows(400), keep_going=keep_going)
+        posts = len(job.sandbox.ledger.posts)
+        units = (await job.totals()).units
+        assert units[State.FAILED] == report.failed == posts
+        if keep_going:
+            assert (posts, report.stopped) == (400, None)
+        else:
+            assert 20 <= posts < 100
+            assert units[State.PENDING] + units[State.FAILED] == sum(units.values())
+            assert isinstance(report.stopped, ContentPolicyError)
+            assert "--keep-going" in str(report.stopped)
 
 
 @pytest.mark.parametrize("listing", ["image-models", "images/models", "catalog"])

@@ -16,6 +16,7 @@ from ...batch.funds import Funds
 from ...batch.gate import Gate
 from ...batch.halt import Halt
 from ...batch.objects import ObjectStorage
+from ...batch.states import State
 from ...batch.uploading import Uploading
 from ...batch.work import Work
 from ...client import AsyncClient
@@ -54,7 +55,7 @@ class Worker:
         self._concurrency = concurrency
         self._retry = retry
         self._key = key
-        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency))
+        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency), keep_going=True)
         self._link = Link(coordinator, worker=name, key=key, halt=self._halt)
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[Task] = deque()
@@ -124,7 +125,8 @@ class Worker:
                 return
             finally:
                 self._tasks.pop(task.unit.id, None)
-            if event is None:
+            if event is None or event.state is State.PENDING:
+                # Refused for load: the coordinator gives it out again.
                 await self._link.give_back(task)
             else:
                 self._link.note(event)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .account import Balance as Balance
     from .account import Usage as Usage
     from .batch.events import BatchEvent as BatchEvent
+    from .batch.events import BatchFailure as BatchFailure
     from .batch.events import BatchReport as BatchReport
     from .batch.manifest import read_manifest as read_manifest
     from .batch.plan import Estimate as Estimate
@@ -107,7 +108,7 @@ _NAMES_BY_MODULE = {
     "_retry": "RetryPolicy",
     "_version": "__version__",
     "account": "Balance Usage",
-    "batch.events": "BatchEvent BatchReport",
+    "batch.events": "BatchEvent BatchFailure BatchReport",
     "batch.manifest": "read_manifest",
     "batch.plan": "Estimate estimate",
     "batch.rows": "BatchRow",

@@ -16,6 +16,8 @@ from .states import State
 from .units import Unit
 
 _SAMPLES: Final = 12
+_MOST_FAILURES: Final = 50
+_MOST_TEXT: Final = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -63,6 +65,28 @@ class BatchEvent:
 
 
 @attrs.frozen(kw_only=True)
+class BatchFailure:
+    """
+    What requests of one run have in common that did not end well.
+
+    Attributes:
+        error: Name of the error's class; `Other` for all kinds beyond the first 50.
+        code: The service's code, such as `content_policy_violation`; None where it gave none.
+        model: The model's ID.
+        count: How many requests.
+        key: Key of the first of them, as an example.
+        text: Its error's text, its first 500 characters.
+    """
+
+    error: str
+    code: str | None
+    model: str
+    count: int
+    key: str
+    text: str
+
+
+@attrs.frozen(kw_only=True)
 class BatchReport(Displayed):
     """
     The numbers of one run.
@@ -89,6 +113,8 @@ class BatchReport(Displayed):
         other_costs: What these cost, by currency, as it came.
         stopped: Why the run ended before its rows did; None when it went through.
         samples: The first images of this run, for a look at them.
+        failures: Why requests are not done, the most frequent reason first, by class of error, code and model. Also of
+            those that are unknown, pending after refusals, or whose download is open.
     """
 
     rows: int = 0
@@ -109,6 +135,7 @@ class BatchReport(Displayed):
     other_costs: Mapping[str, float] = attrs.field(factory=dict[str, float])
     stopped: NanoGPTError | None = None
     samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False)
+    failures: tuple[BatchFailure, ...] = attrs.field(default=(), repr=False)
 
     @property
     def ended(self) -> int:
@@ -125,7 +152,46 @@ class BatchReport(Displayed):
         """The numbers as JSON values, under the same names; `stopped` is a text, `samples` are left out."""
         numbers = attrs.asdict(self, recurse=False)
         del numbers["samples"]
-        return {**numbers, "stopped": None if self.stopped is None else str(self.stopped)}
+        failures = [attrs.asdict(failure) for failure in self.failures]
+        return {
+            **numbers,
+            "stopped": None if self.stopped is None else str(self.stopped),
+            "failures": failures,
+        }
+
+
+class Failures:
+    """Reasons that grow while a batch runs, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str | None, str], BatchFailure] = {}
+
+    def add(self, event: BatchEvent) -> None:
+        """Count why the request of *event* is not done, if it is not."""
+        if event.error is None:
+            return
+        name = type(event.error).__name__
+        group = (name, getattr(event.error, "code", None), event.row.model)
+        if group not in self._found and len(self._found) >= _MOST_FAILURES:
+            group = ("Other", None, "")
+        error, code, model = group
+        found = self._found.get(group)
+        self._found[group] = (
+            attrs.evolve(found, count=found.count + 1)
+            if found is not None
+            else BatchFailure(
+                error=error,
+                code=code,
+                model=model,
+                count=1,
+                key=event.key,
+                text=str(event.error)[:_MOST_TEXT],
+            )
+        )
+
+    def report(self) -> tuple[BatchFailure, ...]:
+        """The reasons now, the most frequent first."""
+        return tuple(sorted(self._found.values(), key=lambda failure: -failure.count))
 
 
 class Tally:
@@ -138,6 +204,7 @@ class Tally:
         self.other_currency = 0
         self.other_costs: dict[str, float] = {}
         self.samples: list[ImageData] = []
+        self.failures = Failures()
 
     def skip(self, state: State) -> None:
         """Count a request that is not this run's to carry out."""
@@ -146,6 +213,7 @@ class Tally:
 
     def add(self, event: BatchEvent, *, cost: int, planned: int, sent: bool) -> None:
         """Count the outcome of one request."""
+        self.failures.add(event)
         if event.state is State.PENDING:
             self.pending += 1
             return
@@ -200,4 +268,5 @@ class Tally:
             other_costs=dict(self.other_costs),
             stopped=stopped,
             samples=tuple(self.samples),
+            failures=self.failures.report(),
         )

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any, Final, Protocol, Self, TypeVar
 
 import anyio
+import attrs
 from anyio.abc import ObjectSendStream
 
-from ...batch.events import BatchEvent, BatchReport
+from ...batch.events import BatchEvent, BatchReport, Failures
 from ...batch.feed import Row
 from ...batch.followed import Followed
 from ...batch.journal import Totals
@@ -92,6 +93,7 @@ class DistributedBatch(Followed):
         self._status: Status | None = None
         self._final: Totals | None = None
         self._polled = asyncio.Condition()
+        self._failures = Failures()
         self._draining = False
         self._gone = False
         self._run = secrets.token_hex(4)
@@ -103,7 +105,7 @@ class DistributedBatch(Followed):
             return BatchReport()
         status = self._status
         stopped = self._failure if isinstance(self._failure, NanoGPTError) else status.stopped
-        return report_of(
+        report = report_of(
             rows=self._rows,
             first=self._first,
             opened=status.opened,
@@ -111,6 +113,7 @@ class DistributedBatch(Followed):
             counts=status.counts,
             stopped=stopped,
         )
+        return attrs.evolve(report, failures=self._failures.report())
 
     @property
     def in_flight(self) -> int:
@@ -180,6 +183,7 @@ class DistributedBatch(Followed):
                     self._epoch, told = status.epoch, False
                 self._status = status
                 for event in status.events:
+                    self._failures.add(event)
                     await events.send(event)
             async with self._polled:
                 self._polled.notify_all()

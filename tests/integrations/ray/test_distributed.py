@@ -214,3 +214,12 @@ async def test_draining_leaves_the_rest_for_the_next_run(setup: OpenSetup) -> No
         _, report = await here.run(here.rows(120))
         assert report.done + report.skipped == 120
         assert len(set(here.billed)) == len(here.billed) == 120
+
+
+async def test_the_reasons_of_failures_are_in_the_report(setup: OpenSetup) -> None:
+    """As with a local batch, whichever worker met them."""
+    async with setup(Fault("400", prompt_contains="prompt 1")) as here:
+        _, report = await here.run(here.rows(12))
+        (failure,) = report.failures
+        assert (failure.error, failure.model, failure.count) == ("BadRequestError", MODEL, 3)
+        assert report.failed == 3

@@ -222,7 +222,7 @@ class AsyncClient:
         Make a batch of *rows*; it starts when its `async with` block is entered.
 
         Args:
-            rows: Each a `BatchRow` or a mapping, from any iterable; they are read as they are needed, so a
+            rows: Each a `BatchRow`, a mapping or a prompt, from any iterable; they are read as they are needed, so a
                 generator over a million of them is fine.
             out: Directory for `images/`, `journal.db` and `results.jsonl`. The same directory again
                 resumes: what is done is not paid for twice. Without it images stay in the events.
@@ -243,7 +243,7 @@ class AsyncClient:
 
         Raises:
             ConfigurationError: The client is closed.
-            ParameterError: A number is out of range.
+            ParameterError: A number is out of range, or *rows* is a single row.
         """
         self._watched.check_open()
         self._sender.slots.at_least(concurrency)

@@ -348,3 +348,21 @@ def test_memory_does_not_grow_with_the_file(write, name: str) -> None:
         tracemalloc.stop()
     assert count == 19_999
     assert peak < 300_000
+
+
+def test_a_table_of_images_needs_no_prompt(tmp_path: Path) -> None:
+    """Where a column holds input images, the prompt's may be missing or blank; elsewhere it may not."""
+    for name, text in {
+        "a.csv": "input_references\nhttps://e.org/a.png\n",
+        "b.csv": "prompt,input_references\n,https://e.org/a.png\n",
+        "c.jsonl": '{"input_references": ["https://e.org/a.png"]}\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+        (row,) = read_manifest(tmp_path / name, model="Upscaler")
+        assert (row.prompt, row.parameters) == ("", {"input_references": ["https://e.org/a.png"]})
+    (tmp_path / "d.csv").write_text("prompt,input_references\n,https://e.org/a.png\n,\nfox,\n")
+    rows = list(scan_manifest(tmp_path / "d.csv", model="m"))
+    assert ["fox" if isinstance(row, BatchRow) and row.prompt else "" for row in rows][-1] == "fox"
+    (tmp_path / "e.csv").write_text("seed\n1\n")
+    with pytest.raises(ManifestError, match="no prompt column"):
+        list(read_manifest(tmp_path / "e.csv", model="m"))

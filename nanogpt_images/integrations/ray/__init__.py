@@ -19,7 +19,7 @@ from ..._money import to_nano
 from ..._options import ClientOptions
 from ..._retry import RetryPolicy
 from ...batch.feed import Row, Rows
-from ...batch.rows import BatchRow
+from ...batch.rows import BatchRow, refuse_one_row
 from ...errors import ConfigurationError, ParameterError
 from .data import results_of, rows_of
 from .driver import DistributedBatch
@@ -83,6 +83,7 @@ def ray_batch(
             raise ParameterError(f"{name} must be at least 1, not {number}.", parameter=name)
     if budget_usd is not None and not budget_usd >= 0:
         raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
+    refuse_one_row(rows)
     workers = max(workers, len(keys))
     given: list[ApiKey | None] = [key if isinstance(key, ApiKey) else ApiKey(key=key) for key in keys]
     options = [

@@ -6,15 +6,19 @@ import enum
 import logging
 import time
 from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Final
 
+import anyio
 import attrs
 
+from .._descriptors import are_short
 from .._money import to_nano, to_usd
-from ..errors import Charge, DownloadError, NanoGPTError, StatusError
+from ..errors import Charge, DownloadError, NanoGPTError, OutputError, StatusError
 from ..images import Images
-from ..outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore
+from ..outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, write_image
 from ..outputs import StoredImage as Kept
 from ..request import ImageRequest
 from ..results import GenerationResult, Image
@@ -30,6 +34,8 @@ from .states import State
 from .units import Unit
 
 _log = logging.getLogger("nanogpt_images.batch")
+# Between attempts to write an image that is in memory alone, until a descriptor is free: two minutes in all.
+_PAUSES_S: Final = (0.01, 0.05, 0.2, 0.5, *[1.0] * 20, *[5.0] * 20)
 
 
 @attrs.frozen(kw_only=True)
@@ -147,15 +153,17 @@ class Endings:
         return [self._record(image) for image in result.images if image.index in waiting and image.path]
 
     async def failed(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
-        stops = task.problem is None and self.halt.failed(error)
+        if isinstance(error, OutputError):
+            await self._save(task, error)
+        stops = task.problem is None and not self._passed(task, error) and self.halt.failed(error)
         free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
         if stops and free:
             if journalled:
                 await self.keeping.refused(task.unit.id)
             self.funds.release(task.price_nano)
             return None
-        partial = getattr(error, "partial", None)
-        result = partial if isinstance(partial, GenerationResult) else None
+        found = getattr(error, "partial", None)
+        result = found if isinstance(found, GenerationResult) else None
         if result is not None and self._is_complete(task, result):
             problem = f"all images came, in spite of an error: {error}"
             return await self.succeeded(task, attrs.evolve(result, problems=(*result.problems, problem)))
@@ -225,6 +233,45 @@ class Endings:
             digest=True,
             provenance=self.images.provenance_of(request_of(unit.row, unit.n)) if self.provenance else None,
         )
+
+    async def _save(self, task: Task, error: OutputError) -> None:
+        """Put the images that only memory holds on the disk, as soon as it takes them, and say so in *error*."""
+        result = error.partial
+        if not isinstance(result, GenerationResult) or self.out is None:
+            return
+        if not are_short(error):
+            # Other requests would lose their images too. Here nothing but a free descriptor is worth a wait.
+            self.halt.failed(error)
+        images: list[Image] = []
+        for image in result.images:
+            if image.data is not None:
+                target = self.out / "images" / task.unit.image_stem(image.index)
+                path = await self._written(image.data, target)
+                image = image if path is None else attrs.evolve(image, data=None, path=path)  # noqa: PLW2901
+            images.append(image)
+        error.partial = attrs.evolve(result, images=tuple(images))
+
+    async def _written(self, data: bytes, target: Path) -> Path | None:
+        write = partial(write_image, data, target, overwrite=False)
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                return write()
+            except OutputError as error:
+                if pause_s is None or not are_short(error):
+                    return None
+            try:
+                await anyio.sleep(pause_s)
+            except BaseException:
+                # Cancelled, and the image is in nothing but this frame. Its name tells the next run whose it is.
+                with suppress(OutputError):
+                    write()
+                raise
+        return None
+
+    def _passed(self, task: Task, error: NanoGPTError) -> bool:
+        """Whether *error* was a want of descriptors that no image suffered from in the end."""
+        result = getattr(error, "partial", None)
+        return are_short(error) and isinstance(result, GenerationResult) and self._is_complete(task, result)
 
     def _is_complete(self, task: Task, result: GenerationResult) -> bool:
         """Whether all images of *task* are where they belong, so that to ask again would pay again for them."""

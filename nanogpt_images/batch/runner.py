@@ -12,6 +12,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
+from .._descriptors import room_for
 from .._money import to_nano
 from .._threads import in_thread
 from ..catalog import Catalog
@@ -139,6 +140,8 @@ class Batch(Followed):
         self._halt.stop()
 
     async def __aenter__(self) -> Self:
+        self._concurrency = await in_thread(room_for, self._concurrency)
+        self._gate = Gate(self._concurrency)
         async with contextlib.AsyncExitStack() as stack:
             keeping, spent = await self._open(stack)
             cap = None if self._budget_usd is None else to_nano(self._budget_usd)

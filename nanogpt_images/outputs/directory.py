@@ -15,7 +15,7 @@ from .._provenance.record import Provenance
 from .._provenance.steps import Edit
 from ..errors import OutputError
 from .names import publish
-from .part import PartFile
+from .part import PartFile, write_image
 from .stores import StoredImage
 
 NO_PROVENANCE: Final = " has no provenance in it: "
@@ -59,6 +59,9 @@ class DirectoryStore:
         """See `ImageStore`. Where the disk fails, the image goes on in memory: it is paid for."""
         if (old := self._parts.pop(index, None)) is not None:
             old.remove()
+        # An answer brings one image after the other, so a request needs one descriptor for all of its files.
+        for other in self._parts.keys() - self._embeddings.keys():
+            self._parts[other].rest()
         self._parts[index] = part = PartFile(self._directory, digest=self._digest, rescue=True)
         if self._provenance is None:
             return part
@@ -88,8 +91,8 @@ class DirectoryStore:
             part = self._parts.pop(index)
             info = part.close()
             path, data = None, part.rescued
+            target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
             if data is None:
-                target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
                 left = f" The image is whole in {part.path.name} beside it."
                 try:
                     path = publish(part.path, target, overwrite=self._overwrite, left=left)
@@ -99,7 +102,11 @@ class DirectoryStore:
                     if not os.path.lexists(path):
                         continue  # somebody took the file away, and with it the image
             else:
-                failure = failure or part.failure
+                try:
+                    # Perhaps there is a descriptor, or room, by now.
+                    path, data = write_image(data, target, overwrite=self._overwrite), None
+                except OutputError:
+                    failure = failure or part.failure
             stored.append(
                 StoredImage(
                     index=index,

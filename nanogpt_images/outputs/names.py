@@ -115,7 +115,9 @@ def _move(part: Path, target: Path) -> bool:
 
 def cannot_write(directory: Path, error: Exception) -> OutputError:
     """The error that says why nothing can be written to *directory*."""
-    return OutputError(f"cannot write to {directory}: {_reason(error)}.")
+    made = OutputError(f"cannot write to {directory}: {_reason(error)}.")
+    made.__cause__ = error
+    return made
 
 
 def _reason(error: Exception) -> str:

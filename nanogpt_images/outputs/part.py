@@ -91,6 +91,10 @@ class PartFile:
         """All bytes, where they are not in the file."""
         return None if self._memory is None else self._memory.getvalue()
 
+    def rest(self) -> None:
+        """Give the descriptor back: nothing more is written. `close` opens the file again if it has to read."""
+        self._release()
+
     def close(self) -> ImageInfo:
         info = sniff(self._head)
         if info.width is None and len(self._head) < min(self.size_bytes, HEAD_BYTES):
@@ -111,8 +115,13 @@ class PartFile:
     def _begin(self) -> bytes:
         if self._memory is not None:
             return self._memory.getvalue()[:HEAD_BYTES]
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        return os.read(self._fd, HEAD_BYTES)
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            return os.read(self._fd, HEAD_BYTES)
+        except OSError:
+            return self._head  # the size is worth no image
 
     def sha256(self) -> str | None:
         return None if self._hash is None else self._hash.hexdigest()

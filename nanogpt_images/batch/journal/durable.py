@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
+
+from ..._descriptors import are_short
+
+# How long a file whose image is paid for waits for a free descriptor, in the journal's own thread.
+_PAUSES_S: Final = (0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 def sync_files(paths: Iterable[Path], sync: Callable[[int], None] = os.fsync) -> None:
@@ -37,8 +44,19 @@ def sync_directories(paths: Iterable[Path], sync: Callable[[int], None] = os.fsy
 
 
 def _sync(path: Path, flags: int, sync: Callable[[int], None]) -> None:
-    descriptor = os.open(path, flags)
+    descriptor = _opened(path, flags)
     try:
         sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _opened(path: Path, flags: int) -> int:
+    for pause_s in _PAUSES_S:
+        try:
+            return os.open(path, flags)
+        except OSError as error:
+            if not are_short(error):
+                raise
+        time.sleep(pause_s)
+    return os.open(path, flags)

@@ -8,7 +8,9 @@ from typing import Final
 
 import anyio
 
+from ..._descriptors import room_for
 from ..._retry import RetryPolicy
+from ..._threads import in_thread
 from ...batch.budget import Budget
 from ...batch.endings import Endings, Task
 from ...batch.events import Tally
@@ -69,6 +71,7 @@ class Worker:
         Raises:
             NanoGPTError: The coordinator is gone for good.
         """
+        self._concurrency = await in_thread(room_for, self._concurrency)
         async with (
             AsyncClient(
                 self._job.keys[self._key].key,

@@ -89,7 +89,7 @@ class Followed(ABC):
             )
         return self._events
 
-    def __await__(self) -> Generator[object, object, BatchReport]:
+    def __await__(self) -> Generator[object, None, BatchReport]:
         return self.wait().__await__()
 
     def __aiter__(self) -> AsyncIterator[BatchEvent]:

@@ -353,3 +353,20 @@ def test_a_cost_in_another_currency(run: Run, tmp_path: Path) -> None:
         done = run("batch", "fox.txt", "-o", "out", *options)
         assert "2 requests: 1.12 XNO; counted above at the expected price" in done.out
         assert "cost 0.56 XNO" in run("generate", "a fox", "-o", "one", *options).out
+
+
+def test_a_manifest_whose_content_is_refused_stops_and_says_how_to_go_on(
+    run: Run, service: BlockingSandbox, tmp_path: Path
+) -> None:
+    """Exit code 1, the rest pending; `--keep-going` sends all of it."""
+    service.set_faults(Fault("content_policy"))
+    (tmp_path / "many.txt").write_text("".join(f"a fox {number}\n" for number in range(120)))
+    args = ("batch", "many.txt", "-m", "tiny-and-fast", "-o", "out", "--no-pacing", "--no-gallery", "--json")
+    done = run(*args, "--base-url", service.url)
+    assert done.code == 1
+    assert done.document["error"]["type"] == "ContentPolicyError"
+    assert "go on all the same with --keep-going" in done.document["error"]["message"]
+    assert done.document["totals"]["requests"]["pending"] > 0
+    assert {failure["error"] for failure in done.document["failures"]} == {"ContentPolicyError"}
+    done = run(*args, "--keep-going", "--base-url", service.url)
+    assert (done.code, done.document["failed"], done.document["stopped"]) == (1, 120, None)

@@ -32,6 +32,7 @@ from nanogpt_images import (
     OutputError,
     ParameterError,
     ResponseDecodeError,
+    RetryPolicy,
     StatusError,
     TaskPendingError,
     estimate,
@@ -404,6 +405,7 @@ async def test_no_text_holds_a_long_url() -> None:
         Reply(200, json.dumps({"data": [{"url": url}]}).encode()),
         Reply(400, json.dumps({"error": f"cannot read data:image/png;base64,{GOOD * 20} at all"}).encode()),
         Reply(404, b""),
+        retry=RetryPolicy.none(),
     )
     result = await client.images.generate_openai("x", model="m", response_format="url", validate=False)
     request = GenerateRequest(model="m", prompt="p", extra={"imageDataUrl": f"data:,{'x' * 5000}"})

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
@@ -330,6 +331,17 @@ def _connect_timed_out(request: HttpRequest, seconds: float) -> ConnectError:
 
 def _broken(request: HttpRequest, error: Exception, *, status: int | None = None) -> NanoGPTError:
     reason = _reason(error)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return ConnectError(
+            f"the certificate of {_place(request)} does not verify: {_certificate_fault(error)}. Nothing was sent. "
+            "Where it is a server or a proxy of your own, pass a context that knows its authority as ssl_context."
+        )
+    # aiohttp takes credentials from netrc where it takes proxies from the environment, and tells of it in words alone.
+    if "AUTHORIZATION" in reason and not request.body_begun:
+        return ConfigurationError(
+            f"netrc has an entry for {urlsplit(request.url).hostname}, and trust_env uses it in place of the key. "
+            "Nothing was sent. Remove the entry, point NETRC to another file, or leave trust_env out."
+        )
     # aiohttp's InvalidURL is one, and what it lets pass of a host name that IDNA cannot encode another.
     if isinstance(error, ValueError) and not request.body_begun:
         return ConfigurationError(f"{_place(request)} is not a usable URL. Nothing was sent.")
@@ -355,6 +367,11 @@ def _reason(error: Exception) -> str:
         number = error.os_error.errno or 0
         return (os.strerror(number) if number > 0 else error.os_error.strerror or str(error)).lower()
     return str(error) or type(error).__name__
+
+
+def _certificate_fault(error: aiohttp.ClientConnectorCertificateError) -> str:
+    fault = error.certificate_error
+    return str(getattr(fault, "verify_message", "") or fault).rstrip(".")
 
 
 def _place(request: HttpRequest) -> str:

@@ -9,7 +9,9 @@ from .errors import ParameterError
 
 NANO_PER_USD: Final = 1_000_000_000
 MAX_USD: Final = 1_000_000_000
-"""Greatest single amount, so that sums stay far inside 64 bits."""
+"""Greatest single amount, such as a budget."""
+MAX_REQUEST_USD: Final = 1_000
+"""Greatest price or cost of one request: the sums of nine million of them stay inside 64 bits."""
 
 
 def to_nano(usd: float | str | Decimal) -> int:

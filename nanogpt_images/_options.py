@@ -18,6 +18,7 @@ from ._version import __version__
 from .errors import ConfigurationError
 
 DEFAULT_BASE_URL: Final = "https://nano-gpt.com"
+MAX_REQUESTS_PER_SECOND: Final = 10_000
 KEY_VARIABLE: Final = "NANOGPT_API_KEY"
 BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
 
@@ -61,9 +62,10 @@ class ClientOptions:
         for name, value in {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}.items():
             if not value > 0:
                 raise ConfigurationError(f"{name} must be more than 0 seconds, not {value}.")
-        if requests_per_second is not None and not requests_per_second > 0:
+        if requests_per_second is not None and not 0 < requests_per_second <= MAX_REQUESTS_PER_SECOND:
             raise ConfigurationError(
-                f"requests_per_second must be more than 0, or None for no pacing, not {requests_per_second}."
+                f"requests_per_second must be more than 0 and at most {MAX_REQUESTS_PER_SECOND:,}, or None for no "
+                f"pacing, not {requests_per_second}."
             )
         if max_connections < 1:
             raise ConfigurationError(f"max_connections must be at least 1, not {max_connections}.")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import attrs
@@ -558,3 +560,46 @@ async def test_secrets_of_a_url_are_in_no_text(transport: AiohttpTransport) -> N
     with pytest.raises(ConnectError) as caught:
         await read(transport, request)
     assert "secret" not in str(caught.value) + repr(request)
+
+
+# -- TLS and credentials of the machine --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["unknown authority", "another name"])
+async def test_a_certificate_that_does_not_verify_is_named(fault: str) -> None:
+    """The error says what is wrong with the certificate, that nothing was sent, and what to pass."""
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("other.example" if fault == "another name" else "127.0.0.1").configure_cert(context)
+    known = ssl.create_default_context()
+    if fault == "another name":
+        authority.configure_trust(known)
+    listener = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with listener:
+        transport = AiohttpTransport(ssl_context=known)
+        url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        with pytest.raises(
+            ConnectError, match=r"certificate of https://127\.0\.0\.1:.* does not verify: "
+        ) as caught:
+            await read(transport, post(url))
+        await transport.aclose()
+    assert ("mismatch" in str(caught.value)) is (fault == "another name")
+    assert "usable URL" not in str(caught.value)
+    assert "ssl_context" in str(caught.value)
+    assert caught.value.charge is Charge.NOT_SENT
+
+
+async def test_an_entry_of_netrc_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `trust_env` aiohttp would use it in place of the key: the error says so, and no secret of either."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password opensesame")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with serving(answer) as server:
+        transport = AiohttpTransport(trust_env=True)
+        request = post(server.url)
+        request.headers = {"Authorization": "Bearer secret"}
+        with pytest.raises(ConfigurationError, match=r"netrc has an entry for 127\.0\.0\.1") as caught:
+            await read(transport, request)
+        await transport.aclose()
+    assert caught.value.charge is Charge.NOT_SENT
+    assert "opensesame" not in str(caught.value)

@@ -52,12 +52,12 @@ def as_number(value: object) -> float | None:
     return value
 
 
-def as_usd(value: object) -> float | None:
-    """An amount of money, which the service also sends as decimal text; None below 0 and above `MAX_USD`."""
-    if type(value) is float and 0 <= value <= MAX_USD:
+def as_usd(value: object, *, most: int = MAX_USD) -> float | None:
+    """An amount of money, which the service also sends as decimal text; None below 0 and above *most*."""
+    if type(value) is float and 0 <= value <= most:
         return value  # nearly all of them, and false for NaN
     number = as_number(value)
-    return float(number) if number is not None and 0 <= number <= MAX_USD else None
+    return float(number) if number is not None and 0 <= number <= most else None
 
 
 def as_int(value: object) -> int | None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from .._display import shown_url
+from .._money import MAX_REQUEST_USD, MAX_USD
 from ..prices import Cost
 from ._convert import Json, as_object, as_objects, as_text, as_time, as_usd
 from .failures import moderation_usd
@@ -89,9 +90,9 @@ def decode_answer(
     """
     body = as_object(json.loads(rest))
     known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
-    amount = as_usd(body.get("cost"))
+    amount = as_usd(body.get("cost"), most=MAX_REQUEST_USD)
     if amount is None:
-        amount = _header_usd(headers, _COST_HEADERS)
+        amount = _header_usd(headers, _COST_HEADERS, most=MAX_REQUEST_USD)
     balance = as_usd(body.get("remainingBalance"))
     entries = _entries(body.get("data"), received)
     usable = {entry.index for entry in entries}
@@ -151,5 +152,5 @@ def _currency(body: Json) -> str:
     return next((name.strip() for name in named if name is not None and name.strip().upper() != "USD"), "USD")
 
 
-def _header_usd(headers: Mapping[str, str], names: tuple[str, ...]) -> float | None:
-    return next((usd for name in names if (usd := as_usd(headers.get(name))) is not None), None)
+def _header_usd(headers: Mapping[str, str], names: tuple[str, ...], *, most: int = MAX_USD) -> float | None:
+    return next((usd for name in names if (usd := as_usd(headers.get(name), most=most)) is not None), None)

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
-from .._money import MAX_USD, to_nano
+from .._money import MAX_REQUEST_USD, to_nano
 from .._pricing import needs_offers
 from .._threads import in_thread
 from ..catalog import Catalog
@@ -146,7 +146,7 @@ class Feed:
     def _price_fault(self, unit: Unit, price: Price | None) -> NanoGPTError | None:
         if price is None:
             return _unpriced(unit.row.model) if self.needs_price else None
-        return _beyond_measure(unit) if price.high_nano > to_nano(MAX_USD) else None
+        return _beyond_measure(unit) if price.high_nano > to_nano(MAX_REQUEST_USD) else None
 
     async def _model(self, row: BatchRow) -> tuple[Model | None, NanoGPTError | None]:
         model = self.catalog.cached(row.model)
@@ -221,7 +221,7 @@ def _unpriced(model_id: str) -> BudgetExceededError:
 
 def _beyond_measure(unit: Unit) -> ParameterError:
     return ParameterError(
-        f"by the catalogue {unit.images:,} images of {unit.row.model} cost more than ${MAX_USD:,}, which cannot be "
-        "right. Nothing was sent.",
+        f"{unit.images:,} image(s) of {unit.row.model} would cost more than ${MAX_REQUEST_USD:,} by the catalogue or "
+        "assume_price_usd, which cannot be right. Nothing was sent.",
         model=unit.row.model,
     )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import attrs
 
+from .._logging import get_logger
 from ..errors import Charge, ConfigurationError, OutputError
 from .journal import StoredImage
 
 _PART_BYTES: Final = 8 * 2**20
 _READ_BYTES: Final = 2**20
+_PROBE: Final = b"nanogpt_images"
+
+_log = get_logger("nanogpt_images.batch")
 
 
 class ObjectStorage:
@@ -44,6 +49,29 @@ class ObjectStorage:
             raise ConfigurationError(
                 f"{url} cannot be used for images: {error}. Nothing was sent."
             ) from error
+
+    async def probe(self) -> None:
+        """
+        Write a small object, read it and remove it, before anything is paid.
+
+        Raises:
+            OutputError: It cannot be written or read. Nothing was sent.
+        """
+        import obstore
+
+        name = f".nanogpt-images-probe-{secrets.token_hex(8)}"
+        try:
+            await obstore.put_async(self._store, name, _PROBE)
+            found = await obstore.get_async(self._store, name)
+            same = bytes(await found.bytes_async()) == _PROBE
+        except Exception as error:  # see above
+            raise _unusable(self._url, str(error)) from error
+        if not same:
+            raise _unusable(self._url, "what can be read is not what was written")
+        try:
+            await obstore.delete_async(self._store, name)
+        except Exception as error:  # images are never removed, so this much need not be allowed
+            _log.warning("%s/%s could not be removed again: %s", self._url, name, _first(str(error)))
 
     async def put(self, path: Path, image: StoredImage) -> StoredImage:
         """
@@ -84,10 +112,21 @@ class ObjectStorage:
 
 
 def _not_stored(path: Path, url: str, reason: str) -> OutputError:
-    # What follows the first paragraph is the library's state, for its developers.
-    reason = reason.partition("\n\n")[0].replace("\n", " ").rstrip(".")
+    reason = _first(reason)
     return OutputError(
         f"{url} could not be stored: {reason}. It was charged. The image is whole in {path}; the same command again"
         " stores it.",
         charge=Charge.CHARGED,
     )
+
+
+def _unusable(url: str, reason: str) -> OutputError:
+    return OutputError(
+        f"{url} cannot take images: {_first(reason)}. Nothing was sent. Check the address and the credentials.",
+        charge=Charge.NOT_SENT,
+    )
+
+
+def _first(reason: str) -> str:
+    # What follows the first paragraph is the library's state, for its developers.
+    return reason.partition("\n\n")[0].replace("\n", " ").rstrip(".")

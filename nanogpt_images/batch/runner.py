@@ -182,7 +182,9 @@ class Batch(Followed):
         await in_thread(make_directory, self._out / "images")
         keeping: Keeping = journal
         if self._images_url is not None:
-            keeping = Uploading(journal, ObjectStorage(self._images_url), self._out)
+            storage = ObjectStorage(self._images_url)
+            await storage.probe()
+            keeping = Uploading(journal, storage, self._out)
         if not self._join:
             await recover(journal, keeping)
         self._pacer = self._pace(self._out)

@@ -152,11 +152,15 @@ def run_async(main: Callable[[], Coroutine[Any, Any, R]]) -> R:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await main()
 
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(guarded())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        # A loop that closes leaves the system's default, which ends the process without its exit code.
+        signal.signal(signal.SIGTERM, on_terminate)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 import click
+
+from .._options import MAX_REQUESTS_PER_SECOND
 
 F = TypeVar("F", bound=Callable[..., Any])
 Verb: TypeAlias = Callable[..., int]
@@ -45,6 +48,10 @@ def parameter(ctx: click.Context, option: click.Parameter, values: tuple[str, ..
             parameters[name.strip()] = json.loads(text)
         except ValueError:
             parameters[name.strip()] = text
+        except RecursionError:
+            raise click.BadParameter(
+                f"the value of {name.strip()} is nested too deeply.", param=option
+            ) from None
     return parameters
 
 
@@ -119,10 +126,26 @@ concurrency = click.option(
     metavar="N",
     help="Requests at once.",
 )
+
+
+class Rate(click.FloatRange):
+    """A number of requests per second that a limiter can keep to; not a number and infinity are none."""
+
+    def __init__(self, *, min_open: bool) -> None:
+        super().__init__(min=0, max=MAX_REQUESTS_PER_SECOND, min_open=min_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a usage error."""
+        rate = float(super().convert(value, param, ctx))
+        if math.isnan(rate):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return rate
+
+
 pacing = combined(
     click.option(
         "--requests-per-second",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Rate(min_open=True),
         default=25,
         show_default=True,
         metavar="R",

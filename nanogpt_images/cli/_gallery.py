@@ -29,7 +29,7 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
 
     Args:
         directory: The batch's directory.
-        outcome: The batch; after an interrupt nothing more is begun.
+        outcome: The batch; after an interrupt nothing more is begun. One that ends the gallery is counted in it.
         silent: Without notes.
 
     Returns:
@@ -48,6 +48,7 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
     except NanoGPTError as error:
         _note(f"gallery: left out: {message(error)}", silent=silent)
         return None
+    outcome.interrupted += 1
     _note(f"gallery: left out; {by_hand}", silent=silent)
     return None
 

@@ -37,6 +37,11 @@ class Interrupts:
             self._cancel()
 
 
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def interrupting(interrupts: Interrupts) -> Generator[None]:
     """Send SIGINT and SIGTERM to *interrupts*, on the running event loop."""
@@ -62,6 +67,8 @@ def interrupting(interrupts: Interrupts) -> Generator[None]:
                 loop.remove_signal_handler(number)
             except NotImplementedError:
                 signal.signal(number, handler)
-            # An interrupt while the summary is written must not end in a traceback.
-            if number == signal.SIGINT and handler is not None:
-                signal.signal(number, handler)
+            # An interrupt while the summary is written must end neither in a traceback nor without the exit code. The
+            # loop's own handler of SIGTERM does nothing once the loop has let go of the signal.
+            if handler is not None:
+                loops_own = number == signal.SIGTERM and callable(handler)
+                signal.signal(number, _interrupt if loops_own else handler)

@@ -45,7 +45,7 @@ def _latency(ctx: click.Context, option: click.Parameter, text: str) -> float | 
 @click.option("--faults", metavar="FILE", help="JSON file of what goes wrong, and for which requests.")
 @click.option(
     "--requests-per-second",
-    type=click.FloatRange(min=0),
+    type=_common.Rate(min_open=False),
     default=25,
     show_default=True,
     metavar="R",

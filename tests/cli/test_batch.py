@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images.cli import _manifest
-from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox, SandboxModel
 
 from .conftest import Run, command, environment, until_posted
 
@@ -370,3 +370,82 @@ def test_a_manifest_whose_content_is_refused_stops_and_says_how_to_go_on(
     assert {failure["error"] for failure in done.document["failures"]} == {"ContentPolicyError"}
     done = run(*args, "--keep-going", "--base-url", service.url)
     assert (done.code, done.document["failed"], done.document["stopped"]) == (1, 120, None)
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "-1", "0", "1e300", "10001"])
+@pytest.mark.parametrize(
+    "verb", [("batch", "p.txt", "-o", "out", "-m", "tiny-and-fast", "--sandbox"), ("sandbox",)]
+)
+def test_a_rate_that_no_limiter_keeps_to_is_a_usage_error(run: Run, verb: tuple[str, ...], rate: str) -> None:
+    """One line and exit code 2; 0 switches the sandbox's limit off."""
+    Path("p.txt").write_text("a fox\n")
+    if verb == ("sandbox",) and rate == "0":
+        return
+    done = run(*verb, "--requests-per-second", rate)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--requests-per-second" in done.err
+
+
+@pytest.mark.parametrize("verb", ["plan", "batch", "generate"])
+@pytest.mark.parametrize(
+    "nested", ["[" * 100_000, "[" * 20_000 + "]" * 20_000, '{"a":' * 20_000, "[" * 500 + "]" * 500]
+)
+def test_a_parameter_that_is_nested_too_deeply_is_a_usage_error(run: Run, verb: str, nested: str) -> None:
+    """Whether it is JSON or only begins like it."""
+    Path("p.txt").write_text("a fox\n")
+    given = ["x"] if verb == "generate" else ["p.txt"]
+    out = [] if verb == "plan" else ["-o", "out"]
+    done = run(verb, *given, "-m", "tiny-and-fast", "--sandbox", *out, "--param", f"style={nested}")
+    assert done.code == (
+        1 if verb == "plan" and len(nested) == 1000 else 2
+    )  # a row that will fail, to a plan
+    assert "nested" in done.err + done.out
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("price", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("verb", ["batch", "status", "retry", "gallery", "plan"])
+def test_prices_beyond_measure(run: Run, price: float, verb: str) -> None:
+    """Twenty requests at what no image costs: each verb ends with its own exit code, and sums stay sums."""
+    Path("p.txt").write_text("".join(f"prompt {number}\n" for number in range(20)))
+    model = SandboxModel(
+        id="dear", name="Dear", owner="x", prices_usd={"auto": price}, unlisted_price_usd=price
+    )
+    with Sandbox.in_thread(models=[model], balance_usd=1e12, requests_per_second=None) as service:
+        made = run("batch", "p.txt", "-m", "dear", "-o", "out", "--no-gallery", "--base-url", service.url)
+        assert made.code == (0 if price <= 1e3 else 1)
+        assert len(service.ledger.posts) == (20 if price <= 1e3 else 0)
+        if verb != "batch":
+            given = ["p.txt", "-m", "dear"] if verb == "plan" else ["out"]
+            done = run(verb, *given, "--base-url", service.url)
+            assert done.code in (0, 1)
+
+
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_images_url_is_tried_before_anything_is_paid(run: Run, kind: str, tmp_path: Path) -> None:
+    """A place that takes no images is found out with one line, nothing is sent, and a good one keeps no trace."""
+    pytest.importorskip("obstore")
+    Path("p.txt").write_text("a fox\n")
+    (tmp_path / "in the way").write_text("")
+    good, bad = tmp_path / "good", tmp_path / "in the way" / "below"
+    url = bad.as_uri() if kind == "file" else "s3://bucket/prefix"
+    variables = {"AWS_ENDPOINT": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true", "AWS_ACCESS_KEY_ID": "a",
+                 "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "c"}  # fmt: skip
+    with Sandbox.in_thread(requests_per_second=None) as service:
+        args = [
+            "batch",
+            "p.txt",
+            "-m",
+            "tiny-and-fast",
+            "-o",
+            "out",
+            "--no-gallery",
+            "--base-url",
+            service.url,
+        ]
+        done = run(*args, "--images-url", url, **variables)
+        assert (done.code, len(service.ledger.posts)) == (2, 0)
+        assert "cannot" in done.err
+        assert run(*args, "--images-url", good.as_uri()).code == 0
+        assert len(service.ledger.posts) == 1
+    assert [path.suffix for path in good.iterdir()] == [".png"]

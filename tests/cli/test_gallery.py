@@ -110,7 +110,7 @@ def test_large_jobs_are_left_to_the_verb(batch: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_an_interrupt_stops_the_gallery_alone(batch: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while the page is made leaves it out; the batch is reported as the success that it is."""
+    """Ctrl-C while the page is made leaves it out and exits with 130; the batch is reported as it ended."""
 
     async def slow(*args: object, **options: object) -> None:
         signal.raise_signal(signal.SIGINT)
@@ -118,7 +118,7 @@ def test_an_interrupt_stops_the_gallery_alone(batch: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(_gallery, "write_gallery", slow)
     done = batch()
-    assert done.code == 0
+    assert done.code == 130
     assert "3 images" in done.out
     assert "gallery: left out; 'nanogpt-images gallery out' makes it" in done.err
 

@@ -132,8 +132,9 @@ class Writer:
         try:
             store = self._make_store()
         except BaseException as error:
-            self._in_loop(_settle, self._closed, None)
+            # In this order: whoever was broken off while it opened waits for the end, and then looks at the error.
             self._in_loop(_settle, self._opened, error)
+            self._in_loop(_settle, self._closed, None)
             return
         self._in_loop(_settle, self._opened, None)
         failure: BaseException | None = None

@@ -60,14 +60,17 @@ async def open_books(job: Job, tally: Tally) -> Books:
         JournalError: See `Journal.open`.
         OutputError: See `Journal.open`.
     """
+    url = job.images_url
+    storage = None if url is None else ObjectStorage(url)
+    if storage is not None:
+        await storage.probe()
     # Workers put their images on the disk themselves, before they report them.
     journal = await Journal.open(job.out, service=job.service, fsync_images=False)
     client = AsyncClient(job.keys[0].key, job.base_url, requests_per_second=None)
     caps = [key.budget_usd for key in job.keys]
-    url = job.images_url
     return Books(
         journal=journal,
-        keeping=journal if url is None else Uploading(journal, ObjectStorage(url), job.out),
+        keeping=journal if storage is None else Uploading(journal, storage, job.out),
         accounts=[journal]
         if caps == [None]
         else [_account(journal, number, key) for number, key in enumerate(job.keys, start=1)],

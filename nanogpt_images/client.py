@@ -213,6 +213,7 @@ class AsyncClient:
         defaults: Mapping[str, object] | None = None,
         validate: bool = True,
         join: bool = False,
+        adopt: bool = False,
         provenance: bool = False,
         images_url: str | None = None,
         keep_going: bool = False,
@@ -234,6 +235,8 @@ class AsyncClient:
             defaults: Parameters for rows that lack them, such as `{"resolution": "1024x1024"}`.
             validate: Check each row against the catalogue before it is sent.
             join: Work on *out* together with processes that have it open.
+            adopt: Where *out* holds images and `results.jsonl` but no journal of them, begin one with them: they are
+                not paid for again. Files whose digest differs are left out. Otherwise such a directory is refused.
             provenance: Write into each file how it was made; see `Images.generate_to`.
             images_url: Where images go instead of `out/images`, such as `s3://bucket/prefix` (also `gs://`, `az://`,
                 `file://`); each is counted once its size and digest were read back. Needs the extra `object-storage`.
@@ -260,6 +263,7 @@ class AsyncClient:
             defaults=defaults,
             validate=validate,
             join=join,
+            adopt=adopt,
             provenance=provenance,
             images_url=images_url,
             keep_going=keep_going,

@@ -71,6 +71,7 @@ class Batch(Followed):
         defaults: Mapping[str, object] | None = None,
         validate: bool = True,
         join: bool = False,
+        adopt: bool = False,
         images_url: str | None = None,
         retry_unknown: bool = False,
         provenance: bool = False,
@@ -104,6 +105,7 @@ class Batch(Followed):
         self._defaults = dict(defaults or {})
         self._validate = validate
         self._join = join
+        self._adopt = adopt
         self._images_url = images_url
         self._retry_unknown = retry_unknown
         self._provenance = provenance
@@ -177,7 +179,9 @@ class Batch(Followed):
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Keeping, int]:
         if self._out is None:
             return NoJournal(), 0
-        self._journal = journal = await Journal.open(self._out, service=self._service, join=self._join)
+        self._journal = journal = await Journal.open(
+            self._out, service=self._service, join=self._join, adopt=self._adopt
+        )
         stack.push_async_callback(journal.aclose)
         await in_thread(make_directory, self._out / "images")
         keeping: Keeping = journal

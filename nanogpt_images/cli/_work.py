@@ -51,6 +51,7 @@ class Job:
     assume_price_usd: float | None = None
     join: bool = False
     keep_going: bool = False
+    adopt: bool = False
     provenance: bool = False
     images_url: str | None = None
     validate: bool = True
@@ -120,6 +121,7 @@ def _batch(job: Job, client: AsyncClient) -> Run:
         validate=job.validate,
         join=job.join,
         keep_going=job.keep_going,
+        adopt=job.adopt,
         provenance=job.provenance,
         images_url=job.images_url,
     )

@@ -40,6 +40,7 @@ from ._work import Cluster, Job, work
     is_flag=True,
     help="Go on although the first 20 requests were all refused for their content.",
 )
+@click.option("--adopt", is_flag=True, help="Take over DIR's images where its journal is gone.")
 @_common.provenance
 @_common.no_validate
 @_common.no_gallery
@@ -66,6 +67,7 @@ def command(
     key_budget: float | None,
     join: bool,
     keep_going: bool,
+    adopt: bool,
     provenance: bool,
     no_validate: bool,
     no_gallery: bool,
@@ -97,6 +99,11 @@ def command(
             "--ray and --join exclude each other: workers take part by themselves.",
             click.get_current_context(),
         )
+    if adopt and ray is not None:
+        raise click.UsageError(
+            "--ray does not adopt: run the batch once without it, with --adopt --budget 0.",
+            click.get_current_context(),
+        )
     job = Job(
         manifest=manifest,
         directory=Path(out),
@@ -109,6 +116,7 @@ def command(
         assume_price_usd=assume_price,
         join=join,
         keep_going=keep_going,
+        adopt=adopt,
         provenance=provenance,
         images_url=images_url,
         ray=None if ray is None else Cluster(address=ray, workers=ray_workers, key_budget_usd=key_budget),

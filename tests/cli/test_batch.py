@@ -449,3 +449,18 @@ def test_images_url_is_tried_before_anything_is_paid(run: Run, kind: str, tmp_pa
         assert run(*args, "--images-url", good.as_uri()).code == 0
         assert len(service.ledger.posts) == 1
     assert [path.suffix for path in good.iterdir()] == [".png"]
+
+
+def test_a_lost_journal(spawn: Run, service: BlockingSandbox, manifest: Path, tmp_path: Path) -> None:
+    """Images without their journal are bad usage, exit 2, with both ways on; --adopt takes them over."""
+    out = tmp_path / "out"
+    command = ("batch", str(manifest), "-m", "tiny-and-fast", "-o", str(out), "--base-url", service.url)
+    assert spawn(*command).code == 0
+    posts = len(service.ledger.posts)
+    (out / "journal.db").unlink()
+    refused = spawn(*command)
+    assert refused.code == 2
+    assert "another directory" in refused.err
+    assert "--adopt" in refused.err
+    assert spawn(*command, "--adopt").code == 0
+    assert len(service.ledger.posts) == posts

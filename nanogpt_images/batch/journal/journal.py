@@ -15,7 +15,7 @@ from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, listing, reports, transitions
+from . import admission, adoption, listing, reports, transitions
 from .records import Admission, Ending, Holder, Link, ResultRecord, Spending, StoredImage, Totals, UnitRecord
 from .store import Store
 from .writer import Writer
@@ -48,6 +48,7 @@ class Journal:
         service: str | None,
         join: bool = False,
         read_only: bool = False,
+        adopt: bool = False,
         fsync_images: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> Journal:
@@ -61,18 +62,25 @@ class Journal:
             service: What the batch talks to, such as its base URL; None accepts any.
             join: Take part in the work of a process that has the journal open.
             read_only: Change nothing and hold nothing; the journal must exist.
+            adopt: Where there is no journal of the images that `results.jsonl` lists, take them over.
             fsync_images: Put image files on the disk itself before their outcome is committed.
             clock: Seconds since the epoch.
 
         Raises:
-            JournalError: It is in use, damaged, of a newer version or of another service; the text has the way out.
+            JournalError: It is gone although its images are there, in use, damaged, of a newer version or of another service; the text has the way out.
             OutputError: The directory cannot be made or written.
         """
         journal = cls()
         journal.directory = Path(directory)
         journal.read_only = read_only
         make_store = partial(
-            Store, journal.directory, service=service, join=join, read_only=read_only, clock=clock
+            Store,
+            journal.directory,
+            service=service,
+            join=join,
+            read_only=read_only,
+            adopt=adoption.adopt if adopt else None,
+            clock=clock,
         )
         journal._writer = Writer(make_store, fsync_images=fsync_images)
         await journal._writer.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..._logging import get_logger
 from ..._money import to_usd
-from ...errors import OutputError
+from ...errors import JournalError, OutputError
 from .records import StoredImage
 
 FILE_NAME = "results.jsonl"
@@ -63,6 +63,22 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
     except OSError as error:
         _LOG.warning("%s could not be written (%s); it will be mended from the journal.", FILE_NAME, error)
         return False
+
+
+def refuse(directory: Path) -> None:
+    """
+    Make sure that no list of images is in the way of a new journal.
+
+    Raises:
+        JournalError: `results.jsonl` lists images that the journal would not know.
+    """
+    path = directory / FILE_NAME
+    if not path.is_file() or not path.stat().st_size:
+        return
+    raise JournalError(
+        f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again. Nothing was"
+        " sent. Choose another directory, or let a new journal take over what is there with --adopt (adopt=True)."
+    )
 
 
 def mend(connection: sqlite3.Connection, directory: Path) -> None:

@@ -46,6 +46,7 @@ class Store:
         service: str | None,
         join: bool = False,
         read_only: bool = False,
+        adopt: Callable[[Store], object] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -63,8 +64,11 @@ class Store:
         self.resumed = self.divided = False
         self._lines: list[bytes] = []
         self._results_lag = False
+        self._adopt = adopt
         if not read_only:
             _make_directory(directory)
+            if adopt is None and not self.path.exists():
+                results.refuse(directory)
         self.connection = schema.connect(self.path, read_only=read_only)
         self.members = Members(self.connection, directory, clock)
         try:
@@ -85,12 +89,20 @@ class Store:
         with self.transaction():
             self._check_service(service)
             alone = self.members.enter(join=join)
+            if self._lists_nothing():
+                if self._adopt is None:
+                    results.refuse(self.directory)
+                else:
+                    self._adopt(self)
             self.resumed = self._holds_units()
             if alone:
                 results.mend(self.connection, self.directory)
 
     def _holds_units(self) -> bool:
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
+
+    def _lists_nothing(self) -> bool:
+        return bool(self.connection.execute("SELECT results_bytes = 0 FROM stored").fetchone()[0])
 
     def _check_service(self, service: str | None) -> None:
         found = self.meta("service")

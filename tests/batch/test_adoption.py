@@ -1,0 +1,111 @@
+"""A directory whose journal is gone: refused, or taken over so that nothing that is there is paid for again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nanogpt_images.batch.states import State
+from nanogpt_images.errors import JournalError
+
+MODEL = "tiny-and-fast"
+ROWS: list[dict[str, object]] = [
+    {"prompt": "a fox", "model": MODEL, "key": "fox", "count": 6},
+    {"prompt": "a fox", "model": MODEL, "key": "fox", "count": 6},
+    {"prompt": "a hare", "model": MODEL},
+    {"prompt": "a hare", "model": MODEL, "seed": 7, "count": 2},
+    {"prompt": "a hare", "model": MODEL, "route": "openai"},
+    {"prompt": "a hare", "model": MODEL, "route": "openai", "size": "64x64"},
+]
+IMAGES = 17
+
+
+def lose_journal(out: Path) -> None:
+    for path in out.glob("journal.db*"):
+        path.unlink()
+
+
+def lines(out: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty", "without tables"])
+async def test_images_without_a_journal_are_refused(open_job, harm: str) -> None:
+    """Nothing is sent and nothing overwritten; the text names both ways on."""
+    async with open_job() as job:
+        await job.run(ROWS)
+        listed = (job.out / "results.jsonl").read_bytes()
+        posts = len(job.sandbox.ledger.posts)
+        lose_journal(job.out)
+        if harm != "gone":
+            (job.out / "journal.db").touch()
+        for _ in range(2):
+            with pytest.raises(JournalError, match=r"another directory.*--adopt \(adopt=True\)"):
+                await job.run(ROWS)
+        assert (job.out / "results.jsonl").read_bytes() == listed
+        assert len(job.sandbox.ledger.posts) == posts
+        assert harm != "gone" or not (job.out / "journal.db").exists()
+
+
+@pytest.mark.parametrize("again", [1, 2])
+async def test_what_is_there_is_not_paid_for_again(open_job, again: int) -> None:
+    """With adopt, every row is done, whatever its route, count or twins; the list and the sums are as before."""
+    async with open_job() as job:
+        await job.run(ROWS)
+        before, listed, posts = await job.totals(), lines(job.out), len(job.sandbox.ledger.posts)
+        lose_journal(job.out)
+        for _ in range(again):
+            _, report = await job.run(ROWS, adopt=True)
+            assert (report.requests, report.ok) == (0, True)
+        assert len(job.sandbox.ledger.posts) == posts
+        after = await job.totals()
+        assert (
+            (after.images, after.spent_nano)
+            == (before.images, before.spent_nano)
+            == (IMAGES, after.spent_nano)
+        )
+        assert after.units[State.DONE] == IMAGES
+        assert sorted(map(str, lines(job.out))) == sorted(map(str, listed))
+
+
+async def test_only_what_is_missing_is_bought(open_job) -> None:
+    """A file that is gone, or is not what the list says, is bought anew; the old list is kept beside the new one."""
+    async with open_job() as job:
+        await job.run(ROWS)
+        listed = lines(job.out)
+        lose_journal(job.out)
+        (job.out / str(listed[0]["file"])).unlink()
+        spoiled = next(
+            line for line in listed if line["prompt"] == "a hare" and line["parameters"] == {"seed": 7}
+        )
+        (job.out / str(spoiled["file"])).write_bytes(b"another")
+        with (job.out / "results.jsonl").open("a") as file:
+            file.write('not JSON\n{"file": "images/x.png"}\n[]\n{"file":"../../etc/passwd","prompt":"a"}\n')
+        posts = len(job.sandbox.ledger.posts)
+        _, report = await job.run(ROWS, adopt=True)
+        assert (report.images, report.ok) == (2, True)
+        assert len(job.sandbox.ledger.posts) == posts + 2
+        assert len(lines(job.out)) == IMAGES
+        assert (job.out / "results.before-adopt.jsonl").exists()
+        _, again = await job.run(ROWS)
+        assert again.requests == 0
+
+
+async def test_a_budget_counts_what_was_taken_over(open_job) -> None:
+    """The costs of the list are spent: a cap is not begun again by a lost journal."""
+    async with open_job() as job:
+        _, report = await job.run(ROWS, budget_usd=1)
+        lose_journal(job.out)
+        more = {"prompt": "a whale", "model": MODEL}
+        _, again = await job.run([*ROWS, more], adopt=True, budget_usd=report.cost_usd)
+        assert (again.requests, again.stopped is not None) == (0, True)
+
+
+async def test_adopt_does_nothing_where_there_is_a_journal(open_job) -> None:
+    """The flag may stay in a script."""
+    async with open_job() as job:
+        for posts in (1, 1):
+            await job.run(job.rows(1), adopt=True)
+            assert len(job.sandbox.ledger.posts) == posts

@@ -95,7 +95,7 @@ class Images:
             aspect_ratio: A token that the model lists in `aspect_ratios`.
             quality: A tier that the model lists in `qualities`.
             output_format: Such as `png`, where the model supports it.
-            seed: For reproducible output, where the model supports it.
+            seed: Sent to models that take one; the service does not promise the same image for it.
             input_references: Images to work from: paths, bytes, URLs, data URLs, Pillow images.
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
@@ -163,7 +163,7 @@ class Images:
             strength: From 0 to 1; lower values stay closer to the input image.
             guidance_scale: From 0 to 20; higher values follow the prompt more closely.
             num_inference_steps: From 1 to 100.
-            seed: For reproducible output.
+            seed: Sent as it is; the service does not promise the same image for it.
             kontext_max_mode: Enhanced context mode of flux-kontext.
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.

@@ -77,7 +77,7 @@ class GenerateRequest:
         aspect_ratio: A token that the model lists.
         quality: A tier that the model lists.
         output_format: `png`, `jpeg` or `webp`, where the model supports it.
-        seed: For reproducible output, where the model supports it.
+        seed: Sent to models that take one; the service does not promise the same image for it.
         input_references: Images to work from, in any of the forms of `ReferenceInput`.
         extra: Further fields of the body, such as `rendering_speed`, sent as they are.
 
@@ -122,7 +122,7 @@ class OpenAIRequest:
         strength: From 0 to 1; lower values stay closer to the input image.
         guidance_scale: From 0 to 20; higher values follow the prompt more closely.
         num_inference_steps: From 1 to 100.
-        seed: For reproducible output.
+        seed: Sent as it is; the service does not promise the same image for it.
         kontext_max_mode: Enhanced context mode of flux-kontext.
         extra: Further fields of the body, sent as they are.
 

@@ -171,10 +171,8 @@ async def test_a_stream_on_the_compatible_route(open_api):
 
 
 # Strict once the sandbox answers with all that the pages of the account show.
-account = pytest.mark.xfail(raises=jsonschema.ValidationError, strict=False)
 
 
-@account
 async def test_balance(open_api):
     """The balance of a key."""
     async with open_api() as api:
@@ -182,7 +180,6 @@ async def test_balance(open_api):
         check((await api.send("POST", "/api/check-balance", headers=headers)).json, documented.BALANCE)
 
 
-@account
 @pytest.mark.parametrize("query", ["", "?group_by=model", "?group_by=day", "?group_by=day,model"])
 async def test_usage(open_api, query):
     """The usage of a key, in every grouping."""

@@ -190,8 +190,12 @@ class Failures:
         )
 
     def report(self) -> tuple[BatchFailure, ...]:
-        """The reasons now, the most frequent first."""
-        return tuple(sorted(self._found.values(), key=lambda failure: -failure.count))
+        """The reasons now, the most frequent first; those of one number in an order of their own."""
+
+        def order(failure: BatchFailure) -> tuple[int, str, str, str]:
+            return -failure.count, failure.model, failure.error, failure.code or ""
+
+        return tuple(sorted(self._found.values(), key=order))
 
 
 class Tally:

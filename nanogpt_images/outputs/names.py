@@ -19,8 +19,8 @@ _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".b
 _SAME_TYPE: Final = {".jpeg": ".jpg"}
 # What `link` raises where a file system has none. Android's refuses them with EACCES, Windows' FAT with EINVAL.
 _NO_HARD_LINKS: Final = frozenset(
-    {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
-    | ({errno.EINVAL} if os.name == "nt" else set())
+    (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+    + ((errno.EINVAL,) if os.name == "nt" else ())
 )
 _MOST_GUARDED: Final = 16  # images of one request whose names are looked up beforehand
 

@@ -135,10 +135,20 @@ async def test_an_object_that_is_not_what_was_sent_is_not_done(bucket: Path, tmp
     assert caught.value.charge is Charge.CHARGED
 
 
-async def test_what_could_not_be_stored_is_stored_by_the_next_run(bucket: Path, tmp_path: Path) -> None:
-    """Without its bucket a batch stops with the image on the disk; the same command again pays for nothing more."""
+async def test_what_could_not_be_stored_is_stored_by_the_next_run(
+    bucket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that goes after it was tried stops the batch with the image on the disk, and nothing is paid again."""
     out, rows = tmp_path / "out", [{"prompt": "a fox", "model": MODEL}]
     async with Sandbox() as sandbox, AsyncClient(sandbox.api_key, sandbox.url) as client:
+        with pytest.raises(OutputError, match="cannot take images"):
+            await client.run_batch(rows, out=tmp_path / "other", images_url="s3://no-such-bucket/job")
+        assert not sandbox.ledger.posts
+
+        async def passed(storage: ObjectStorage) -> None:
+            """As if the bucket had been there."""
+
+        monkeypatch.setattr(ObjectStorage, "probe", passed)
         with pytest.raises(OutputError, match="whole in"):
             await client.run_batch(rows, out=out, images_url="s3://no-such-bucket/job")
         async with await Journal.open(out, service=None, read_only=True) as journal:

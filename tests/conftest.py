@@ -23,8 +23,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the tests that kill processes go on."""
+    """How long the tests of random histories and of killed processes go on."""
     parser.addoption("--kills", type=int, default=25, help="kills of a running batch in tests/test_crash.py")
+    parser.addoption(
+        "--histories", type=int, default=150, help="random histories in tests/batch/journal/test_owed.py"
+    )
     parser.addoption(
         "--ray-rows",
         type=int,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import Charge
-from ..parameters import CountRule
+from ..parameters import CountRule, split_count
 from .journal import Admission, Link, StoredImage
 from .rows import BatchRow
 from .states import State
@@ -85,18 +85,21 @@ class NoJournal:
     """For a batch without a directory: images stay in the events, nothing is written, nothing is resumed."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count()
+        self._rows = itertools.count()
+        self._requests = 0
 
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
     ) -> list[Admission]:
         """See `Keeping`."""
         del price
-        units = (
-            unit
-            for row, rule in rows
-            for unit in units_of(row, rule, occurrence=lambda _: next(self._numbers))
-        )
+        units: list[Unit] = []
+        for row, rule in rows:
+            counts = split_count(row.count, rule)
+            number = self._requests + len(units)
+            # Which rows are identical would take memory for all of them; each has a name of its own instead.
+            units += units_of(row, rule, counts, number=number, replica=next(self._rows))
+        self._requests += len(units)
         return [Admission(unit=unit, state=State.PENDING, claimed=True) for unit in units]
 
     async def nothing(self, *_: object, **__: object) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable
+import itertools
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
 from .._names import image_stem
-from ..parameters import CountRule, split_count
+from ..parameters import CountRule
 from .rows import BatchRow
 
+NUMBER_BYTES: Final = 7
 _CONTENT_DIGITS: Final = 18
-_REMAINDER: Final = 0x800000
 _MARK_DIGITS: Final = 8
 
 
@@ -24,8 +24,7 @@ class Unit:
     One paid request of a batch.
 
     Attributes:
-        id: 32 hex digits made of the row's content, `n` and the number of equal requests before this one (see
-            `unit_id`), so that neither the order of a manifest nor its division among processes changes the set.
+        id: 32 hex digits made of the row's content and a number (see `unit_id`).
         row: The row that asks for it.
         n: `n` to send; None sends none.
         images: Images that the request is expected to make.
@@ -73,53 +72,59 @@ def unpriced(_: Unit) -> int | None:
     return None
 
 
-def unit_id(digest: str, n: int | None, seen: int, *, remainder: bool = False) -> str:
+def unit_id(digest: str, number: int) -> str:
     """
-    The ID of a unit: all units of one content begin alike, so an index on IDs finds them.
+    The ID of a unit: all units of one content begin alike, so an index on IDs finds them in order.
 
     Args:
         digest: The row's.
-        n: What is sent.
-        seen: How many requests of this content and *n* came before.
-        remainder: One of those that complete a row which an earlier run divided otherwise.
+        number: Tells the units of one content apart.
     """
-    # 72 bits of content, 24 of n, 32 of the number.
-    return f"{digest[:_CONTENT_DIGITS]}{(n or 0) | (_REMAINDER if remainder else 0):06x}{seen:08x}"
+    return f"{content_of(digest).hex()}{number:0{2 * NUMBER_BYTES}x}"
 
 
-def units_of(row: BatchRow, rule: CountRule, *, occurrence: Callable[[int | None], int]) -> tuple[Unit, ...]:
+def content_of(digest: str) -> bytes:
+    """What the IDs of all units of one content begin with."""
+    return bytes.fromhex(digest[:_CONTENT_DIGITS])
+
+
+def units_of(
+    row: BatchRow,
+    rule: CountRule,
+    counts: Sequence[int | None],
+    *,
+    number: int = 0,
+    replica: int = 0,
+    there: Sequence[tuple[int, int]] = (),
+) -> tuple[Unit, ...]:
     """
-    Divide a row into its paid requests.
+    Make the paid requests of a row, or those that it lacks.
 
     Args:
         row: The row.
         rule: What the row's model accepts per request.
-        occurrence: Says how often it was asked for this row's content and *n* before in the pass over all rows:
-            0, 1, 2 …
-
-    Returns:
-        The requests in order, with IDs that are stable: raising a row's `count` later keeps the IDs of
-        requests with an unchanged `n`, so only the others are new.
+        counts: The `n` of each, as `split_count` gives it.
+        number: Where the IDs begin.
+        replica: How many identical rows came before.
+        there: The part of each request that the row has already, and the index behind its last image.
     """
-    digest = row.digest
-    counts = split_count(row.count, rule)
-    repeats = Counter(counts)
+    taken = {part for part, _ in there}
+    first_index = max((end for _, end in there), default=0)
+    free_parts = (part for part in itertools.count() if part not in taken)
     units: list[Unit] = []
-    first_index = 0
-    for part, n in enumerate(counts):
-        seen = occurrence(n)
+    for place, (n, part) in enumerate(zip(counts, free_parts, strict=False)):
+        images = rule.images(n)
         units.append(
             Unit(
-                id=unit_id(digest, n, seen),
+                id=unit_id(row.digest, number + place),
                 row=row,
                 n=n,
-                images=rule.images(n),
+                images=images,
                 part=part,
-                parts=len(counts),
+                parts=len(there) + len(counts),
                 first_index=first_index,
-                # Exact where identical rows have equal counts; otherwise two may have the same number.
-                replica=seen // repeats[n],
+                replica=replica,
             )
         )
-        first_index += rule.images(n)
+        first_index += images
     return tuple(units)

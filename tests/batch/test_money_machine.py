@@ -1,7 +1,6 @@
 """Units, prices, budget and states together: any run, killed and resumed at any point, keeps the money rules."""
 
 from collections import Counter
-from functools import partial
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -13,7 +12,7 @@ from nanogpt_images.batch.states import Event, State, advance, event_of, reopens
 from nanogpt_images.batch.units import Unit, units_of
 from nanogpt_images.errors import Charge
 from nanogpt_images.models import Model
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.parameters import CountRule, split_count
 from nanogpt_images.prices import PriceTable
 
 MODEL = Model(id="m", count_rule=CountRule(1, 3), prices=PriceTable({"1k": 1e-9, "2k": 4e-9}))
@@ -58,14 +57,12 @@ class MoneyMachine(RuleBasedStateMachine):
         self.budget = Budget(cap)
 
     def admit(self, rows: list[BatchRow]) -> None:
-        seen = Counter[tuple[str, int | None]]()
-
-        def occurrence(row: BatchRow, n: int | None) -> int:
-            seen[row.digest, n] += 1
-            return seen[row.digest, n] - 1
-
+        seen = Counter[str]()
         for row in rows:
-            for unit in units_of(row, MODEL.count_rule, occurrence=partial(occurrence, row)):
+            counts = split_count(row.count, MODEL.count_rule)
+            units = units_of(row, MODEL.count_rule, counts, number=seen[row.digest])
+            seen[row.digest] += len(units)
+            for unit in units:
                 job = self.journal.setdefault(unit.id, Job(unit))
                 if reopens_on_resume(job.state, job.charge):
                     job.state = advance(job.state, Event.RETRIED)

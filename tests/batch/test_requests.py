@@ -20,7 +20,7 @@ from nanogpt_images.batch.units import units_of
 from nanogpt_images.checks import checked
 from nanogpt_images.errors import Charge, ManifestError, NanoGPTError, ParameterError
 from nanogpt_images.models import Model
-from nanogpt_images.parameters import CountRule, EnumSpec
+from nanogpt_images.parameters import CountRule, EnumSpec, split_count
 from nanogpt_images.references import ReferenceLoader
 from nanogpt_images.request import GenerateRequest, OpenAIRequest
 
@@ -138,7 +138,7 @@ def test_any_row_becomes_a_body_or_an_error_of_the_tree(
         if (problem := problem_of(row, model)) is not None:
             raise problem
         assert unit_price(model, row, 3) is None or model.prices
-        for unit in units_of(row, model.count_rule, occurrence=lambda _: 0)[:3]:
+        for unit in units_of(row, model.count_rule, split_count(row.count, model.count_rule))[:3]:
             request = checked(request_of(row, unit.n), model)
             loaded = asyncio.run(ReferenceLoader().load(request, model))
             body = json.loads(encode_body(request, loaded.urls, loaded.mask))

@@ -3,14 +3,12 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import partial
-from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.batch.rows import BatchRow
-from nanogpt_images.batch.units import Unit, units_of
+from nanogpt_images.batch.units import Unit, content_of, units_of
 from nanogpt_images.parameters import CountRule, split_count
 
 RULES = st.one_of(
@@ -23,13 +21,15 @@ ROWS = st.lists(
 
 
 def in_one_pass(rows: Iterable[BatchRow], rule: CountRule) -> list[Unit]:
-    seen = Counter[tuple[str, int | None]]()
-
-    def occurrence(row: BatchRow, n: int | None) -> int:
-        seen[row.digest, n] += 1
-        return seen[row.digest, n] - 1
-
-    return [unit for row in rows for unit in units_of(row, rule, occurrence=partial(occurrence, row))]
+    """Units of rows that are all new."""
+    numbers, replicas = Counter[str](), Counter[str]()
+    units: list[Unit] = []
+    for row in rows:
+        counts = split_count(row.count, rule)
+        units += units_of(row, rule, counts, number=numbers[row.digest], replica=replicas[row.digest])
+        numbers[row.digest] += len(counts)
+        replicas[row.digest] += 1
+    return units
 
 
 @given(st.integers(1, 40), RULES)
@@ -43,15 +43,15 @@ def test_requests_are_those_of_split_count(count: int, rule: CountRule) -> None:
     assert len(indexes) >= count
 
 
-@given(ROWS, RULES, st.randoms())
-def test_the_order_of_rows_does_not_change_the_ids(
-    rows: list[BatchRow], rule: CountRule, random: Random
-) -> None:
-    """Whatever the order of a manifest, the set of IDs is the same, and no ID occurs twice."""
-    shuffled = sorted(rows, key=lambda row: random.random())
-    ids = [unit.id for unit in in_one_pass(rows, rule)]
-    assert len(set(ids)) == len(ids)
-    assert set(ids) == {unit.id for unit in in_one_pass(shuffled, rule)}
+@given(ROWS, RULES)
+def test_no_id_occurs_twice(rows: list[BatchRow], rule: CountRule) -> None:
+    """IDs begin with the content and go on with a number of it, in order."""
+    units = in_one_pass(rows, rule)
+    assert len({unit.id for unit in units}) == len(units)
+    for content in {row.digest for row in rows}:
+        ids = [unit.id for unit in units if unit.row.digest == content]
+        assert ids == sorted(ids)
+        assert {bytes.fromhex(unit_id)[:9] for unit_id in ids} == {content_of(content)}
 
 
 @given(st.integers(1, 12), st.integers(1, 4), RULES)
@@ -62,13 +62,12 @@ def test_every_image_has_a_name_of_its_own(count: int, copies: int, rule: CountR
     assert len(set(stems)) == len(stems)
 
 
-def test_a_greater_count_keeps_the_ids_of_unchanged_requests() -> None:
-    """Raising a row's count from 4 to 10 keeps the request that was paid for and adds two."""
-    rule = CountRule(1, 4)
-    before = {unit.id for unit in in_one_pass([BatchRow("a", "m", count=4)], rule)}
-    after = {unit.id for unit in in_one_pass([BatchRow("a", "m", count=10)], rule)}
-    assert before < after
-    assert len(after) == 3
+def test_what_completes_a_row_goes_on_behind_it() -> None:
+    """Requests for images that a row lacks have parts and indexes of their own, also where parts in between are gone."""
+    row, rule = BatchRow("a", "m", count=10, key="fox"), CountRule(1, 4)
+    more = units_of(row, rule, [4, 1], number=7, there=[(1, 5)])
+    assert [(unit.part, unit.parts, unit.first_index) for unit in more] == [(0, 3, 5), (2, 3, 9)]
+    assert [unit.image_stem(0).removesuffix(f"-{unit.mark}") for unit in more] == ["fox-5", "fox-9"]
 
 
 def test_names_say_index_and_replica() -> None:

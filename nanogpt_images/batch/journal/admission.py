@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import TypeAlias
-
-import attrs
+from collections.abc import Callable, Collection, Iterable
 
 from ...errors import Charge
 from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
-from ..units import Unit, units_of
-from . import division
-from .division import content_key
+from ..units import Unit
+from .division import Found, divide
 from .records import Admission, Link
 from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
 from .store import Store
-
-# seq, state, charge, owner; images, part, parts, first_index, replica
-_Record: TypeAlias = tuple[int, str, str, int | None, int, int, int, int, int]
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
 _FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"
@@ -39,30 +31,22 @@ def admit(
     store: Store, rows: Iterable[tuple[BatchRow, CountRule]], price: Callable[[Unit], int | None]
 ) -> list[Admission]:
     """
-    Make units of *rows*, add those that are new, and claim those that are to be worked on now.
+    Find or make the units of *rows*, and claim those that are to be worked on now.
 
     Units that failed without a charge in an earlier run are open again. Identical rows are counted over
     all calls of one process, which must therefore admit each row of its manifest once.
     """
-    running = _running(store)
+    running = store.members.running()
+    held = running | store.members.relied_on()
     # The journal of a first process alone holds nothing that it did not put there, which is then no row's again.
-    alone = store.connection.execute("SELECT count(*) FROM process").fetchone() == (1,)
+    (processes,) = store.connection.execute("SELECT count(*) FROM process").fetchone()
+    alone = processes == 1 and store.is_new
     admissions: list[Admission] = []
     added: list[tuple[Unit, int | None]] = []
     for row, rule in rows:
-        units: Sequence[Unit] = units_of(row, rule, occurrence=partial(_times_seen, store, row.digest))
-        records = [None if alone else _find(store, unit) for unit in units]
-        if store.resumed and not _is_as_before(store, units, records):
-            # Divided otherwise than in an earlier run, or new.
-            there, units = division.completed(store, row, rule, units, running)
-            admissions += [
-                _admit(store, unit, record, running) for unit in there if (record := _find(store, unit))
-            ]
-            records = [None] * len(units)
-        for unit, record in zip(units, records, strict=True):
-            if record is not None:
-                admissions.append(_admit(store, unit, record, running))
-                continue
+        there, bought = divide(store, row, rule, held, alone=alone)
+        admissions += [_admit(store, found, row, running) for found in there]
+        for unit in bought:
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
     if added:
@@ -82,59 +66,16 @@ def admit(
     return admissions
 
 
-def _find(store: Store, unit: Unit) -> _Record | None:
-    """What the journal knows of a unit."""
-    found: _Record | None = store.connection.execute(
-        "SELECT seq, state, charge, owner, images, part, parts, first_index, replica FROM unit WHERE id = ?",
-        (bytes.fromhex(unit.id),),
-    ).fetchone()
-    return found
-
-
-def _is_as_before(store: Store, units: Sequence[Unit], records: Sequence[_Record | None]) -> bool:
-    """Whether the journal has these units, in these places, and no other row of this pass took them."""
-    same = all(
-        record is not None and record[4:] == _place(unit) for unit, record in zip(units, records, strict=True)
-    )
-    return same and not (store.divided and any(division.is_taken(store, unit) for unit in units))
-
-
-def _place(unit: Unit) -> tuple[int, ...]:
-    return (unit.images, unit.part, unit.parts, unit.first_index, unit.replica)
-
-
-def _times_seen(store: Store, digest: str, n: int | None) -> int:
-    content = content_key(digest, n)
-    added = store.connection.execute("INSERT OR IGNORE INTO seen VALUES (?, 1)", (content,))
-    if added.rowcount:
-        return 0
-    (times,) = store.connection.execute("SELECT times FROM seen WHERE content = ?", (content,)).fetchone()
-    store.connection.execute("UPDATE seen SET times = times + 1 WHERE content = ?", (content,))
-    return int(times)
-
-
-def _running(store: Store) -> frozenset[int]:
-    found = store.connection.execute("SELECT id FROM process WHERE ended_at IS NULL")
-    return frozenset(identity for (identity,) in found)
-
-
-def _admit(store: Store, unit: Unit, record: _Record, running: frozenset[int]) -> Admission:
+def _admit(store: Store, found: Found, row: BatchRow, running: Collection[int]) -> Admission:
     """The admission of a unit that the journal knows."""
-    seq, state_text, charge, owner, images, *place = record
-    state = State(state_text)
-    # Files are named by a unit's place in its row; once one is written, the place stays what it was.
-    part, parts, first_index, replica = place
-    if record[4:] != _place(unit):
-        unit = attrs.evolve(
-            unit, images=images, part=part, parts=parts, first_index=first_index, replica=replica
-        )
-    if owner in running:
+    unit, state = found.unit_of(row), State(found.state)
+    if found.owner in running:
         return Admission(unit=unit, state=state, claimed=False)
-    if charge and reopens_on_resume(state, Charge(charge)):
+    if found.charge and reopens_on_resume(state, Charge(found.charge)):
         state = advance(state, Event.RETRIED)
-        store.connection.execute(f"{_REOPEN} WHERE seq = ?", (state.value, None, store.clock(), seq))
+        store.connection.execute(f"{_REOPEN} WHERE seq = ?", (state.value, None, store.clock(), found.seq))
     return (
-        _claim(store, seq, unit, state)
+        _claim(store, found.seq, unit, state)
         if is_open(state)
         else Admission(unit=unit, state=state, claimed=False)
     )

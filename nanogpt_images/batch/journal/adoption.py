@@ -38,8 +38,9 @@ _OPENAI_ONLY: Final = frozenset(
         "kontext_max_mode",
     ]
 )
-_MOST_TRIED: Final = 64
-_MOST_IMAGES: Final = 20
+_MOST_TRIED: Final = 1_000
+# Requests of the journal that is gone had lower numbers, and so has none that follows.
+_FIRST_ADOPTED: Final = 1 << 32
 
 
 @attrs.frozen
@@ -139,15 +140,14 @@ def add_finished(
 
 
 def _new_id(digest: str, number: int) -> str:
-    return unit_id(digest, 1, number, remainder=True)
+    return unit_id(digest, _FIRST_ADOPTED + number)
 
 
 def _ids(digest: str) -> Iterator[str]:
     """The IDs that the requests of a row can have had."""
-    for n in (None, *range(1, _MOST_IMAGES + 1)):
-        for number in range(_MOST_TRIED):
-            yield unit_id(digest, n, number)
-            yield unit_id(digest, n, number, remainder=True)
+    for number in range(_MOST_TRIED):
+        yield unit_id(digest, number)
+        yield unit_id(digest, _FIRST_ADOPTED + number)
 
 
 def _line(directory: Path, text: bytes) -> _Line | None:

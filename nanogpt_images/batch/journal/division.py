@@ -1,170 +1,181 @@
-"""Rows that an earlier run divided otherwise: what it paid for counts, and only the rest is asked for."""
+"""
+What a row is owed: the units that the journal holds of its content count for it, and only the rest is bought.
+
+The process that admits a row first divides it. Its units bind all others, whatever their catalogues say: what is
+missing is counted in images.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
-
-import attrs
+from collections.abc import Collection
+from contextlib import closing
+from typing import Final, NamedTuple, TypeAlias
 
 from ...errors import Charge
 from ...parameters import CountRule, split_count
 from ..rows import BatchRow
 from ..states import State, reopens_on_resume
-from ..units import Unit, unit_id
-from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
+from ..units import NUMBER_BYTES, Unit, content_of, units_of
 from .store import Store
 
-_CONTENT_BYTES: Final = 9
-_LAST: Final = b"\xff" * 4
+_SELECT: Final = (
+    "SELECT seq, id, n, images, part, parts, first_index, replica, state, charge, owner,"
+    " earlier_cost_nano + earlier_unknown_nano FROM unit WHERE id BETWEEN ? AND ? ORDER BY id"
+)
 
 
-def content_key(digest: str, n: int | None) -> bytes:
-    """What the IDs of all units of one content and *n* begin with."""
-    return bytes.fromhex(unit_id(digest, n, 0))[: -len(_LAST)]
+# How far a process has come with identical rows: the images that they have beyond those that they ask for, the number
+# from which on units are no row's yet, and one more than the greatest `replica` of those before.
+_Progress: TypeAlias = tuple[int, int, int]
+_LAST: Final = b"\xff" * NUMBER_BYTES
 
 
-def completed(
-    store: Store, row: BatchRow, rule: CountRule, units: Sequence[Unit], running: frozenset[int]
-) -> tuple[list[Unit], list[Unit]]:
+class Found(NamedTuple):
+    """A unit of the journal; `earlier_nano` is what its earlier attempts cost, or may have cost."""
+
+    seq: int
+    id: bytes
+    n: int | None
+    images: int
+    part: int
+    parts: int
+    first_index: int
+    replica: int
+    state: str
+    charge: str
+    owner: int | None
+    earlier_nano: int
+
+    @property
+    def number(self) -> int:
+        """What tells it from the other units of its content."""
+        return int.from_bytes(self.id[-NUMBER_BYTES:])
+
+    def unit_of(self, row: BatchRow) -> Unit:
+        """The unit, for *row*."""
+        return Unit(
+            id=self.id.hex(),
+            row=row,
+            n=self.n,
+            images=self.images,
+            part=self.part,
+            parts=self.parts,
+            first_index=self.first_index,
+            replica=self.replica,
+        )
+
+
+def divide(
+    store: Store, row: BatchRow, rule: CountRule, held: Collection[int], *, alone: bool
+) -> tuple[list[Found], tuple[Unit, ...]]:
     """
-    Complete *row* with what the journal holds of its content, however that was divided.
+    Find the units that stand for *row*, and make those that are missing.
 
-    A row whose model changed the images that it makes per request, or whose count changed, is not paid for
-    anew. Of the units that no earlier row of this pass stands for, those that were, or may have been, charged
-    count for it; open ones are dropped, and what is missing is divided by the rule of now.
+    Units of the content that are not some earlier row's stand for it, until they make the images that it asks for.
+    Those that are free (not paid for, and in the hands of no process that counts on them) are divided again: they
+    stay where they fit what is missing, and are deleted otherwise.
 
     Args:
         store: The journal.
-        row: The row.
-        rule: What its model accepts now.
-        units: What the row is divided into now.
-        running: The living processes; what they have in hand is left to them.
+        row: The next row of this process.
+        rule: What its model accepts.
+        held: Processes whose units are not free.
+        alone: Only this process ever worked on the journal, so it need not look for the units of others.
 
     Returns:
-        Units of the journal that stand for the row, and new ones for the images that are still missing.
+        Units of the journal, and new ones for the images that are still missing.
     """
-    content = content_key(row.digest, None)[:_CONTENT_BYTES]
-    wanted = row.count - _spare(store, content)
-    own = {unit.id for unit in units}
-    there: list[Unit] = []
-    # The row's own stand for no other one, so they count first.
-    for seq, unit, is_paid in sorted(
-        _others(store, row, own, running), key=lambda other: other[1].id not in own
-    ):
-        if not is_paid:
-            store.connection.execute("DELETE FROM unit WHERE seq = ?", (seq,))
-        elif wanted > 0 or unit.id in own:
-            there.append(attrs.evolve(unit, row=row))
-            wanted -= unit.images
-    missing = [unit for unit in units if unit.id not in {found.id for found in there}]
-    planned = sum(unit.images for unit in missing)
-    if missing and wanted <= planned <= wanted + _forced(rule) and _fit(store, missing, there):
-        return there, missing
-    new = list(_remainder(store, row, rule, wanted, there=there, replica=units[0].replica))
-    store.divided = True
-    ids = [(bytes.fromhex(unit.id),) for unit in (*there, *new)]
-    store.connection.executemany("INSERT OR IGNORE INTO taken VALUES (?)", ids)
-    # What one row has too many of, another of the same content need not pay for.
-    store.connection.execute("INSERT OR REPLACE INTO spare VALUES (?, ?)", (content, max(0, -wanted)))
-    return there, new
+    content = content_of(row.digest)
+    counts = split_count(row.count, rule)
+    new = (sum(map(rule.images, counts)) - row.count, len(counts), 1)
+    # Most rows are the only ones of their content, and what they ask for is what there is, or will be.
+    insert = "INSERT OR IGNORE INTO pass VALUES (?, ?, ?, ?)"
+    first = store.connection.execute(insert, (content, *new)).rowcount == 1
+    if first and alone:
+        return [], units_of(row, rule, counts)
+    before = (0, 0, 0) if first else _progress(store, content)
+    there, free, after = _look(store, content, before, row.count, held, to_the_end=first)
+    bought: tuple[Unit, ...] = ()
+    if free or after[0] < 0:
+        spare, following, replicas = after
+        counts = split_count(-spare, rule) if spare < 0 else []
+        spare += sum(map(rule.images, counts))
+        there += _fitting(store, free, counts, rule)
+        replica = there[-1].replica if there else replicas
+        places = _places(store, content, replica) if there and counts else ()
+        bought = units_of(row, rule, counts, number=following, replica=replica, there=places)
+        replicas = max(replicas, replica + 1, *(unit.replica + 1 for unit in there))
+        # Numbers of deleted units are given out again, so a process counts on none behind the last unit that there is.
+        last = max((unit.number for unit in there), default=following - 1)
+        after = spare, following + len(bought) if bought else last + 1, replicas
+    if after != (new if first else before):
+        update = "UPDATE pass SET spare = ?, following = ?, replicas = ? WHERE content = ?"
+        store.connection.execute(update, (*after, content))
+    return there, bought
 
 
-def _forced(rule: CountRule) -> int:
-    """How many images more than are wanted a rule can force."""
-    return max(rule.minimum, rule.fixed or 0) - 1
+def _progress(store: Store, content: bytes) -> _Progress:
+    select = "SELECT spare, following, replicas FROM pass WHERE content = ?"
+    found: _Progress = store.connection.execute(select, (content,)).fetchone()
+    return found
 
 
-def _spare(store: Store, content: bytes) -> int:
-    found = store.connection.execute("SELECT images FROM spare WHERE content = ?", (content,)).fetchone()
-    return 0 if found is None else int(found[0])
-
-
-def is_taken(store: Store, unit: Unit) -> bool:
-    """Whether an earlier row of this pass has the unit, which was made for another division."""
-    found = store.connection.execute("SELECT 1 FROM taken WHERE id = ?", (bytes.fromhex(unit.id),))
-    return found.fetchone() is not None
-
-
-def _fit(store: Store, missing: Sequence[Unit], there: Sequence[Unit]) -> bool:
-    """Whether the missing units go on where the others end, as where all are new, or a count was raised."""
-    behind = max((unit.first_index + unit.images for unit in there), default=0)
-    return missing[0].first_index >= behind and not any(is_taken(store, unit) for unit in missing)
-
-
-def _others(
-    store: Store, row: BatchRow, own: set[str], running: frozenset[int]
-) -> Iterator[tuple[int, Unit, bool]]:
+def _look(
+    store: Store, content: bytes, before: _Progress, wanted: int, held: Collection[int], *, to_the_end: bool
+) -> tuple[list[Found], list[Found], _Progress]:
     """
-    Units of the row's content that no earlier row of this pass stands for.
+    Take units for a row that wants so many images.
 
-    Yields:
-        The unit's number, the unit, and whether it was, or may have been, paid for.
+    The first of identical rows looks *to the end*, at all that is free; none is for the rows after it.
+
+    Returns:
+        Those that stand for the row, those that are free, and how far it has come; `spare` is negative where images
+        are missing.
     """
-    content = content_key(row.digest, None)[:_CONTENT_BYTES]
-    at, end = content, content + b"\xff" * (16 - _CONTENT_BYTES)
-    while True:
-        select = "SELECT id FROM unit WHERE id >= ? AND id <= ? ORDER BY id LIMIT 1"
-        found = store.connection.execute(select, (at, end)).fetchone()
-        if found is None:
-            return
-        key: bytes = found[0][: -len(_LAST)]
-        # This row's own are the last that were seen.
-        first = min((unit_id for unit_id in own if unit_id.startswith(key.hex())), default=None)
-        start = key + _seen(store, key).to_bytes(len(_LAST)) if first is None else bytes.fromhex(first)
-        yield from _between(store, row, start, key + _LAST, running)
-        at = key + _LAST + b"\0"
+    spare, following, replicas = before
+    spare -= wanted
+    there: list[Found] = []
+    free: list[Found] = []
+    if spare >= 0:
+        return there, free, (spare, following, replicas)
+    number = following
+    first = content + number.to_bytes(NUMBER_BYTES)
+    with closing(store.connection.execute(_SELECT, (first, content + _LAST))) as records:
+        for unit in map(Found._make, records):
+            number = unit.number + 1
+            if unit.owner not in held and _is_free(unit):
+                free.append(unit)
+                continue
+            replicas = max(replicas, unit.replica + 1)
+            if spare < 0:
+                there.append(unit)
+                spare += unit.images
+                following = number
+            if spare >= 0 and not to_the_end:
+                break
+    return there, free, (spare, number if spare < 0 else following, replicas)
 
 
-def _seen(store: Store, key: bytes) -> int:
-    found = store.connection.execute("SELECT times FROM seen WHERE content = ?", (key,)).fetchone()
-    return 0 if found is None else int(found[0])
+def _is_free(unit: Found) -> bool:
+    if unit.earlier_nano:
+        return False
+    state, charge = State(unit.state), Charge(unit.charge) if unit.charge else None
+    return state is State.PENDING or reopens_on_resume(state, charge)
 
 
-def _between(
-    store: Store, row: BatchRow, start: bytes, end: bytes, running: frozenset[int]
-) -> list[tuple[int, Unit, bool]]:
-    found = store.connection.execute(
-        f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner, earlier_cost_nano + earlier_unknown_nano FROM unit"  # noqa: S608
-        " WHERE id BETWEEN ? AND ? AND id NOT IN (SELECT id FROM taken) ORDER BY id LIMIT ?",
-        (start, end, row.count),
-    ).fetchall()
-    others: list[tuple[int, Unit, bool]] = []
-    for record in found:
-        seq, state_text, charge, owner, earlier_nano = record[UNIT_WIDTH:]
-        state = State(state_text)
-        free = state is State.PENDING or reopens_on_resume(state, Charge(charge) if charge else None)
-        others.append((seq, read_unit(record[:UNIT_WIDTH]), not free or owner in running or earlier_nano > 0))
-    return others
+def _fitting(store: Store, free: list[Found], counts: list[int | None], rule: CountRule) -> list[Found]:
+    """Take out of *counts* what units of *free* are there for, and delete the others."""
+    fitting: list[Found] = []
+    for unit in free:
+        if unit.n in counts and unit.images == rule.images(unit.n):
+            counts.remove(unit.n)
+            fitting.append(unit)
+        else:
+            store.connection.execute("DELETE FROM unit WHERE seq = ?", (unit.seq,))
+    return fitting
 
 
-def _remainder(
-    store: Store, row: BatchRow, rule: CountRule, wanted: int, *, there: Sequence[Unit], replica: int
-) -> Iterator[Unit]:
-    if wanted <= 0:
-        return
-    first_index = max((unit.first_index + unit.images for unit in there), default=0)
-    part = max((1 + unit.part for unit in there), default=0)
-    counts = split_count(wanted, rule)
-    for place, n in enumerate(counts):
-        number = _remainders(store, row, n) + counts[:place].count(n)
-        yield Unit(
-            id=unit_id(row.digest, n, number, remainder=True),
-            row=row,
-            n=n,
-            images=rule.images(n),
-            part=part + place,
-            parts=part + len(counts),
-            first_index=first_index,
-            replica=replica,
-        )
-        first_index += rule.images(n)
-
-
-def _remainders(store: Store, row: BatchRow, n: int | None) -> int:
-    """How many units of this content and *n* have completed a row before."""
-    key = bytes.fromhex(unit_id(row.digest, n, 0, remainder=True))[: -len(_LAST)]
-    (found,) = store.connection.execute(
-        "SELECT max(id) FROM unit WHERE id BETWEEN ? AND ?", (key, key + _LAST)
-    ).fetchone()
-    return 0 if found is None else 1 + int.from_bytes(found[-len(_LAST) :])
+def _places(store: Store, content: bytes, replica: int) -> list[tuple[int, int]]:
+    """Part and end of each unit that shares a *replica*: what is bought for the same row is named after them."""
+    select = "SELECT part, first_index + images FROM unit WHERE id BETWEEN ? AND ? AND replica = ?"
+    return store.connection.execute(select, (content, content + _LAST, replica)).fetchall()

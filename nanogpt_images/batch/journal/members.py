@@ -97,6 +97,19 @@ class Members:
             if identity in living
         ]
 
+    def running(self) -> frozenset[int]:
+        """The processes that did not end, as far as the table knows; this one included."""
+        return frozenset(identity for identity, _ in self._unended())
+
+    def relied_on(self) -> frozenset[int]:
+        """The processes that ended while one that still runs took part: that one counts on their units."""
+        found = self._connection.execute(
+            f"SELECT id FROM process WHERE {self.peers} OR ended_at >"  # noqa: S608
+            " (SELECT min(started_at) FROM process WHERE ended_at IS NULL AND id != ?)",
+            (self.own_id,),
+        )
+        return frozenset(identity for (identity,) in found)
+
     def leave(self) -> bool:
         """Take part no more; True where nobody is left."""
         for identity, token in self._unended():

@@ -143,13 +143,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     if _number(connection, "PRAGMA user_version") == 0:
         _create(connection)
     connection.execute("COMMIT")
-    # Counts identical rows of one pass; it need not outlive the process and never touches the journal's file.
+    # See `division`; it need not outlive the process and never touches the journal's file.
     connection.execute(
-        "CREATE TEMP TABLE seen (content BLOB PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID"
+        "CREATE TEMP TABLE pass (content BLOB PRIMARY KEY, spare INTEGER NOT NULL, following INTEGER NOT NULL,"
+        " replicas INTEGER NOT NULL) WITHOUT ROWID"
     )
-    # Units that stand for a row of this pass, although it would be divided otherwise now.
-    connection.execute("CREATE TEMP TABLE taken (id BLOB PRIMARY KEY) WITHOUT ROWID")
-    connection.execute("CREATE TEMP TABLE spare (content BLOB PRIMARY KEY, images INTEGER NOT NULL)")
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -27,8 +27,7 @@ class Store:
         connection: For the modules of this package, inside `transaction()`.
         members: The processes that take part.
         commits: How many transactions were committed.
-        resumed: Whether there were units when it was opened.
-        divided: Whether rows of this pass were found divided otherwise.
+        is_new: Whether there were no units when it was opened.
     """
 
     directory: Path
@@ -36,8 +35,7 @@ class Store:
     connection: sqlite3.Connection
     members: Members
     commits: int
-    resumed: bool
-    divided: bool
+    is_new: bool
 
     def __init__(
         self,
@@ -61,7 +59,7 @@ class Store:
         self.read_only = read_only
         self.clock = clock
         self.commits = 0
-        self.resumed = self.divided = False
+        self.is_new = False
         self._lines: list[bytes] = []
         self._results_lag = False
         self._adopt = adopt
@@ -94,7 +92,7 @@ class Store:
                     results.refuse(self.directory)
                 else:
                     self._adopt(self)
-            self.resumed = self._holds_units()
+            self.is_new = not self._holds_units()
             if alone:
                 results.mend(self.connection, self.directory)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,47 @@ async def test_an_attempt_that_may_have_been_charged_is_not_forgotten(out: Path)
     assert await run(out, [(row(4), ONE)]) == [4]
     async with await opened(out) as journal:
         assert (await journal.totals()).unknown_nano == 10
+
+
+async def test_a_lowered_count_pays_only_for_what_is_missing(out: Path) -> None:
+    """Of nine images five are there and seven are wanted now: two are asked for, and the old request is dropped."""
+    async with await opened(out) as journal:
+        units = [found.unit for found in await journal.admit([(row(9), FOUR)])]
+        for unit in (units[0], units[2]):
+            await journal.sent(unit.id, 10)
+            await journal.done(unit.id, [], cost_nano=10)
+    assert [unit.n for unit in units] == [4, 4, 1]
+    assert await run(out, [(row(7), FOUR)]) == [2]
+    async with await opened(out) as journal:
+        assert (await journal.totals()).expected_images == 7
+
+
+async def test_the_first_divides_a_row_for_all(out: Path) -> None:
+    """What one process means to send binds another one that joined, and is free again only when both are gone."""
+    async with await opened(out) as first:
+        (sent,) = await first.admit([(row(4), FOUR)])
+        async with await Journal.open(out, service="sandbox", join=True) as other:
+            (seen,) = await other.admit([(row(4), ONE)])
+            assert (seen.unit.id, seen.claimed) == (sent.unit.id, False)
+            (more, *_) = found = await other.admit([(row(2), ONE)])
+            assert [admission.unit.n for admission in found] == [1, 1]
+        (taken,) = await first.admit([(row(1), FOUR)])
+        assert (taken.unit.id, taken.claimed) == (more.unit.id, True)
+    assert await run(out, [(row(4), ONE)]) == [1, 1, 1, 1]
+
+
+async def test_the_images_that_a_rule_forces_serve_identical_rows(out: Path) -> None:
+    """A request that always makes four makes those of four rows of one."""
+    assert await run(out, [(row(1), FIXED)] * 5) == [None, None]
+
+
+async def test_a_journal_of_an_earlier_release(out: Path) -> None:
+    """Where the end of an ID was made of `n` and the number of equal requests, its units count like any other."""
+    assert await run(out, [(row(6), FOUR)]) == [4, 2]
+    with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
+        for n in (4, 2):
+            old = bytes.fromhex(row(6).digest[:18] + f"{n:06x}{0:08x}")
+            connection.execute("UPDATE unit SET id = ? WHERE n = ?", (old, n))
+    assert await run(out, [(row(6), FOUR)]) == []
+    assert await run(out, [(row(9), FOUR), (row(2), ONE)]) == [3, 1, 1]
+    assert await run(out, [(row(2), ONE), (row(9), FOUR)]) == []

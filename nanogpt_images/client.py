@@ -288,6 +288,9 @@ class AsyncClient:
         """
         Make a batch of what the journal in *out* holds open: failed and interrupted requests.
 
+        Rows of its manifest that were never read are read now, if the file is still there and has not changed;
+        otherwise `report.unread` counts them.
+
         Args:
             out: Directory of an earlier batch.
             unknown: Also requests that were, or may have been, charged. They are paid for again.

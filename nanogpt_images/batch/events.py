@@ -11,6 +11,7 @@ from .._display import Displayed
 from .._money import to_usd
 from ..errors import Charge, NanoGPTError
 from ..results import GenerationResult, Image, ImageData
+from .journal import ManifestRecord
 from .rows import BatchRow
 from .states import State
 from .units import Unit
@@ -111,6 +112,9 @@ class BatchReport(Displayed):
         other_currency: Requests whose cost came in another currency than USD. They are in `cost_usd` at their
             expected price.
         other_costs: What these cost, by currency, as it came.
+        manifest_rows: Rows of the manifest that the run reads; None where its rows come from elsewhere.
+        unread: Those of them that neither this run nor an earlier one read, because it stopped before; for a retry
+            also those of a manifest that is gone or has changed.
         stopped: Why the run ended before its rows did; None when it went through.
         samples: The first images of this run, for a look at them.
         failures: Why requests are not done, the most frequent reason first, by class of error, code and model. Also of
@@ -133,6 +137,8 @@ class BatchReport(Displayed):
     planned_usd: float = 0.0
     other_currency: int = 0
     other_costs: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    manifest_rows: int | None = None
+    unread: int = 0
     stopped: NanoGPTError | None = None
     samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False)
     failures: tuple[BatchFailure, ...] = attrs.field(default=(), repr=False)
@@ -145,7 +151,14 @@ class BatchReport(Displayed):
     @property
     def ok(self) -> bool:
         """Whether everything is done."""
-        left = self.failed or self.unknown or self.unresolved or self.open_downloads or self.pending
+        left = (
+            self.failed
+            or self.unknown
+            or self.unresolved
+            or self.open_downloads
+            or self.pending
+            or self.unread
+        )
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
@@ -207,8 +220,18 @@ class Tally:
         self.spent = self.unknown_nano = self.planned = 0
         self.other_currency = 0
         self.other_costs: dict[str, float] = {}
+        self.manifest_rows: int | None = None
+        self.read_before = self.lost_rows = 0
         self.samples: list[ImageData] = []
         self.failures = Failures()
+
+    def expect(self, manifest: ManifestRecord, *, is_there: bool = True) -> None:
+        """Count the rows of a manifest that the run is to read, or those that nobody can read any more."""
+        if is_there:
+            self.manifest_rows = (self.manifest_rows or 0) + manifest.rows
+            self.read_before += manifest.read
+        else:
+            self.lost_rows += manifest.unread
 
     def skip(self, state: State) -> None:
         """Count a request that is not this run's to carry out."""
@@ -270,6 +293,8 @@ class Tally:
             planned_usd=to_usd(self.planned),
             other_currency=self.other_currency,
             other_costs=dict(self.other_costs),
+            manifest_rows=self.manifest_rows,
+            unread=self.lost_rows + max(0, (self.manifest_rows or 0) - max(self.read_before, self.rows)),
             stopped=stopped,
             samples=tuple(self.samples),
             failures=self.failures.report(),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
 from collections.abc import Collection, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from ..errors import ManifestError
 from .columns import KNOWN_PARAMETERS
-from .records import Lines, Reader, Record, csv_records, jsonl_records, tsv_records, txt_records
+from .records import Lines, Reader, Record, csv_records, csv_rows, jsonl_records, tsv_records, txt_records
 from .rows import BatchRow
 
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -22,6 +23,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     ".tsv": tsv_records,
     ".txt": txt_records,
 }
+_WITH_HEADER: Final = (".csv", ".tsv")
 
 
 def read_manifest(
@@ -54,10 +56,79 @@ def read_manifest(
         ManifestError: At once for a file that cannot be read or has another suffix; while iterating for the
             first row that is wrong (with its `line`) and for a file without rows.
     """
-    rows = scan_manifest(
+    return ManifestRows(
         path, model=model, defaults=defaults, known_parameters=known_parameters, max_line_bytes=max_line_bytes
     )
-    return _raising(rows)
+
+
+class ManifestRows(Iterator[BatchRow]):
+    """
+    The rows of a manifest; see `read_manifest`.
+
+    Attributes:
+        path: The file.
+        options: What `read_manifest` was called with beside it, where that is not the default.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        model: str | None = None,
+        defaults: Mapping[str, object] | None = None,
+        known_parameters: Collection[str] = KNOWN_PARAMETERS,
+        max_line_bytes: int = MAX_LINE_BYTES,
+    ) -> None:
+        self.path = Path(path)
+        self._rows = _raising(
+            scan_manifest(
+                path,
+                model=model,
+                defaults=defaults,
+                known_parameters=known_parameters,
+                max_line_bytes=max_line_bytes,
+            )
+        )
+        self._max_line_bytes = max_line_bytes
+        self.options: dict[str, object] = {}
+        if model is not None:
+            self.options["model"] = model
+        if defaults:
+            self.options["defaults"] = defaults
+        if known_parameters is not KNOWN_PARAMETERS:
+            self.options["known_parameters"] = sorted(known_parameters)
+        if max_line_bytes != MAX_LINE_BYTES:
+            self.options["max_line_bytes"] = max_line_bytes
+
+    def __next__(self) -> BatchRow:
+        return next(self._rows)
+
+    def again(self) -> ManifestRows:
+        """Its rows from the first one."""
+        return ManifestRows(self.path, **cast("dict[str, Any]", self.options))
+
+    def count(self) -> int:
+        """
+        Count all rows of the file, without looking into them.
+
+        Raises:
+            ManifestError: The file cannot be read.
+        """
+        return count_rows(self.path, max_line_bytes=self._max_line_bytes)
+
+
+def count_rows(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> int:
+    """The number of rows of a manifest, as far as its lines can be told apart. Raises ManifestError."""
+    suffix = path.suffix.lower()
+    rows = 0
+    try:
+        # What is wrong with a line is told when it is read for its row.
+        with Lines(path, max_line_bytes) as lines, contextlib.suppress(ManifestError, csv.Error):
+            for _ in csv_rows(lines) if suffix == ".csv" else lines.records():
+                rows += 1
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return max(0, rows - (suffix in _WITH_HEADER))
 
 
 def scan_manifest(

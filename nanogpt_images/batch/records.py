@@ -110,6 +110,14 @@ def csv_records(lines: Lines, known: Collection[str]) -> Iterator[Record]:
             yield _record(columns, cells, start)
 
 
+def csv_rows(lines: Lines) -> Iterator[list[str]]:
+    """The cells of each row, the header included, and nothing for a blank one. Raises ManifestError, csv.Error."""
+    for cells in csv.reader(lines, strict=True):
+        lines.record_bytes = 0
+        if any(map(str.strip, cells)):
+            yield cells
+
+
 _QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')
 
 

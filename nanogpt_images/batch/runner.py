@@ -27,13 +27,15 @@ from .followed import Followed
 from .funds import Funds
 from .gate import Gate
 from .halt import Halt
-from .journal import Journal
+from .journal import Journal, ManifestRecord
 from .keeping import Keeping, NoJournal
 from .later import Later
+from .manifest import ManifestRows
 from .objects import ObjectStorage
 from .pacer import Pacer
 from .recovery import recover
 from .rows import refuse_one_row
+from .source import record_of, rows_again
 from .uploading import Uploading
 from .work import Work
 
@@ -115,6 +117,7 @@ class Batch(Followed):
         self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency), keep_going=keep_going or rows is None)
         self._gate = Gate(concurrency)
         self._journal: Journal | None = None
+        self._unfinished: list[tuple[ManifestRecord, ManifestRows]] = []
         self._pacer: Pacer | None = None
 
     @property
@@ -196,8 +199,23 @@ class Batch(Followed):
             stack.callback(self._pacer.close)
         if self._rows is None:
             await journal.reopen(unknown=self._retry_unknown)
+        await self._find_manifests(journal)
         totals = await journal.totals()
         return keeping, totals.committed_nano
+
+    async def _find_manifests(self, journal: Journal) -> None:
+        """Record the manifest that the rows come from; for a retry, find those that were not read to their end."""
+        if isinstance(self._rows, ManifestRows):
+            record = await in_thread(record_of, self._rows, self._defaults)
+            self._tally.expect(await journal.follow(record, beside_others=self._join))
+        if self._rows is not None:
+            return
+        for record in (await journal.totals()).manifests:
+            if record.unread:
+                rows = await in_thread(rows_again, record)
+                self._tally.expect(record, is_there=rows is not None)
+                if rows is not None:
+                    self._unfinished.append((record, rows))
 
     def _feed(self, keeping: Keeping, cap: int | None) -> Feed:
         return Feed(
@@ -282,6 +300,10 @@ class Batch(Followed):
             async for task in feed.tasks(self._rows):
                 yield task
         if self._journal is not None:
+            for record, rows in self._unfinished:
+                await self._journal.follow(record, beside_others=True)
+                async for task in feed.tasks(rows):
+                    yield task
             # All that is open, or with rows of one's own what those left behind who joined in the work.
             left = self._journal.pending(left_by_peers=self._rows is not None)
             async for task in feed.resumed(left):

@@ -46,9 +46,6 @@ class Manifest:
         """Whether `check` and `plan` look at its first rows only."""
         return self.path.stat().st_size > MAX_SCANNED_BYTES
 
-    def __iter__(self) -> Iterator[BatchRow]:
-        return self.rows()
-
     def rows(self) -> Iterator[BatchRow]:
         """Its rows, read as they are wanted. Raises ManifestError."""
         return read_manifest(self.path, model=self.model, defaults=self.defaults)

@@ -113,6 +113,7 @@ class Meter:
             f"{report.done + report.skipped:,}"
             + (f" of {self.goal.requests:,}" if self.goal.requests is not None else "")
             + " done",
+            self._read(report),
             f"{report.failed:,} failed" if report.failed else "",
             f"{report.unknown:,} unknown" if report.unknown else "",
             f"{(report.images - images) / elapsed:.1f} images/s" if report.images else "",
@@ -121,6 +122,12 @@ class Meter:
             throttle,
         ]
         return " · ".join(part for part in parts if part)
+
+    def _read(self, report: BatchReport) -> str:
+        # Until all rows are read, nothing else says how far the whole job has come.
+        if self.goal.requests is not None or report.manifest_rows is None:
+            return ""
+        return f"{report.rows:,} of {report.manifest_rows:,} rows read"
 
     def _spent(self, report: BatchReport) -> str:
         spent = money(self.goal.spent_usd + report.cost_usd + report.unknown_usd)

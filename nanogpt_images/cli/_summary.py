@@ -101,6 +101,7 @@ def _print(closing: Closing) -> None:
             "results": str(closing.directory / "results.jsonl"),
             "gallery": "" if closing.gallery is None else str(closing.gallery),
             "not in USD": other_costs_text(report),
+            "unread": _unread(closing),
             "unknown": f"up to {money(outcome.totals.unknown_usd)} may have been charged for {count(outcome.totals.units[State.UNKNOWN], 'request')}"
             if outcome.totals is not None and outcome.totals.units[State.UNKNOWN]
             else "",
@@ -119,6 +120,19 @@ def other_costs_text(report: BatchReport) -> str:
         return ""
     amounts = ", ".join(f"{amount:.9g} {one_line(name)}" for name, amount in report.other_costs.items())
     return f"{count(report.other_currency, 'request')}: {amounts}; counted above at the expected price"
+
+
+def _unread(closing: Closing) -> str:
+    report, totals = closing.outcome.report, closing.outcome.totals
+    if not report.unread or totals is None:
+        return ""
+    files = ", ".join(one_line(manifest.path) for manifest in totals.manifests if manifest.unread)
+    why = "" if _is_cut_short(closing) else ", which is gone or has changed"
+    return f"{count(report.unread, 'row')} of {files} never read{why}"
+
+
+def _is_cut_short(closing: Closing) -> bool:
+    return bool(closing.outcome.interrupted) or closing.outcome.stopped is not None
 
 
 def _print_reasons(outcome: Outcome) -> None:
@@ -154,6 +168,8 @@ def next_command(closing: Closing) -> str:
         return again
     if outcome.report.failed > outcome.hopeless:
         return shlex.join([*retry, *closing.service])
+    if outcome.report.unread:
+        return again
     if _unfinished(totals):
         return shlex.join([*retry, "--unknown", *closing.service])
     if outcome.report.failed:
@@ -165,8 +181,10 @@ def _remark(closing: Closing) -> str:
     """What to know before the next command."""
     if isinstance(closing.outcome.stopped, BudgetExceededError):
         return "with a higher --budget"
-    if closing.outcome.interrupted or closing.outcome.stopped is not None:
+    if _is_cut_short(closing):
         return "goes on where this run stopped"
+    if closing.outcome.report.unread:
+        return "once the file is there as it was; or run 'batch' with another one, which resumes too"
     if "--unknown" in next_command(closing).split():
         return "pays again for what may have been charged"
     if closing.outcome.report.failed and closing.outcome.hopeless >= closing.outcome.report.failed:
@@ -204,10 +222,24 @@ def _numbers(plan: Estimate) -> Mapping[str, object]:
     return {name: value for name, value in plan.to_json().items() if name not in left_out}
 
 
+def rows_text(totals: Totals) -> str:
+    """How many rows there are, and how many of the manifest were never read."""
+    if totals.manifest_rows is None or not totals.unread_rows:
+        return f"{totals.rows:,}"
+    read = totals.manifest_rows - totals.unread_rows
+    return f"{read:,} of {totals.manifest_rows:,}, {totals.unread_rows:,} not read yet"
+
+
 def totals_document(totals: Totals) -> dict[str, object]:
     """The sums of a journal as JSON values."""
     return {
         "rows": totals.rows,
+        "manifest_rows": totals.manifest_rows,
+        "unread_rows": totals.unread_rows,
+        "manifests": [
+            {"path": manifest.path, "sha256": manifest.sha256, "rows": manifest.rows, "read": manifest.read}
+            for manifest in totals.manifests
+        ],
         "requests": {state.value: totals.units[state] for state in State},
         "charged_failures": totals.charged_failures,
         "images": totals.images,

@@ -132,7 +132,7 @@ def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
 
     own_sandbox = job.sandbox and job.base_url is None
     return ray_batch(
-        job.manifest,
+        job.manifest.rows(),
         out=job.directory,
         keys=[ApiKey(key=key, budget_usd=cluster.key_budget_usd) for key in api_keys(client.base_url)],
         base_url=client.base_url,

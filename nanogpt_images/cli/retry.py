@@ -56,6 +56,9 @@ def command(
     """
     Send again what failed in the batch in DIR without a charge, and finish what was left.
 
+    Rows of its manifest that were never read are read now, if the file is still there and has not changed;
+    otherwise they are counted, and the exit code is 1.
+
     The exit codes are those of 'batch'.
     """
     folder = Path(directory)
@@ -76,7 +79,7 @@ def command(
             started = time.monotonic()
             outcome = Outcome(totals=totals)
             # A journal that cannot be read is opened all the same, for the error that says why.
-            if totals is None or goal.requests:
+            if totals is None or goal.requests != 0:
                 run = client.retry_batch(
                     folder,
                     unknown=unknown,
@@ -109,19 +112,24 @@ def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> 
     open_units = units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
     paid_again = units[State.UNKNOWN] + totals.charged_failures if unknown else 0
     return Goal(
-        requests=open_units + paid_again,
+        # How many requests the rest of a manifest makes shows only when it is read.
+        requests=None if totals.unread_rows else open_units + paid_again,
         budget_usd=budget_usd,
         spent_usd=totals.spent_usd + (0.0 if unknown else totals.unknown_usd),
     )
 
 
 def _announce(totals: Totals | None, goal: Goal, *, unknown: bool) -> None:
-    if totals is None or goal.requests is None:
+    if totals is None:
         return
-    if not goal.requests:
+    if not goal.requests and not totals.unread_rows:
         note("nothing to send again")
         return
     again = totals.units[State.UNKNOWN] + totals.charged_failures
     paid = f", {again:,} of which are paid for again" if unknown and again else ""
+    what = "" if goal.requests is None else count(goal.requests, "request")
+    if totals.unread_rows:
+        what = f"what is open, and {count(totals.unread_rows, 'row')} of the manifest that were not read yet"
+        paid = f"; {count(again, 'request')} paid for again" if paid else ""
     budget = f" · budget {money(goal.budget_usd)}" if goal.budget_usd is not None else ""
-    note(f"plan: {count(goal.requests, 'request')}{paid}{budget}")
+    note(f"plan: {what}{paid}{budget}")

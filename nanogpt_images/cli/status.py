@@ -20,7 +20,7 @@ from ._account import Comparison, compare, print_comparison
 from ._client import open_client, run_async
 from ._job import require_journal
 from ._output import count, money, one_line, say, say_fields, say_json
-from ._summary import totals_document
+from ._summary import rows_text, totals_document
 
 _SHOWN: Final = 20
 _IN_JSON: Final = 1_000
@@ -109,7 +109,7 @@ def _print(directory: Path, standing: _Standing) -> None:
                 f"process {holder.pid} on {one_line(holder.host)} since {_time(holder.started_at)}"
                 for holder in standing.holders
             ],
-            "rows": f"{totals.rows:,}",
+            "rows": rows_text(totals),
             "requests": ", ".join(
                 f"{totals.units[state]:,} {word}" for state, word in _WORDS.items() if totals.units[state]
             )
@@ -166,8 +166,8 @@ def _next(directory: Path, standing: _Standing) -> str:
     units, charged = standing.totals.units, standing.totals.charged_failures
     options = " --sandbox" if standing.service == _LOOPBACK else ""
     retry = shlex.join(["nanogpt-images", "retry", str(directory)])
-    if units[State.PENDING] or units[State.LINKED]:
-        # The journal holds only the rows that were read so far, so a retry would stop short of the manifest's end.
+    if units[State.PENDING] or units[State.LINKED] or standing.totals.unread_rows:
+        # The same command has the same budget and options, which a retry would not know.
         return "the same 'nanogpt-images batch' command again; it goes on where the last one stopped"
     if units[State.FAILED] > charged:
         return retry + options

@@ -64,7 +64,10 @@ def _cost(totals: Totals) -> Tile:
 
 def _open_requests(totals: Totals) -> list[str]:
     words = {State.PENDING: "to do", State.SENT: "under way", State.LINKED: "to download"}
-    return [f"{totals.units[state]:,} {word}" for state, word in words.items() if totals.units[state]]
+    notes = [f"{totals.units[state]:,} {word}" for state, word in words.items() if totals.units[state]]
+    if totals.manifest_rows is not None and totals.unread_rows:
+        notes.append(f"{totals.unread_rows:,} of {totals.manifest_rows:,} rows not read yet")
+    return notes
 
 
 def _troubles(totals: Totals) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images.batch.manifest import read_manifest, scan_manifest
+from nanogpt_images.batch.manifest import count_rows, read_manifest, scan_manifest
 from nanogpt_images.batch.records import Lines
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import ManifestError
@@ -291,12 +291,14 @@ def test_any_file_is_read_or_refused(
     path = tmp_path_factory.getbasetemp() / f"any{suffix}"
     path.write_bytes(b"prompt\tseed\n" * (with_header and suffix == ".tsv") + content)
     lines: list[int] = []
+    counted = count_rows(path)
     with contextlib.suppress(ManifestError):
         for item in scan_manifest(path, model="m"):
             lines.append(item.line or 0)
             if isinstance(item, BatchRow):
                 assert BatchRow.from_json(item.to_json()) == item
                 assert item.prompt.strip()
+        assert len(lines) == counted
     assert lines == sorted(set(lines))
     assert all(0 < line <= content.count(b"\n") + 2 for line in lines)
 

@@ -170,3 +170,67 @@ def test_the_account_of_another_service(run: Run, troubled: BlockingSandbox) -> 
     done = run("status", "out", "--account", NANOGPT_API_KEY="sk-nano-somebody")
     assert done.code == 2
     assert "was made with loopback" in done.err
+
+
+def stopped(run: Run, service: BlockingSandbox, rows: int) -> list[str]:
+    """Have a budget stop a batch after a third of its rows; the options of the next command."""
+    Path("many.txt").write_text("".join(f"prompt {i}\n" for i in range(rows)))
+    options = ["--base-url", service.url, "--no-gallery"]
+    batch = ("batch", "many.txt", "-m", "tiny-and-fast", "-o", "out", "-q", *options)
+    assert run(*batch, "--budget", f"{rows // 3 * 0.0001:.4f}").code == 3
+    assert len(service.ledger.billed) == rows // 3
+    return options
+
+
+def test_the_rest_of_a_manifest(run: Run, service: BlockingSandbox) -> None:
+    """`status` and the gallery know the rows that were never read, and `retry` reads them: each is paid for once."""
+    options = stopped(run, service, 2_000)
+    document = run("status", "out", "--json").document
+    unread = document["unread_rows"]
+    assert 0 < unread < 2_000 - 666
+    assert (document["manifest_rows"], document["rows"]) == (2_000, 2_000 - unread)
+    assert f"rows      {2_000 - unread:,} of 2,000, {unread:,} not read yet\n" in run("status", "out").out
+    assert run("gallery", "out").code == 0
+    assert f"{unread:,} of 2,000 rows not read yet" in Path("out/index.html").read_text()
+
+    done = run("retry", "out", *options)
+    assert f"{unread:,} rows of the manifest that were not read yet" in done.err
+    assert done.code == 0
+    assert len({entry.prompt for entry in service.ledger.billed}) == len(service.ledger.billed) == 2_000
+    document = run("status", "out", "--json").document
+    assert (document["rows"], document["unread_rows"], document["requests"]["done"]) == (2_000, 0, 2_000)
+    assert "rows      2,000\n" in run("status", "out").out
+    assert "nothing to send again" in run("retry", "out", *options).err
+
+
+@pytest.mark.parametrize("fate", ["gone", "changed"])
+def test_a_manifest_that_cannot_be_finished(run: Run, service: BlockingSandbox, fate: str) -> None:
+    """Where the manifest is not what it was, `retry` sends what is open, counts the rows never read, and ends with 1."""
+    options = stopped(run, service, 600)
+    manifest = Path("many.txt")
+    unread = run("status", "out", "--json").document["unread_rows"]
+    if fate == "gone":
+        manifest.unlink()
+    else:
+        manifest.write_text(manifest.read_text().replace("prompt", "Prompt"))
+    for _ in range(2):
+        done = run("retry", "out", *options)
+        assert done.code == 1
+        assert (
+            f"{unread:,} rows of {manifest.absolute()} never read, which is gone or has changed" in done.out
+        )
+    assert run("retry", "out", *options, "--json").document["unread"] == unread
+    assert len(service.ledger.billed) == 600 - unread
+
+
+def test_the_same_manifest_with_other_options(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """A retry reads a manifest as the batch did: with its model, count and parameters."""
+    batch = ("batch", manifest, "-m", "tiny-and-fast", "-o", "out", "-q", "--base-url", service.url)
+    options = ("--count", "2", "--param", "resolution=64x64")
+    assert run(*batch, *options, "--budget", "0.0001").code == 3
+    (record,) = run("status", "out", "--json").document["manifests"]
+    assert (record["path"], record["rows"], record["read"]) == (str(manifest), 3, 3)
+    manifest.write_text(manifest.read_text() + '{"prompt": "a wolf"}\n')
+    assert run(*batch, *options).code == 0
+    (record,) = run("status", "out", "--json").document["manifests"]
+    assert (record["rows"], record["read"]) == (4, 4)

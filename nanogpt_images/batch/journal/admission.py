@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 
 from ...errors import Charge
 from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
+from . import manifests
 from .division import Found, divide
 from .records import Admission, Link
 from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
@@ -28,7 +29,7 @@ _REOPEN = (
 
 
 def admit(
-    store: Store, rows: Iterable[tuple[BatchRow, CountRule]], price: Callable[[Unit], int | None]
+    store: Store, rows: Sequence[tuple[BatchRow, CountRule]], price: Callable[[Unit], int | None]
 ) -> list[Admission]:
     """
     Find or make the units of *rows*, and claim those that are to be worked on now.
@@ -49,6 +50,7 @@ def admit(
         for unit in bought:
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
+    manifests.advance(store, len(rows))
     if added:
         # One step for all, where a trigger would take a quarter of the time.
         store.connection.execute(

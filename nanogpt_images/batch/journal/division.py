@@ -80,7 +80,7 @@ def divide(
         row: The next row of this process.
         rule: What its model accepts.
         held: Processes whose units are not free.
-        alone: Only this process ever worked on the journal, so it need not look for the units of others.
+        alone: The journal holds only units of rows of this pass, so there are none to look for.
 
     Returns:
         Units of the journal, and new ones for the images that are still missing.

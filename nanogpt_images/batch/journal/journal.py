@@ -15,8 +15,19 @@ from ...parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, adoption, listing, reports, transitions
-from .records import Admission, Ending, Holder, Link, ResultRecord, Spending, StoredImage, Totals, UnitRecord
+from . import admission, adoption, listing, manifests, reports, transitions
+from .records import (
+    Admission,
+    Ending,
+    Holder,
+    Link,
+    ManifestRecord,
+    ResultRecord,
+    Spending,
+    StoredImage,
+    Totals,
+    UnitRecord,
+)
 from .store import Store
 from .writer import Writer
 
@@ -102,6 +113,19 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def follow(self, manifest: ManifestRecord, *, beside_others: bool = False) -> ManifestRecord:
+        """
+        Record that the rows admitted from now on are those of *manifest*, from the first one: a pass of their own.
+
+        Args:
+            manifest: The manifest; `read` is kept from an earlier pass over the same rows.
+            beside_others: Keep the records of other manifests, for a process that joined and for a retry.
+
+        Returns:
+            The record as it is kept, with what was read before.
+        """
+        return await self._run(lambda store: manifests.follow(store, manifest, beside_others=beside_others))
 
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced

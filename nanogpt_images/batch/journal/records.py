@@ -189,6 +189,31 @@ class UnitRecord:
 
 
 @attrs.frozen(kw_only=True)
+class ManifestRecord:
+    """
+    A manifest whose rows a job makes.
+
+    Attributes:
+        path: Absolute path of the file.
+        sha256: Hex digest of the file when it was last read from its beginning.
+        rows: Rows in it.
+        options: How rows were made of it: arguments of `read_manifest`, as JSON values.
+        read: How many of the rows, from the first on, have come into the journal.
+    """
+
+    path: str
+    sha256: str
+    rows: int
+    options: Mapping[str, object]
+    read: int = 0
+
+    @property
+    def unread(self) -> int:
+        """Rows that never came into the journal."""
+        return max(0, self.rows - self.read)
+
+
+@attrs.frozen(kw_only=True)
 class Totals:
     """
     The sums of a journal. Money is in nano-USD, with a `…_usd` twin.
@@ -205,6 +230,7 @@ class Totals:
         spent_nano: What was charged for certain.
         reserved_nano: The worst case of what is under way.
         unknown_nano: The worst case of what may have been charged and cannot be told.
+        manifests: The files that its rows come from, as far as they came from files.
     """
 
     rows: int
@@ -218,6 +244,17 @@ class Totals:
     spent_nano: int
     reserved_nano: int
     unknown_nano: int
+    manifests: tuple[ManifestRecord, ...] = ()
+
+    @property
+    def manifest_rows(self) -> int | None:
+        """Rows of the manifests; None where there are none."""
+        return sum(manifest.rows for manifest in self.manifests) if self.manifests else None
+
+    @property
+    def unread_rows(self) -> int:
+        """Rows of the manifests that never came into the journal."""
+        return sum(manifest.unread for manifest in self.manifests)
 
     @property
     def committed_nano(self) -> int:

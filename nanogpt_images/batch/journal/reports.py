@@ -9,6 +9,7 @@ from ...errors import Charge
 from ..rows import BatchRow
 from ..states import Event, State, advance
 from ..units import Unit
+from . import manifests
 from .records import Ending, ModelSpending, Spending, Totals
 from .store import Store
 
@@ -77,6 +78,7 @@ def totals(store: Store) -> Totals:
         spent_nano=cost,
         reserved_nano=reserved[State.SENT],
         unknown_nano=unknown + reserved[State.UNKNOWN],
+        manifests=manifests.recorded(store),
     )
 
 

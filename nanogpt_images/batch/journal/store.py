@@ -27,7 +27,9 @@ class Store:
         connection: For the modules of this package, inside `transaction()`.
         members: The processes that take part.
         commits: How many transactions were committed.
-        is_new: Whether there were no units when it was opened.
+        is_new: Whether there were no units when it was opened, and the pass over rows is the first one.
+        followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
+        followed_rows: How many of its rows were admitted in this pass.
     """
 
     directory: Path
@@ -36,6 +38,8 @@ class Store:
     members: Members
     commits: int
     is_new: bool
+    followed: str | None
+    followed_rows: int
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Store:
         self.clock = clock
         self.commits = 0
         self.is_new = False
+        self.followed, self.followed_rows = None, 0
         self._lines: list[bytes] = []
         self._results_lag = False
         self._adopt = adopt

@@ -15,14 +15,19 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import attrs
+
 from ..._money import to_nano
 from ..._options import ClientOptions
 from ..._retry import RetryPolicy
+from ..._threads import in_thread
 from ...batch.feed import Row, Rows
+from ...batch.manifest import ManifestRows
 from ...batch.rows import BatchRow, refuse_one_row
+from ...batch.source import record_of
 from ...errors import ConfigurationError, ParameterError
 from .data import results_of, rows_of
-from .driver import DistributedBatch
+from .driver import Cluster, DistributedBatch
 from .messages import ApiKey, Job
 from .spool import Retold
 
@@ -54,7 +59,8 @@ def ray_batch(
     Make a batch whose requests are sent by workers on a Ray cluster.
 
     Args:
-        rows: See `AsyncClient.batch`; None for what the journal in *out* holds open, as `AsyncClient.retry_batch`.
+        rows: See `AsyncClient.batch`; None for what the journal in *out* holds open. Unlike `AsyncClient.retry_batch`,
+            that reads no manifest: `report.unread` counts its unread rows, and the same rows again finish it.
         out: Directory of the journal and of the images. Workers on other machines must see it under the same path.
         keys: API keys, which the workers share out; by default `NANOGPT_API_KEY`.
         base_url: See `AsyncClient`.
@@ -117,12 +123,20 @@ def ray_batch(
         images_url=images_url,
         timeout_s=timeout_s,
     )
-    from .engine import RayCluster
+
+    async def connect() -> Cluster:
+        from .engine import RayCluster
+
+        manifest = (
+            await in_thread(record_of, rows, defaults or {}) if isinstance(rows, ManifestRows) else None
+        )
+        told = attrs.evolve(job, manifest=manifest)
+        return await RayCluster.connect(told, address=address, workers=workers, retry=retry)
 
     return DistributedBatch(
         None if rows is None else Retold(rows),
         job=job,
-        connect=partial(RayCluster.connect, job, address=address, workers=workers, retry=retry),
+        connect=connect,
         workers=workers,
         concurrency=concurrency,
         read=partial(_read, model=model, defaults=defaults),

@@ -112,6 +112,7 @@ class DistributedBatch(Followed):
             now=self._final or status.totals,
             counts=status.counts,
             stopped=stopped,
+            of_manifest=self._retold is None or self._retold.is_manifest,
         )
         return attrs.evolve(report, failures=self._failures.report())
 

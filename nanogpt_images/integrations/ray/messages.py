@@ -10,7 +10,7 @@ import attrs
 
 from ...batch.endings import Task
 from ...batch.events import BatchEvent
-from ...batch.journal import Totals
+from ...batch.journal import ManifestRecord, Totals
 from ...batch.rows import BatchRow
 from ...errors import NanoGPTError
 from .leases import Stage
@@ -60,6 +60,7 @@ class Job:
         provenance: Write into each file how it was made.
         images_url: Where images go instead, such as `s3://bucket/prefix`.
         timeout_s: Limit for each attempt of a generation.
+        manifest: The file that the rows come from; None where they come from elsewhere.
     """
 
     out: Path
@@ -73,6 +74,7 @@ class Job:
     provenance: bool = False
     images_url: str | None = None
     timeout_s: float = 300.0
+    manifest: ManifestRecord | None = None
 
 
 @attrs.frozen(kw_only=True)

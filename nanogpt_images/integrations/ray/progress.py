@@ -52,7 +52,14 @@ class Counts:
 
 
 def report_of(
-    *, rows: int, first: Totals, opened: Totals, now: Totals, counts: Counts, stopped: NanoGPTError | None
+    *,
+    rows: int,
+    first: Totals,
+    opened: Totals,
+    now: Totals,
+    counts: Counts,
+    stopped: NanoGPTError | None,
+    of_manifest: bool = False,
 ) -> BatchReport:
     """
     The numbers of a run.
@@ -64,6 +71,7 @@ def report_of(
         now: Those of now.
         counts: Of the present coordinator.
         stopped: Why the run ended before its rows did.
+        of_manifest: The run is about the manifest that the journal knows.
     """
     done = now.units[State.DONE] - first.units[State.DONE]
     unknown = max(0, now.units[State.UNKNOWN] - first.units[State.UNKNOWN])
@@ -90,5 +98,7 @@ def report_of(
         cost_usd=to_usd(max(0, now.spent_nano - first.spent_nano)),
         unknown_usd=to_usd(max(0, now.unknown_nano - first.unknown_nano)),
         planned_usd=to_usd(counts.planned_nano),
+        manifest_rows=now.manifest_rows if of_manifest else None,
+        unread=now.unread_rows if of_manifest else 0,
         stopped=stopped,
     )

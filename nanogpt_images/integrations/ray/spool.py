@@ -10,6 +10,7 @@ from typing import Final, TextIO, cast
 import anyio.to_thread
 
 from ...batch.feed import Row, Rows, chunks
+from ...batch.manifest import ManifestRows
 from ...batch.rows import BatchRow
 
 _CHUNK: Final = 256
@@ -24,14 +25,22 @@ class Retold:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        once = isinstance(rows, Iterator | AsyncIterable)
+        once = isinstance(rows, Iterator | AsyncIterable) and not self.is_manifest
         self._file = _kept() if once else None
         self._rest: AsyncGenerator[Sequence[Row]] | None = None
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether they come from a file, which can be read again."""
+        return isinstance(self._rows, ManifestRows)
 
     async def chunks(self) -> AsyncGenerator[Sequence[Row]]:
         """All rows, some at a time. Nobody else may be reading."""
         if self._file is None:
-            async for chunk in chunks(self._rows):
+            rows = self._rows
+            if isinstance(rows, ManifestRows):
+                rows = await anyio.to_thread.run_sync(rows.again)
+            async for chunk in chunks(rows):
                 yield chunk
             return
         await anyio.to_thread.run_sync(self._file.seek, 0)

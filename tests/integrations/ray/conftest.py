@@ -14,7 +14,7 @@ import pytest
 from nanogpt_images import RetryPolicy
 from nanogpt_images._money import to_nano
 from nanogpt_images.batch.events import BatchEvent, BatchReport
-from nanogpt_images.batch.journal import Ending, Journal, Totals
+from nanogpt_images.batch.journal import Ending, Journal, ManifestRecord, Totals
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.integrations.ray.coordinator import Coordinator
 from nanogpt_images.integrations.ray.driver import DistributedBatch
@@ -160,8 +160,10 @@ class Setup:
         requests_per_second: float | None = None,
         budget_usd: float | None = None,
         retry_unknown: bool = False,
+        manifest: ManifestRecord | None = None,
     ) -> DistributedBatch:
         job = Job(
+            manifest=manifest,
             out=self.out,
             service="loopback",
             base_url=self.sandbox.url,

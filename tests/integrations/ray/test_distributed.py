@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from functools import partial
+from pathlib import Path
 
+import attrs
 import pytest
 
 from nanogpt_images import AsyncClient
+from nanogpt_images.batch.journal import Journal
+from nanogpt_images.batch.manifest import ManifestRows
+from nanogpt_images.batch.source import record_of
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import AuthenticationError, BudgetExceededError, JournalError
 from nanogpt_images.integrations.ray.messages import ApiKey
@@ -112,6 +118,24 @@ async def test_a_key_that_is_refused_ends_the_job_only_where_it_is_the_last(setu
         _, report = await here.run(here.rows(5))
         assert isinstance(report.stopped, AuthenticationError)
         assert (await here.totals()).units[State.PENDING] == 5
+
+
+async def test_a_manifest_is_known_to_its_end(setup: OpenSetup, tmp_path: Path) -> None:
+    """The journal keeps the file that the rows come from, and a retry says how many of its rows were never read."""
+    file = tmp_path / "many.txt"
+    file.write_text("".join(f"prompt {number}\n" for number in range(60)))
+    async with setup() as here:
+        rows = await asyncio.to_thread(partial(ManifestRows, file, model=MODEL))
+        record = await asyncio.to_thread(record_of, rows, {})
+        for _ in range(2):
+            _, report = await here.run(rows, manifest=record)
+            assert (report.manifest_rows, report.unread, report.ok) == (60, 0, True)
+        assert [found.read for found in (await here.totals()).manifests] == [60]
+        assert len(set(here.billed)) == len(here.billed) == 60
+        async with await Journal.open(here.out, service=None) as journal:
+            await journal.follow(attrs.evolve(record, options={}), beside_others=True)
+        _, report = await here.run(None)
+        assert (report.unread, report.ok) == (60, False)
 
 
 async def test_a_second_coordinator_is_refused(setup: OpenSetup) -> None:

@@ -20,7 +20,7 @@ ERROR = DownloadError("404")
 
 
 def open_download(prompt: str, rounds: int = 0) -> OpenDownload:
-    (unit,) = units_of(BatchRow(prompt=prompt, model="m"), ONE_IMAGE, occurrence=lambda _: 0)
+    (unit,) = units_of(BatchRow(prompt=prompt, model="m"), ONE_IMAGE, [1])
     return OpenDownload(Task(unit=unit), GenerationResult(images=(), model="m", prompt=prompt), rounds)
 
 

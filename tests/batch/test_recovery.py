@@ -17,7 +17,7 @@ from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, units_of
 from nanogpt_images.outputs import DirectoryStore
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.parameters import CountRule, split_count
 
 RULE = CountRule(1, 4)
 
@@ -210,7 +210,7 @@ async def test_what_was_recovered_is_not_recovered_again(tmp_path: Path) -> None
 def test_the_mark_stands_for_the_request() -> None:
     """Equal keys and indices of different requests never make equal names."""
     rows = [BatchRow("a fox", model, key="fox", seed=seed) for model in "ab" for seed in range(50)]
-    units = [unit for row in rows for unit in units_of(row, RULE, occurrence=lambda _: 0)]
+    units = [unit for row in rows for unit in units_of(row, RULE, split_count(row.count, RULE))]
     stems = [unit.image_stem(index) for unit in units for index in range(6)]
     assert len(set(stems)) == len(stems)
 

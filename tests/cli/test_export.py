@@ -21,7 +21,8 @@ def test_export(run: Run, service: BlockingSandbox, tmp_path: Path, manifest: Pa
     again = run("export", "out", "--to", "parquet")
     assert again.code == 2
     assert "--overwrite" in again.err
-    (tmp_path / "out" / "images" / "hares.png").unlink()
+    (hares,) = (tmp_path / "out" / "images").glob("hares-*.png")
+    hares.unlink()
     shards = run("export", "out", "--to", "webdataset", "-o", "shards", "--json")
     assert shards.code == 1
     assert (shards.document["path"], shards.document["images"], shards.document["missing"]) == (

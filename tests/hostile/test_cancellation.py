@@ -21,7 +21,7 @@ from nanogpt_images.sandbox import BlockingSandbox, Fault
 
 # Answers and downloads come in two pieces, so that there is a wait within them.
 IN_PIECES = (
-    Fault("stall_in_body", prompt_contains=PROMPT, after_s=0.01),
+    Fault("stall_in_body", prompt_contains=PROMPT, after_s=0.03),
     Fault("url_stall", after_s=0.01),
 )
 WAYS = pytest.mark.parametrize("way", Way, ids=lambda way: way.name.lower())
@@ -76,8 +76,8 @@ async def test_generate_to(way: Way, service: BlockingSandbox, tmp_path: Path) -
             return ending
 
     assert await at_each_step(attempt) > 3
-    # Half of the answer holds the first image.
-    assert kept == {0, 1, 2}
+    # Half of the answer holds the first image, but may come together with the rest; see test_whole_images.
+    assert {0, 2} <= kept <= {0, 1, 2}
 
 
 @WAYS

@@ -67,7 +67,7 @@ async def test_client_gone_before_the_body(open_api):
     async with open_api() as api:
         host, port = api.sandbox.url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port))
-        head = f"POST /api/v1/images HTTP/1.1\r\nHost: x\r\nx-api-key: {api.sandbox.api_key}\r\nContent-Length: 99\r\n\r\n{{"
+        head = f"POST /api/v1/images HTTP/1.1\r\nHost: {host}\r\nx-api-key: {api.sandbox.api_key}\r\nContent-Length: 99\r\n\r\n{{"
         writer.write(head.encode())
         await writer.drain()
         writer.close()

@@ -112,7 +112,8 @@ def ray_batch(
         service=options[0].service,
         base_url=options[0].base_url,
         keys=tuple(
-            ApiKey(key=option.api_key or "", budget_usd=None if key is None else key.budget_usd)
+            # A secret is not pickled; this one has to go to the workers.
+            ApiKey(key=str(option.api_key or ""), budget_usd=None if key is None else key.budget_usd)
             for option, key in zip(options, given or [None], strict=True)
         ),
         requests_per_second=requests_per_second,

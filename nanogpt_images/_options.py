@@ -84,16 +84,6 @@ class ClientOptions:
         return f"nanogpt-images/{__version__} Python/{platform.python_version()}"
 
     @property
-    def service(self) -> str:
-        """
-        What a journal is bound to: the address, so that work of the sandbox is never taken for the real one's.
-
-        The port of a loopback address changes with every sandbox and does not count.
-        """
-        parts = urlsplit(self.base_url)
-        return "loopback" if is_loopback(parts.hostname or "") else self.base_url
-
-    @property
     def origin(self) -> str:
         """Scheme and host: a path can hold what is not for everybody."""
         parts = urlsplit(self.base_url)

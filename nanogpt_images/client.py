@@ -18,6 +18,7 @@ from ._ratelimit import RateLimiter
 from ._retry import RetryPolicy
 from ._secrets import Redactor, not_pickled
 from ._sender import Sender
+from ._service import service_at
 from ._spending import Spending
 from ._watch import WatchedTransport
 from .account import Account
@@ -363,10 +364,18 @@ class AsyncClient:
     ) -> None:
         await self.aclose()
 
-    @property
-    def service(self) -> str:
-        """What journals of this client are bound to: its base URL, or `loopback` for any address of this machine."""
-        return self._options.service
+    async def service(self) -> str:
+        """
+        What journals of this client are bound to, so that work of one service is never taken for another's.
+
+        Returns:
+            The base URL; for an address of this machine, which is asked, `sandbox` or `loopback:PORT`.
+
+        Raises:
+            ConfigurationError: The client is closed, or in use on another event loop.
+        """
+        headers = {"User-Agent": self._options.user_agent, "Accept": "application/json"}
+        return await service_at(self._options.base_url, self._watched, headers=headers)
 
     async def aclose(self) -> None:
         """Close what this client opened; a session or transport of the caller's stays open. It sends nothing more."""

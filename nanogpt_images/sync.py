@@ -278,6 +278,7 @@ class Client(Reach[AsyncClient]):
     batch = _batch(AsyncClient.batch)
     retry_batch = _batch(AsyncClient.retry_batch)
     run_batch = blocking(AsyncClient.run_batch)
+    service = blocking(AsyncClient.service)
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """

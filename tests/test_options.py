@@ -225,20 +225,6 @@ def test_a_repr_holds_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "service"),
-    [
-        ("http://127.0.0.1:8080", "loopback"),
-        ("http://localhost:9/gateway", "loopback"),
-        ("https://nano-gpt.com", "https://nano-gpt.com"),
-        ("https://gw.example/nano/", "https://gw.example/nano"),
-    ],
-)
-def test_a_journal_is_bound_to_a_service(url: str, service: str) -> None:
-    """The sandbox is one service whatever its port; every other address is one of its own."""
-    assert resolve(base_url=url).service == service
-
-
-@pytest.mark.parametrize(
     ("host", "loopback"),
     [
         ("localhost", True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -64,7 +64,7 @@ class Batch(Followed):
         *,
         images: Images,
         catalog: Catalog,
-        service: str,
+        service: Callable[[], Awaitable[str]],
         out: str | os.PathLike[str] | None = None,
         concurrency: int = 64,
         budget_usd: float | None = None,
@@ -183,7 +183,7 @@ class Batch(Followed):
         if self._out is None:
             return NoJournal(), 0
         self._journal = journal = await Journal.open(
-            self._out, service=self._service, join=self._join, adopt=self._adopt
+            self._out, service=await self._service(), join=self._join, adopt=self._adopt
         )
         stack.push_async_callback(journal.aclose)
         await in_thread(make_directory, self._out / "images")

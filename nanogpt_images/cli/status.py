@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 import click
 
+from .._service import SANDBOX
 from ..batch.journal import Ending, Holder, Journal, Totals
 from ..batch.states import State
 from . import _common
@@ -25,7 +26,6 @@ from ._summary import rows_text, totals_document
 _SHOWN: Final = 20
 _IN_JSON: Final = 1_000
 _PLAIN_WIDTH: Final = 200
-_LOOPBACK: Final = "loopback"
 
 _WORDS: Final = {
     State.DONE: "done",
@@ -74,7 +74,7 @@ async def _stand(directory: Path, limit: int, base_url: str | None, *, account: 
     if not account:
         return await _read(directory, limit)
     async with open_client(base_url=base_url) as client:
-        async with await Journal.open(directory, service=client.service, read_only=True) as journal:
+        async with await Journal.open(directory, service=await client.service(), read_only=True) as journal:
             spending = await journal.spending()
         comparison = await compare(spending, client)
     return attrs.evolve(await _read(directory, limit), comparison=comparison)
@@ -164,7 +164,7 @@ def _name(ending: Ending) -> str:
 
 def _next(directory: Path, standing: _Standing) -> str:
     units, charged = standing.totals.units, standing.totals.charged_failures
-    options = " --sandbox" if standing.service == _LOOPBACK else ""
+    options = " --sandbox" if standing.service == SANDBOX else ""
     retry = shlex.join(["nanogpt-images", "retry", str(directory)])
     if units[State.PENDING] or units[State.LINKED] or standing.totals.unread_rows:
         # The same command has the same budget and options, which a retry would not know.
@@ -177,7 +177,7 @@ def _next(directory: Path, standing: _Standing) -> str:
 
 
 def _service(service: str | None) -> str:
-    return "made with a sandbox" if service == _LOOPBACK else f"made with {service or 'an unknown service'}"
+    return "made with a sandbox" if service == SANDBOX else f"made with {service or 'an unknown service'}"
 
 
 def _time(at: float) -> str:

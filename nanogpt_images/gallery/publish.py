@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from .._service import SANDBOX
 from ..errors import OutputError
 from .page import GENERATOR, Page, render
 from .spool import Spool
@@ -16,7 +17,6 @@ INDEX: Final = "index.html"
 
 _WRITE_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1_000
-_SANDBOX: Final = "loopback"
 
 
 def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | None) -> list[Path]:
@@ -40,7 +40,7 @@ def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | No
     for place in reversed(range(spool.pages)):
         page = Page(
             title=folder.resolve().name,
-            service="the sandbox" if service == _SANDBOX else service or "",
+            service="the sandbox" if service == SANDBOX else service or "",
             tiles=tiles,
             entries=spool.lines(place),
             number=place + 1,

@@ -127,6 +127,8 @@ def _usage(service: Service, request: web.BaseRequest) -> JsonObject:
 async def _own_page(service: Service, wire: Wire, path: str) -> Answer:
     """The sandbox's own pages; the service has none of them."""
     match wire.request.method, path:
+        case "GET", "/_sandbox/identity":
+            return json_answer({"name": "nanogpt_images.sandbox"})
         case "GET", "/_sandbox/ledger":
             return json_answer(
                 service.ledger.as_json(entries=wire.request.query.get("entries") not in _FALSE)
@@ -138,7 +140,9 @@ async def _own_page(service: Service, wire: Wire, path: str) -> Answer:
             service.reset()
             return json_answer({"reset": True})
         case _:
-            raise refuse(404, "not_found", "The sandbox's own pages: GET ledger, GET visits, POST reset.")
+            raise refuse(
+                404, "not_found", "The sandbox's own pages: GET identity, ledger or visits, POST reset."
+            )
 
 
 def _not_found(path: str) -> Refusal:

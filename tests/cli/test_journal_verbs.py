@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -169,7 +171,7 @@ def test_the_account_of_another_service(run: Run, troubled: BlockingSandbox) -> 
     """A journal is not compared with the account of a service that it was not made with."""
     done = run("status", "out", "--account", NANOGPT_API_KEY="sk-nano-somebody")
     assert done.code == 2
-    assert "was made with loopback" in done.err
+    assert "was made with sandbox" in done.err
 
 
 def stopped(run: Run, service: BlockingSandbox, rows: int) -> list[str]:
@@ -234,3 +236,35 @@ def test_the_same_manifest_with_other_options(run: Run, service: BlockingSandbox
     assert run(*batch, *options).code == 0
     (record,) = run("status", "out", "--json").document["manifests"]
     assert (record["rows"], record["read"]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("bound", "made_with", "option"),
+    [
+        ("sandbox", "a sandbox", " --sandbox"),
+        ("loopback:8000", "loopback:8000", ""),
+        ("loopback", "loopback", ""),
+        ("https://nano-gpt.com", "https://nano-gpt.com", ""),
+    ],
+)
+def test_status_sends_nobody_to_another_service(
+    run: Run, troubled: BlockingSandbox, tmp_path: Path, bound: str, made_with: str, option: str
+) -> None:
+    """Only a batch of the sandbox is said to be one, and only its next command names the sandbox."""
+    with closing(sqlite3.connect(tmp_path / "out" / "journal.db")) as journal, journal:
+        journal.execute("UPDATE meta SET value = ? WHERE name = 'service'", (bound,))
+    shown = run("status", "out").out
+    assert f"made with {made_with}\n" in shown
+    assert f"next  nanogpt-images retry out{option}\n" in shown
+    assert run("status", "out", "--json").document["service"] == bound
+
+
+def test_a_batch_of_the_command_lines_own_sandbox_goes_on(
+    run: Run, manifest: Path, service: BlockingSandbox
+) -> None:
+    """`--sandbox` and `nanogpt-images sandbox` are one service, each time at another port."""
+    batch = ("batch", manifest, "-m", "tiny-and-fast", "-o", "out", "-q")
+    assert run(*batch, "--budget", "0.0005", "--concurrency", "1", "--sandbox").code == 3
+    assert run(*batch, "--base-url", service.url).code == 0
+    done = run(*batch, "--sandbox", "--json")
+    assert (done.code, done.document["requests"]) == (0, 0)

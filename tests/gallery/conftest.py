@@ -86,7 +86,7 @@ def make_job(tmp_path: Path) -> MakeJob:
 async def write_job(out: Path, rows: Sequence[Row]) -> Path:
     """Write a job of *rows* into *out*."""
     (out / "images").mkdir(parents=True)
-    async with await Journal.open(out, service="loopback", fsync_images=False) as journal:
+    async with await Journal.open(out, service="sandbox", fsync_images=False) as journal:
         admissions = await journal.admit([_admitted(row) for row in rows])
         async with anyio.create_task_group() as group:
             for place, (row, admission) in enumerate(zip(rows, admissions, strict=True)):

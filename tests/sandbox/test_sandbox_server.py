@@ -52,6 +52,13 @@ async def test_wrong_paths_and_methods(open_api, method, path, status):
         assert ("Allow" in reply.headers) == (status == 405)
 
 
+async def test_who_it_is(open_api):
+    """The sandbox says its name, to anybody on this machine and without a key."""
+    async with open_api(key="sk-nano-the-one-key") as api:
+        reply = await api.get("/_sandbox/identity")
+        assert (reply.status, reply.json) == (200, {"name": "nanogpt_images.sandbox"})
+
+
 @pytest.mark.parametrize("path", ["/api/v1/image-models", "/api/v1/images/models/hidream/endpoints"])
 async def test_head(open_api, path):
     """HEAD gives the headers of GET and no body."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..._logging import get_logger
+from ..._service import may_replace
 from ...errors import JournalError, OutputError
 from . import results, schema
 from .faults import translate
@@ -109,13 +110,15 @@ class Store:
 
     def _check_service(self, service: str | None) -> None:
         found = self.meta("service")
-        if found is None and service is not None and not self.read_only:
-            self.connection.execute("INSERT INTO meta VALUES ('service', ?)", (service,))
-        if None not in (found, service) and found != service:
+        if service is None or found == service:
+            return
+        if found is not None and not may_replace(found, service):
             raise JournalError(
                 f"the journal in {self.directory} was made with {found}, and this client talks to {service}."
                 " Nothing was sent. Use the same service, or choose another directory."
             )
+        if not self.read_only:
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('service', ?)", (service,))
 
     @contextmanager
     def transaction(self) -> Generator[None]:

@@ -109,7 +109,6 @@ def ray_batch(
         raise ConfigurationError("no API key: pass keys= or set NANOGPT_API_KEY. Nothing was sent.")
     job = Job(
         out=Path(out).absolute(),
-        service=options[0].service,
         base_url=options[0].base_url,
         keys=tuple(
             # A secret is not pickled; this one has to go to the workers.

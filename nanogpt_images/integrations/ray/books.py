@@ -64,11 +64,15 @@ async def open_books(job: Job, tally: Tally) -> Books:
     storage = None if url is None else ObjectStorage(url)
     if storage is not None:
         await storage.probe()
-    # Workers put their images on the disk themselves, before they report them.
-    journal = await Journal.open(job.out, service=job.service, fsync_images=False)
-    if job.manifest is not None:
-        await journal.follow(job.manifest)
     client = AsyncClient(job.keys[0].key, job.base_url, requests_per_second=None)
+    try:
+        # Workers put their images on the disk themselves, before they report them.
+        journal = await Journal.open(job.out, service=await client.service(), fsync_images=False)
+        if job.manifest is not None:
+            await journal.follow(job.manifest)
+    except BaseException:
+        await client.aclose()
+        raise
     caps = [key.budget_usd for key in job.keys]
     return Books(
         journal=journal,

@@ -7,7 +7,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
 import anyio.to_thread
@@ -19,7 +19,7 @@ from ...batch.journal import Journal, Totals
 from ...batch.recovery import recover
 from ...batch.rows import BatchRow
 from ...batch.states import State
-from ...errors import Charge, JournalError, NanoGPTError
+from ...errors import Charge, ConfigurationError, JournalError, NanoGPTError
 from ...outputs import make_directory
 from .books import Books, open_books
 from .grants import Grants
@@ -109,8 +109,9 @@ class Coordinator:
         books = await self._for_driver()
         if epoch != self.epoch:
             return False
-        async for task in books.feed.tasks(rows):
-            await self._queue(task)
+        with self._while_open():
+            async for task in books.feed.tasks(rows):
+                await self._queue(task)
         return True
 
     async def complete(self, epoch: str, *, from_journal: bool) -> bool:
@@ -119,8 +120,9 @@ class Coordinator:
         if epoch != self.epoch:
             return False
         if from_journal:
-            async for task in books.feed.resumed(books.journal.pending()):
-                await self._queue(task)
+            with self._while_open():
+                async for task in books.feed.resumed(books.journal.pending()):
+                    await self._queue(task)
         self._complete = True
         self._news.tell()
         return True
@@ -323,10 +325,20 @@ class Coordinator:
         async with self._opening:
             if self._books is None:
                 if self._closed or not self._restarted:
-                    raise JournalError("the journal of this batch is closed.")
+                    raise _closed()
                 self._install(await open_books(self._job, self._tally))
         assert self._books is not None
         return self._books
+
+    @contextlib.contextmanager
+    def _while_open(self) -> Generator[None]:
+        """Say that the journal is closed where another driver closed it, and its client with it, in the middle of a call."""
+        try:
+            yield
+        except ConfigurationError as error:
+            if self._closed:
+                raise _closed() from error
+            raise
 
     def _install(self, books: Books) -> None:
         self._books = books
@@ -341,3 +353,7 @@ class Coordinator:
             for worker in self._members.silent():
                 with contextlib.suppress(NanoGPTError):
                     await self.lost(worker)
+
+
+def _closed() -> JournalError:
+    return JournalError("the journal of this batch is closed.")

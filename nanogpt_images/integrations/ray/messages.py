@@ -53,7 +53,6 @@ class Job:
     Attributes:
         out: Directory of the journal, on the coordinator's machine; of the images too, shared by all workers,
             unless *images_url* is given.
-        service: What the journal is bound to.
         keys: Workers share them out; pacing and budgets are each key's own.
         requests_per_second: Starts of each key in any one second; None for no pacing.
         budget_nano: Cap on the whole job.
@@ -64,7 +63,6 @@ class Job:
     """
 
     out: Path
-    service: str
     base_url: str
     keys: Sequence[ApiKey]
     requests_per_second: float | None = 25

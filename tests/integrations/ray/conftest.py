@@ -165,7 +165,6 @@ class Setup:
         job = Job(
             manifest=manifest,
             out=self.out,
-            service="loopback",
             base_url=self.sandbox.url,
             keys=tuple(keys or [ApiKey(key=self.sandbox.api_key)]),
             requests_per_second=requests_per_second,

@@ -24,7 +24,6 @@ async def test_a_late_report_resolves_what_was_given_up(setup: OpenSetup) -> Non
         coordinator = Coordinator(
             Job(
                 out=here.out,
-                service="loopback",
                 base_url=here.sandbox.url,
                 keys=keys,
                 requests_per_second=None,
@@ -60,7 +59,6 @@ async def test_an_answer_that_comes_before_its_workers_hello_counts_for_its_key(
         ]
         job = Job(
             out=here.out,
-            service="loopback",
             base_url=here.sandbox.url,
             keys=keys,
             requests_per_second=None,

@@ -56,6 +56,18 @@ async def test_states_money_and_files_are_those_of_a_local_batch(setup: OpenSetu
     assert found[0][0]["done"] == 3
 
 
+async def test_a_job_of_another_service_is_refused(setup: OpenSetup) -> None:
+    """A coordinator holds to the service of a journal as a batch here does: nothing is sent to another one."""
+    async with setup() as here:
+        async with await Journal.open(here.out, service="loopback:1"):
+            pass
+        with pytest.raises(
+            JournalError, match=r"made with loopback:1, .* talks to sandbox\. Nothing was sent"
+        ):
+            await here.run(here.rows(3))
+        assert here.billed == []
+
+
 async def test_a_job_moves_between_here_and_there(setup: OpenSetup) -> None:
     """What the one has done the other skips, in both directions."""
     async with setup() as here:

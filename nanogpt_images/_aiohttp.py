@@ -25,6 +25,7 @@ from .errors import (
     OutcomeUnknownError,
     RequestTimeoutError,
 )
+from .references.addresses import Guard
 from .transport import HttpRequest, HttpResponse
 
 # Bodies of images are read as the socket delivers them; a larger buffer gains nothing (see benchmarks/README.md).
@@ -99,8 +100,6 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def _sent_in_public(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
-        from .references.fetch import Guard
-
         guard = Guard(allowed=False)
         # A session for each request: no connection outlives the check that it passed.
         connector = aiohttp.TCPConnector(

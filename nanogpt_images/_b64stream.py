@@ -18,9 +18,10 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from ._b64text import ImageText, RefusedError, Sink, data_prefix, string_end
+from ._b64text import ImageText, RefusedError, data_prefix, string_end
+from ._sink import Sink
 
-__all__ = ["ImageStream", "Sink", "StreamDecodeError"]
+__all__ = ["ImageStream", "StreamDecodeError"]
 
 _EXCERPT_BYTES: Final = 200
 _WHITESPACE: Final = b" \t\r\n"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final, Protocol
+from typing import Final
 
 from pybase64 import b64decode, b64encode
+
+from ._sink import Sink
 
 _STRING_BODY: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _WHITESPACE: Final = b" \t\r\n"
@@ -19,12 +21,6 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet, RFC 4
 _DATA_URL: Final = re.compile(r"\s*data:[^,]*;base64\s*", re.IGNORECASE)
 _LONGEST_PREFIX_BYTES: Final = 256
 _PREFIX_END: Final = re.compile(rb'[",]')
-
-
-class Sink(Protocol):
-    """Where the bytes of one image go; a `bytes` object it is given is never touched again."""
-
-    def write(self, data: bytes, /) -> object: ...
 
 
 class RefusedError(Exception):

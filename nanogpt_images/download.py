@@ -11,12 +11,12 @@ from urllib.parse import urljoin, urlsplit
 
 import attrs
 
-from ._b64stream import Sink
 from ._display import shown_url
 from ._logging import get_logger
 from ._retry import RetryPolicy
 from ._secrets import not_pickled
 from ._sender import Slots, read_failure
+from ._sink import Sink
 from ._sniff import TAIL_BYTES, has_end
 from ._wire.failures import decode_failure
 from ._wire.lifetimes import life_is_over

@@ -10,7 +10,7 @@ import attrs
 
 from ._display import shown
 from .errors import ParameterError
-from .references import ReferenceInput
+from .references.inputs import ReferenceInput
 
 Route: TypeAlias = Literal["images", "openai"]
 ResponseFormat: TypeAlias = Literal["b64_json", "url"]

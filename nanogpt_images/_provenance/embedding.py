@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from .._b64stream import Sink
+from .._sink import Sink
 from .._sniff import sniff
 from . import jpeg, png, webp, xmp
 from .record import Provenance

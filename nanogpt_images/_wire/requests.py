@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..errors import ParameterError
-from ..references import MAX_BODY_BYTES
+from ..references.inputs import MAX_BODY_BYTES
 from ..request import (
     INPUT_FIELDS,
     MASK_FIELD,

@@ -9,10 +9,10 @@ from typing import Final
 
 import attrs
 
-from .._b64stream import Sink
 from .._provenance.embedding import Embedding
 from .._provenance.record import Provenance
 from .._provenance.steps import Edit
+from .._sink import Sink
 from ..errors import OutputError
 from .names import publish
 from .part import PartFile, write_image

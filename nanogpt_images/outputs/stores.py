@@ -9,7 +9,7 @@ from typing import Protocol
 
 import attrs
 
-from .._b64stream import Sink
+from .._sink import Sink
 from .._sniff import HEAD_BYTES, ImageInfo, sniff
 from .._threads import in_thread
 

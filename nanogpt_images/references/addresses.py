@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import socket
 from collections.abc import Collection
-from typing import Final
+from typing import Final, TypeAlias
 
 # Own tables: what `ipaddress` calls global differs between patch releases of Python.
 # Source: IANA IPv4 Special-Purpose Address Registry; 224.0.0.0/4 is multicast, 240.0.0.0/4 holds broadcast.
@@ -37,6 +39,27 @@ _NOT_PUBLIC_V6: Final = tuple(
     ipaddress.IPv6Network(network) for network in ("2001::/23", "2001:db8::/32", "3fff::/20")
 )
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Family, kind, protocol, canonical name, endpoint (address and port first): an entry of getaddrinfo().
+_AddressInfo: TypeAlias = tuple[
+    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
+]
+
+
+class Guard:
+    """Opens sockets to public addresses only, and keeps what it refused."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self._allowed = allowed
+        self.refused: list[str] = []
+
+    def open_socket(self, info: _AddressInfo) -> socket.socket:
+        # aiohttp connects this very socket to this very address: between check and use there is no look-up.
+        family, kind, protocol, _, endpoint = info
+        address = str(endpoint[0])
+        if not self._allowed and not is_public(address):
+            self.refused.append(address)
+            raise PermissionError(errno.EACCES, "not a public address")
+        return socket.socket(family=family, type=kind, proto=protocol)
 
 
 def is_public(address: str) -> bool:

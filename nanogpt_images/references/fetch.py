@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import socket
 from collections.abc import Collection
-from typing import Final, TypeAlias
+from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -15,7 +13,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..errors import ReferenceImageError
-from .addresses import is_allowed_host, is_public
+from .addresses import Guard, is_allowed_host
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -25,10 +23,6 @@ _HEADERS: Final = {
     "Accept-Encoding": "identity",
     "User-Agent": f"nanogpt-images/{__version__}",
 }
-# Family, kind, protocol, canonical name, endpoint (address and port first): an entry of getaddrinfo().
-_AddressInfo: TypeAlias = tuple[
-    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]
-]
 
 
 async def fetch_bytes(
@@ -111,23 +105,6 @@ async def _read(response: aiohttp.ClientResponse, url: URL, max_bytes: int) -> b
             raise _failure(url, too_large)
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-class Guard:
-    """Opens sockets to public addresses only, and keeps what it refused."""
-
-    def __init__(self, *, allowed: bool) -> None:
-        self._allowed = allowed
-        self.refused: list[str] = []
-
-    def open_socket(self, info: _AddressInfo) -> socket.socket:
-        # aiohttp connects this very socket to this very address: between check and use there is no look-up.
-        family, kind, protocol, _, endpoint = info
-        address = str(endpoint[0])
-        if not self._allowed and not is_public(address):
-            self.refused.append(address)
-            raise PermissionError(errno.EACCES, "not a public address")
-        return socket.socket(family=family, type=kind, proto=protocol)
 
 
 def _parsed(url: str) -> URL:

@@ -29,7 +29,7 @@ from random import Random
 import attrs
 import pybase64
 
-from nanogpt_images._b64stream import ImageStream, Sink
+from nanogpt_images.wire.b64stream import ImageStream, Sink
 
 SIZES = {"1 KiB": 1024, "64 KiB": 64 * 1024, "1.5 MiB": 3 * 512 * 1024, "12 MiB": 12 * 1024 * 1024}
 CHUNK_KIB = (64, 256)

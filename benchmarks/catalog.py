@@ -20,14 +20,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 
-from nanogpt_images._wire.catalog import decode_image_models, decode_listed_models
-from nanogpt_images._wire.join import join
-from nanogpt_images.catalog import Catalog
+from nanogpt_images.resources.catalog import Catalog
+from nanogpt_images.wire.catalog.join import join
+from nanogpt_images.wire.catalog.listings import decode_image_models, decode_listed_models
 
 TOKENS = ("1024x1024", "1376x768", "1184x896", "768x1344", "832x1216", "1k", "2k", "auto")
 FIRST_USE = """
 import time
-from nanogpt_images._wire.catalog import decode_image_models
+from nanogpt_images.wire.catalog.listings import decode_image_models
 started = time.perf_counter()
 decode_image_models([{"id": "m"}])
 print((time.perf_counter() - started) * 1e3)

@@ -30,7 +30,7 @@ SMALL = 1_000
 async def _admit(directory: Path, rows: int) -> int:
     from nanogpt_images.batch.journal import Journal
     from nanogpt_images.batch.rows import BatchRow
-    from nanogpt_images.parameters import CountRule
+    from nanogpt_images.types.parameters import CountRule
 
     rule = CountRule(maximum=4)
     claimed = 0

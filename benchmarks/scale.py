@@ -30,9 +30,9 @@ from pathlib import Path
 
 import attrs
 
-from nanogpt_images.batch.budget import Budget
-from nanogpt_images.batch.window import wait_s
-from nanogpt_images.integrations.ray.leases import Leases, Stage
+from nanogpt_images.distributed.leases import Leases, Stage
+from nanogpt_images.money.budget import Budget
+from nanogpt_images.transport.pacing.window import wait_s
 
 LIMIT = 25
 SPAN_S = 1.05
@@ -278,7 +278,7 @@ async def journal_bytes_per_row(rows: int = 2_000) -> float:
     """Of a real journal whose rows are done."""
     from nanogpt_images.batch.journal import Journal, StoredImage
     from nanogpt_images.batch.rows import BatchRow
-    from nanogpt_images.parameters import CountRule
+    from nanogpt_images.types.parameters import CountRule
 
     with tempfile.TemporaryDirectory() as directory:
         async with await Journal.open(directory, service="benchmark", fsync_images=False) as journal:

@@ -30,7 +30,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from nanogpt_images import AsyncClient, read_manifest
-from nanogpt_images.transport import HttpRequest, HttpResponse
+from nanogpt_images.transport.protocol import HttpRequest, HttpResponse
 
 REQUESTS = 2_000
 AT_ONCE = 64

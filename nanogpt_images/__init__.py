@@ -17,22 +17,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._aiohttp import AiohttpTransport as AiohttpTransport
-    from ._provenance.reading import read_provenance as read_provenance
-    from ._provenance.record import Provenance as Provenance
-    from ._retry import RetryPolicy as RetryPolicy
     from ._version import __version__ as __version__
-    from .account import Balance as Balance
-    from .account import Usage as Usage
     from .batch.events import BatchEvent as BatchEvent
     from .batch.events import BatchFailure as BatchFailure
     from .batch.events import BatchReport as BatchReport
-    from .batch.manifest import read_manifest as read_manifest
-    from .batch.plan import Estimate as Estimate
-    from .batch.plan import estimate as estimate
+    from .batch.manifest.reader import read_manifest as read_manifest
+    from .batch.planning.estimate import Estimate as Estimate
+    from .batch.planning.estimate import estimate as estimate
     from .batch.rows import BatchRow as BatchRow
     from .batch.runner import Batch as Batch
-    from .catalog import Catalog as Catalog
     from .client import AsyncClient as AsyncClient
     from .errors import AuthenticationError as AuthenticationError
     from .errors import BadRequestError as BadRequestError
@@ -68,52 +61,59 @@ if TYPE_CHECKING:
     from .events import GenerationStarted as GenerationStarted
     from .export import ExportReport as ExportReport
     from .export import export_batch as export_batch
-    from .images import Images as Images
-    from .models import Endpoint as Endpoint
-    from .models import ImageModel as ImageModel
-    from .models import ListedModel as ListedModel
-    from .models import Listing as Listing
-    from .models import Model as Model
-    from .models import ModelEndpoints as ModelEndpoints
-    from .models import PriceLine as PriceLine
-    from .models import PromptLimit as PromptLimit
-    from .models import ReferenceLimits as ReferenceLimits
-    from .parameters import BooleanSpec as BooleanSpec
-    from .parameters import CountRule as CountRule
-    from .parameters import EnumSpec as EnumSpec
-    from .parameters import ParameterSpec as ParameterSpec
-    from .parameters import RangeSpec as RangeSpec
-    from .parameters import UnknownSpec as UnknownSpec
-    from .parameters import split_count as split_count
-    from .prices import Cost as Cost
-    from .prices import PriceTable as PriceTable
-    from .prices import PriceTables as PriceTables
+    from .provenance.reading import read_provenance as read_provenance
+    from .provenance.record import Provenance as Provenance
     from .references import ReferenceInput as ReferenceInput
-    from .request import GenerateRequest as GenerateRequest
-    from .request import OpenAIRequest as OpenAIRequest
-    from .results import GenerationResult as GenerationResult
-    from .results import Image as Image
-    from .sync import BlockingBatch as BlockingBatch
-    from .sync import BlockingImage as BlockingImage
-    from .sync import BlockingResult as BlockingResult
-    from .sync import Client as Client
-    from .transport import HttpRequest as HttpRequest
-    from .transport import HttpResponse as HttpResponse
-    from .transport import Transport as Transport
+    from .resources.account import Balance as Balance
+    from .resources.account import Usage as Usage
+    from .resources.catalog import Catalog as Catalog
+    from .resources.images import Images as Images
+    from .sync.client import BlockingBatch as BlockingBatch
+    from .sync.client import BlockingImage as BlockingImage
+    from .sync.client import BlockingResult as BlockingResult
+    from .sync.client import Client as Client
+    from .transport.aiohttp import AiohttpTransport as AiohttpTransport
+    from .transport.protocol import HttpRequest as HttpRequest
+    from .transport.protocol import HttpResponse as HttpResponse
+    from .transport.protocol import Transport as Transport
+    from .transport.retry import RetryPolicy as RetryPolicy
+    from .types.model import Endpoint as Endpoint
+    from .types.model import ImageModel as ImageModel
+    from .types.model import ListedModel as ListedModel
+    from .types.model import Listing as Listing
+    from .types.model import Model as Model
+    from .types.model import ModelEndpoints as ModelEndpoints
+    from .types.model import PriceLine as PriceLine
+    from .types.model import PromptLimit as PromptLimit
+    from .types.model import ReferenceLimits as ReferenceLimits
+    from .types.parameters import BooleanSpec as BooleanSpec
+    from .types.parameters import CountRule as CountRule
+    from .types.parameters import EnumSpec as EnumSpec
+    from .types.parameters import ParameterSpec as ParameterSpec
+    from .types.parameters import RangeSpec as RangeSpec
+    from .types.parameters import UnknownSpec as UnknownSpec
+    from .types.parameters import split_count as split_count
+    from .types.prices import Cost as Cost
+    from .types.prices import PriceTable as PriceTable
+    from .types.prices import PriceTables as PriceTables
+    from .types.request import GenerateRequest as GenerateRequest
+    from .types.request import OpenAIRequest as OpenAIRequest
+    from .types.result import GenerationResult as GenerationResult
+    from .types.result import Image as Image
 
 _NAMES_BY_MODULE = {
-    "_aiohttp": "AiohttpTransport",
-    "_provenance.reading": "read_provenance",
-    "_provenance.record": "Provenance",
-    "_retry": "RetryPolicy",
+    "transport.aiohttp": "AiohttpTransport",
+    "provenance.reading": "read_provenance",
+    "provenance.record": "Provenance",
+    "transport.retry": "RetryPolicy",
     "_version": "__version__",
-    "account": "Balance Usage",
+    "resources.account": "Balance Usage",
     "batch.events": "BatchEvent BatchFailure BatchReport",
-    "batch.manifest": "read_manifest",
-    "batch.plan": "Estimate estimate",
+    "batch.manifest.reader": "read_manifest",
+    "batch.planning.estimate": "Estimate estimate",
     "batch.rows": "BatchRow",
     "batch.runner": "Batch",
-    "catalog": "Catalog",
+    "resources.catalog": "Catalog",
     "client": "AsyncClient",
     "errors": """AuthenticationError BadRequestError BatchError BudgetExceededError Charge ConfigurationError
         ConnectError ContentPolicyError DailyLimitError DownloadError InsufficientBalanceError JournalError
@@ -122,16 +122,16 @@ _NAMES_BY_MODULE = {
         ResponseDecodeError ServerError StatusError TaskPendingError TransportError""",
     "events": "AttemptEnded ClientEvent GenerationEnded GenerationStarted",
     "export": "ExportReport export_batch",
-    "images": "Images",
-    "models": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
+    "resources.images": "Images",
+    "types.model": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",
-    "parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
-    "prices": "Cost PriceTable PriceTables",
+    "types.parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
+    "types.prices": "Cost PriceTable PriceTables",
     "references": "ReferenceInput",
-    "request": "GenerateRequest OpenAIRequest",
-    "results": "GenerationResult Image",
-    "sync": "BlockingBatch BlockingImage BlockingResult Client",
-    "transport": "HttpRequest HttpResponse Transport",
+    "types.request": "GenerateRequest OpenAIRequest",
+    "types.result": "GenerationResult Image",
+    "sync.client": "BlockingBatch BlockingImage BlockingResult Client",
+    "transport.protocol": "HttpRequest HttpResponse Transport",
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()}
 

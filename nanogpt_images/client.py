@@ -11,31 +11,31 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, Self
 from urllib.parse import urlsplit
 
-from ._door import Door
-from ._money import to_nano
-from ._options import ClientOptions
-from ._ratelimit import RateLimiter
-from ._retry import RetryPolicy
-from ._secrets import Redactor, not_pickled
-from ._sender import Sender
-from ._service import service_at
-from ._spending import Spending
-from ._watch import WatchedTransport
-from .account import Account
-from .batch.budget import Budget
+from ._base.addresses import is_allowed_host
 from .batch.events import BatchEvent, BatchReport
-from .batch.feed import Rows
-from .batch.funds import Funds
-from .batch.pacer import Pacer
+from .batch.run.task_source import Rows
 from .batch.runner import Batch
-from .catalog import Catalog
-from .download import Downloads
 from .errors import ConfigurationError
 from .events import Observers, OnEvent
-from .images import Images
+from .money.budget import Budget
+from .money.budget_gate import Funds
+from .money.nano import to_nano
 from .references import AllowPrivate, ReferenceLoader
-from .references.addresses import is_allowed_host
-from .transport import Transport
+from .resources.account import Account
+from .resources.catalog import Catalog
+from .resources.download import Downloads
+from .resources.images import Images
+from .resources.spending import Spending
+from .transport.door import Door
+from .transport.identity import service_at
+from .transport.observed import WatchedTransport
+from .transport.options import ClientOptions
+from .transport.pacing.limiter import RateLimiter
+from .transport.pacing.pacer import Pacer
+from .transport.protocol import Transport
+from .transport.retry import RetryPolicy
+from .transport.secrets import Redactor, not_pickled
+from .transport.sender import Sender
 
 if TYPE_CHECKING:
     import aiohttp
@@ -152,7 +152,7 @@ class AsyncClient:
         )
         self._owns_transport = transport is None
         if transport is None:
-            from ._aiohttp import AiohttpTransport
+            from .transport.aiohttp import AiohttpTransport
 
             transport = AiohttpTransport(
                 session, connect_timeout_s=connect_timeout_s, trust_env=trust_env, ssl_context=ssl_context

@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 import attrs
 
-from ._logging import get_logger
+from ._base.logs import get_logger
 from .errors import Charge
-from .request import ImageRequest
-from .results import GenerationResult
+from .types.request import ImageRequest
+from .types.result import GenerationResult
 
 _log = get_logger()
 

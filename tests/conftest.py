@@ -12,7 +12,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import settings
 
 # For `fakes`, which several folders of tests share; last, so that it hides no other module.
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent / "support"))
 # A deadline for an example is a timed assertion, which a busy machine fails.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -24,7 +24,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the tests of random histories and of killed processes go on."""
-    parser.addoption("--kills", type=int, default=25, help="kills of a running batch in tests/test_crash.py")
+    parser.addoption(
+        "--kills", type=int, default=25, help="kills of a running batch in tests/batch/test_crash.py"
+    )
     parser.addoption(
         "--histories", type=int, default=150, help="random histories in tests/batch/journal/test_owed.py"
     )
@@ -68,14 +70,16 @@ def blockbuster() -> Iterator[BlockBuster]:
         ):
             if name in guard.functions:
                 guard.functions[name].can_block_in(
-                    "nanogpt_images/outputs/part.py", {"write", "__init__", "close", "remove"}
+                    "nanogpt_images/_base/part_file.py", {"write", "__init__", "close", "remove"}
                 )
                 guard.functions[name].can_block_in(
-                    "nanogpt_images/outputs/names.py", {"_claim", "publish", "make_directory"}
+                    "nanogpt_images/_base/disk.py", {"_claim", "publish", "make_directory"}
                 )
         # aiohttp before 3.14 looks for a netrc in place where proxies of the environment are asked for.
         guard.functions["os.stat"].can_block_in("aiohttp/helpers.py", {"netrc_from_env"})
         # The pacing file: some hundred bytes under a lock that is never waited for.
         for name in ("os.read", "os.write"):
-            guard.functions[name].can_block_in("nanogpt_images/batch/pace.py", {"_read", "_write"})
+            guard.functions[name].can_block_in(
+                "nanogpt_images/transport/pacing/shared_window.py", {"_read", "_write"}
+            )
         yield guard

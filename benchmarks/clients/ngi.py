@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import Keep, Run, fan_out
 
 from nanogpt_images import AsyncClient
-from nanogpt_images.batch.keeping import Keeping, NoJournal
+from nanogpt_images.batch.recorder import Keeping, NoJournal
 from nanogpt_images.batch.runner import Batch
 
 KEY = "sk-nano-00000000-0000-4000-8000-000000000000"

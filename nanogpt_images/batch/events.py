@@ -7,10 +7,10 @@ from typing import Final
 
 import attrs
 
-from .._display import Displayed
-from .._money import to_usd
+from .._base.display import Displayed
 from ..errors import Charge, NanoGPTError
-from ..results import GenerationResult, Image, ImageData
+from ..money.nano import to_usd
+from ..types.result import GenerationResult, Image, ImageData
 from .journal import ManifestRecord
 from .rows import BatchRow
 from .states import State

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
-from .._display import shown
-from .._names import prompt_slug, safe_name
+from .._base.display import shown
+from .._base.names import prompt_slug, safe_name
 from ..errors import ManifestError, ParameterError
-from .fields import checked_count, checked_key, checked_text, json_value, short
+from .manifest.fields import checked_count, checked_key, checked_text, json_value, short
 
 Route: TypeAlias = Literal["images", "openai"]
 

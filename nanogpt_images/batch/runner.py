@@ -12,32 +12,32 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from .._descriptors import room_for
-from .._money import to_nano
-from .._threads import in_thread
-from ..catalog import Catalog
+from .._base.descriptors import room_for
+from .._base.threads import in_thread
 from ..errors import ConfigurationError, NanoGPTError, ParameterError
-from ..images import Images
+from ..money.budget import Budget
+from ..money.budget_gate import Funds
+from ..money.nano import to_nano
 from ..outputs import make_directory
-from .budget import Budget
-from .endings import Endings, Task
+from ..resources.catalog import Catalog
+from ..resources.images import Images
+from ..transport.pacing.pacer import Pacer
+from .base import Followed
 from .events import BatchEvent, BatchReport, Tally
-from .feed import Feed, Rows
-from .followed import Followed
-from .funds import Funds
-from .gate import Gate
-from .halt import Halt
 from .journal import Journal, ManifestRecord
-from .keeping import Keeping, NoJournal
-from .later import Later
-from .manifest import ManifestRows
-from .objects import ObjectStorage
-from .pacer import Pacer
-from .recovery import recover
+from .manifest.reader import ManifestRows
+from .manifest.source import record_of, rows_again
+from .recorder import Keeping, NoJournal
 from .rows import refuse_one_row
-from .source import record_of, rows_again
-from .uploading import Uploading
-from .work import Work
+from .run.concurrency import Gate
+from .run.executor import Work
+from .run.later import Later
+from .run.objects import ObjectStorage
+from .run.recovery import recover
+from .run.settlement import Endings, Task
+from .run.stop_signal import Halt
+from .run.task_source import Feed, Rows
+from .run.uploading import Uploading
 
 _MIN_PATIENCE: Final = 8
 _LATER_PER_WORKER: Final = 16

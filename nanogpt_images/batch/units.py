@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
-from .._names import image_stem
-from ..parameters import CountRule
+from .._base.names import image_stem
+from ..types.parameters import CountRule
 from .rows import BatchRow
 
 NUMBER_BYTES: Final = 7

@@ -46,7 +46,7 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        command = getattr(import_module(f".{cmd_name}", __package__), "command", None)
+        command = getattr(import_module(f".verbs.{cmd_name}", __package__), "command", None)
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -98,7 +98,7 @@ def run(args: Sequence[str]) -> int:
 
 def _interrupted(args: Sequence[str]) -> int:
     # Verbs that pay tell of their interrupts themselves; on a terminal a person needs no more than the ^C.
-    from ._errors import INTERRUPTED, InterruptedRunError, report
+    from .errors import INTERRUPTED, InterruptedRunError, report
 
     if _wants_json(args):
         report(InterruptedRunError("interrupted."), as_json=True)
@@ -109,7 +109,7 @@ def _failed(error: Exception, args: Sequence[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return 2
-    from ._errors import report
+    from .errors import report
 
     code = report(error, as_json=_wants_json(args))
     if code is None:

@@ -14,7 +14,7 @@ import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from .summary import Tile
+from .head import Tile
 
 GENERATOR: Final = "nanogpt_images gallery"
 """Content of the `generator` element, by which a page of this package is known."""

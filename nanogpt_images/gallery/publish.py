@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .._service import SANDBOX
 from ..errors import OutputError
+from ..transport.identity import SANDBOX
+from .head import Tile
 from .page import GENERATOR, Page, render
 from .spool import Spool
-from .summary import Tile
 
 INDEX: Final = "index.html"
 

@@ -14,7 +14,7 @@ import attrs
 
 from ..batch.journal import Journal, UnitRecord
 from ..errors import ConfigurationError, OutputError
-from .summary import tiles
+from .head import tiles
 
 if TYPE_CHECKING:
     from .spool import Spool

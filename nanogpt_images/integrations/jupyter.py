@@ -16,8 +16,8 @@ from io import BytesIO
 from typing import Final
 
 from ..batch.events import BatchReport
-from ..models import Listing, ModelRecord
-from ..results import ImageData, ResultData
+from ..types.model import Listing, ModelRecord
+from ..types.result import ImageData, ResultData
 
 EMBED_BYTES: Final = 512 * 1024
 """What an image may take in the page, as base64; a larger one is made smaller."""

@@ -20,7 +20,7 @@ import attrs
 from .._version import __version__
 from ..errors import NanoGPTError, StatusError
 from ..events import ClientEvent, GenerationEnded, GenerationStarted, OnEvent
-from ..request import ImageRequest, asked_count
+from ..types.request import ImageRequest, asked_count
 
 try:
     from opentelemetry import context, metrics, trace

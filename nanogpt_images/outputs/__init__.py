@@ -1,10 +1,11 @@
 """Where the bytes of images go: into memory, or through a temporary file to a name that tells the truth."""
 
+from .._base.disk import existing_images, make_directory
+from .._base.owner import PART_SUFFIX, abandoned
+from .._base.part_file import write_image
+from ..types.result import StoredImage
 from .directory import NO_PROVENANCE, DirectoryStore
-from .names import existing_images, make_directory
-from .owner import PART_SUFFIX, abandoned
-from .part import write_image
-from .stores import ImageStore, MemoryStore, StoredImage, finished
+from .stores import ImageStore, MemoryStore, finished
 
 __all__ = [
     "NO_PROVENANCE",

@@ -9,14 +9,14 @@ from typing import Final
 
 import attrs
 
-from .._provenance.embedding import Embedding
-from .._provenance.record import Provenance
-from .._provenance.steps import Edit
-from .._sink import Sink
+from .._base.disk import publish
+from .._base.part_file import PartFile, write_image
+from .._base.sink import Sink
 from ..errors import OutputError
-from .names import publish
-from .part import PartFile, write_image
-from .stores import StoredImage
+from ..provenance.embedding import Embedding
+from ..provenance.record import Provenance
+from ..provenance.steps import Edit
+from ..types.result import StoredImage
 
 NO_PROVENANCE: Final = " has no provenance in it: "
 

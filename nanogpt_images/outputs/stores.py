@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Protocol
 
-import attrs
-
-from .._sink import Sink
-from .._sniff import HEAD_BYTES, ImageInfo, sniff
-from .._threads import in_thread
-
-
-@attrs.frozen(kw_only=True)
-class StoredImage:
-    """An image that arrived whole. Either `data` or `path` is set; `problem` says what could not be done for it."""
-
-    index: int
-    info: ImageInfo
-    size_bytes: int
-    data: bytes | None = attrs.field(default=None, repr=False)
-    path: Path | None = None
-    sha256: str | None = None
-    problem: str | None = None
+from .._base.sink import Sink
+from .._base.sniff import HEAD_BYTES, sniff
+from .._base.threads import in_thread
+from ..types.result import StoredImage
 
 
 class ImageStore(Protocol):

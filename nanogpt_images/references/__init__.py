@@ -1,6 +1,6 @@
 """Input images: whatever a caller hands over → a checked data URL, or a link."""
 
-from .inputs import (
+from ..types.reference import (
     MAX_BODY_BYTES,
     MAX_FETCH_BYTES,
     MAX_OPENAI_ENCODED_BYTES,

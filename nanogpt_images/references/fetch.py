@@ -11,9 +11,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from .._base.addresses import Guard, is_allowed_host
 from .._version import __version__
 from ..errors import ReferenceImageError
-from .addresses import Guard, is_allowed_host
 
 _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})

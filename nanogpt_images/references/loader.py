@@ -10,8 +10,8 @@ import anyio
 import attrs
 
 from ..errors import NanoGPTError, ParameterError
-from ..models import Model, ReferenceLimits
-from .inputs import (
+from ..types.model import Model, ReferenceLimits
+from ..types.reference import (
     MAX_BODY_BYTES,
     MAX_OPENAI_ENCODED_BYTES,
     AllowPrivate,

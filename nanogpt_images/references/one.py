@@ -12,12 +12,12 @@ from typing import Final, TypeVar
 import attrs
 import pybase64
 
-from .._logging import get_logger
-from .._sniff import sniff
-from .._threads import in_thread
+from .._base.logs import get_logger
+from .._base.sniff import sniff
+from .._base.threads import in_thread
 from ..errors import NanoGPTError, ParameterError, ReferenceImageError
-from ..models import ReferenceLimits
-from .inputs import (
+from ..types.model import ReferenceLimits
+from ..types.reference import (
     MAX_FETCH_BYTES,
     AllowPrivate,
     FetchBytes,

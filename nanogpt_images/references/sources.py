@@ -10,7 +10,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 import pybase64
 
 from ..errors import ReferenceImageError
-from .inputs import HasImageData, ReferenceInput, SupportsPillowSave, is_data_url, is_link
+from ..types.reference import HasImageData, ReferenceInput, SupportsPillowSave, is_data_url, is_link
 
 
 def simplified(source: ReferenceInput, where: str) -> str | os.PathLike[str] | bytes | SupportsPillowSave:

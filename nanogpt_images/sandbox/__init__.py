@@ -1,14 +1,14 @@
 """A stand-in for the service on loopback: real sockets, real images, no key, no charge."""
 
-from .catalog import built_in_models, catalog_of, load_models
-from .fault_file import load_faults
-from .faults import Fault
+from .catalog.definitions import SandboxModel
+from .catalog.registry import built_in_models, catalog_of, load_models
+from .faults.rule_file import load_faults
+from .faults.rules import Fault
+from .http.urls import Visit
 from .ledger import Entry, Ledger
-from .models import SandboxModel
-from .options import SandboxOptions
 from .server import Sandbox
+from .settings import SandboxOptions
 from .threaded import BlockingSandbox
-from .urls import Visit
 
 __all__ = [
     "BlockingSandbox",

@@ -7,22 +7,22 @@ import asyncio
 import attrs
 from aiohttp import web
 
-from .alterations import altered, event_stream
-from .answers import Answer, JsonObject
-from .checks import Order, checked_json, checked_order
-from .draw import Sketch
-from .fault_answers import answer_instead
-from .fault_kinds import Stage
-from .faults import Fault, Target
+from .billing.quotas import key_of, label_of
+from .drawing.draw import Sketch
+from .drawing.sizes import pixel_size
+from .faults.alterations import altered, event_stream
+from .faults.bodies import answer_instead
+from .faults.broken_writes import send_badly
+from .faults.kinds import Stage
+from .faults.rules import Fault, Target
+from .http.exchange import Wire
+from .http.payload import Payload, Pieces, b64_entry, url_entry
+from .http.refusals import Refusal, Route
+from .http.responses import Answer, JsonObject
 from .ledger import Entry
-from .limits import key_of, label_of
-from .mishaps import send_badly
 from .moderation import Moderation, moderated
-from .payload import Payload, Pieces, b64_entry, url_entry
-from .refusals import Refusal, Route
 from .service import Service
-from .sizes import pixel_size
-from .wire import Wire
+from .validation import Order, checked_json, checked_order
 
 _LATE = frozenset({Stage.INSTEAD, Stage.PAYLOAD, Stage.WIRE})
 _DEAD_URLS = frozenset({"url_404", "url_html"})

@@ -8,7 +8,7 @@ from collections import Counter
 
 import attrs
 
-from .answers import JsonObject
+from .http.responses import JsonObject
 
 
 @attrs.define(kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from .answers import JsonObject, json_answer
-from .refusals import Refusal, refuse
+from .http.refusals import Refusal, refuse
+from .http.responses import JsonObject, json_answer
 
 FLAGGED = "[flagged]"
 """A prompt that holds this is found to violate the policy."""

@@ -7,9 +7,9 @@ import binascii
 import re
 from typing import cast
 
-from .answers import JsonObject
-from .models import SandboxModel
-from .refusals import Route, refuse
+from .catalog.definitions import SandboxModel
+from .http.refusals import Route, refuse
+from .http.responses import JsonObject
 
 OPENAI_UPLOAD_BYTES = 4 * 1024 * 1024
 _ALIASES = ("imageDataUrl", "imageDataUrls", "image_url", "images")

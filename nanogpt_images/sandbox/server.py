@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Self, Unpack
 import aiohttp
 from aiohttp import web
 
-from .draw import require_pillow
-from .faults import Fault
-from .files import serve_file
+from .billing.quotas import label_of
+from .catalog.definitions import SandboxModel
+from .drawing.draw import require_pillow
+from .faults.rules import Fault
+from .http.exchange import Wire
+from .http.files import serve_file
+from .http.routes import serve
+from .http.urls import Visit
+from .http.visitors import foreign
 from .ledger import Entry, Ledger
-from .limits import label_of
-from .models import SandboxModel
-from .options import SandboxKeywords, SandboxOptions
-from .routes import serve
 from .service import Service
-from .urls import Visit
-from .visitors import foreign
-from .wire import Wire
+from .settings import SandboxKeywords, SandboxOptions
 
 if TYPE_CHECKING:
     from .threaded import BlockingSandbox

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from .account import Account
-from .catalog import built_in_models
-from .fault_answers import Surroundings
-from .faults import Fault, FaultPicker
+from .billing.account import Account
+from .billing.quotas import Limiter
+from .catalog.definitions import SandboxModel
+from .catalog.registry import built_in_models
+from .drawing.pool import Studio
+from .faults.bodies import Surroundings
+from .faults.rules import Fault, FaultPicker
+from .http.urls import SignedUrls
 from .ledger import Ledger
-from .limits import Limiter
-from .models import SandboxModel
-from .options import SandboxOptions
-from .studio import Studio
-from .urls import SignedUrls
+from .settings import SandboxOptions
 
 
 class Service:

@@ -7,10 +7,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from .faults import Fault
+from .faults.rules import Fault
+from .http.urls import Visit
 from .ledger import Entry, Ledger
 from .server import Sandbox
-from .urls import Visit
 
 
 class BlockingSandbox:

@@ -17,8 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from ..client import AsyncClient
     from ..sandbox import BlockingSandbox, Fault
-    from ..sandbox.options import SandboxKeywords
-    from ..sync import Client
+    from ..sandbox.settings import SandboxKeywords
+    from ..sync.client import Client
     from .recording import RecordingTransport, ReplayTransport
 
 _KEY_VARIABLE: Final = "NANOGPT_API_KEY"
@@ -76,8 +76,8 @@ def nanogpt_client(nanogpt_sandbox: BlockingSandbox) -> AsyncClient:
 
     It opens a connection for each request and keeps none, so it belongs to no event loop and needs no closing.
     """
-    from .._retry import RetryPolicy
     from ..client import AsyncClient
+    from ..transport.retry import RetryPolicy
     from .unpooled import UnpooledTransport
 
     return AsyncClient(
@@ -92,8 +92,8 @@ def nanogpt_client(nanogpt_sandbox: BlockingSandbox) -> AsyncClient:
 @pytest.fixture
 def nanogpt_blocking_client(nanogpt_sandbox: BlockingSandbox) -> Iterator[Client]:
     """A blocking client of `nanogpt_sandbox`."""
-    from .._retry import RetryPolicy
-    from ..sync import Client
+    from ..sync.client import Client
+    from ..transport.retry import RetryPolicy
 
     with Client(
         nanogpt_sandbox.api_key,

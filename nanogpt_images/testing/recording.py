@@ -12,7 +12,7 @@ import attrs
 from multidict import CIMultiDict
 
 from ..errors import TransportError
-from ..transport import HttpRequest, HttpResponse, Transport
+from ..transport.protocol import HttpRequest, HttpResponse, Transport
 from .cassette import Cassette, Exchange
 from .redact import clean_body, clean_headers, clean_url, keys_of
 from .unpooled import UnpooledTransport

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from .._aiohttp import AiohttpTransport
-from ..transport import HttpRequest, HttpResponse
+from ..transport.aiohttp import AiohttpTransport
+from ..transport.protocol import HttpRequest, HttpResponse
 
 
 class UnpooledTransport:

@@ -10,8 +10,8 @@ from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import units_of
 from nanogpt_images.errors import ConnectError, ContentPolicyError, NanoGPTError
-from nanogpt_images.parameters import CountRule
 from nanogpt_images.sandbox import Fault
+from nanogpt_images.types.parameters import CountRule
 
 
 def ended(number: int, error: NanoGPTError | None, model: str = "m") -> BatchEvent:

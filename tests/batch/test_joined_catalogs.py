@@ -12,10 +12,10 @@ from typing import Any, cast
 import attrs
 
 from nanogpt_images import AsyncClient, RetryPolicy
-from nanogpt_images._wire import paths
 from nanogpt_images.batch.events import BatchReport
 from nanogpt_images.errors import Charge, ServerError
 from nanogpt_images.sandbox import Sandbox
+from nanogpt_images.wire import paths
 
 MODEL = "tiny-and-fast"
 ROWS = 60

@@ -5,15 +5,15 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from nanogpt_images.batch.budget import Budget
-from nanogpt_images.batch.pricing import unit_price
+from nanogpt_images.batch.planning.pricing import unit_price
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import Event, State, advance, event_of, reopens_on_resume, reopens_on_retry
 from nanogpt_images.batch.units import Unit, units_of
 from nanogpt_images.errors import Charge
-from nanogpt_images.models import Model
-from nanogpt_images.parameters import CountRule, split_count
-from nanogpt_images.prices import PriceTable
+from nanogpt_images.money.budget import Budget
+from nanogpt_images.types.model import Model
+from nanogpt_images.types.parameters import CountRule, split_count
+from nanogpt_images.types.prices import PriceTable
 
 MODEL = Model(id="m", count_rule=CountRule(1, 3), prices=PriceTable({"1k": 1e-9, "2k": 4e-9}))
 ROWS = st.lists(

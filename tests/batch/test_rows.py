@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images.batch.fields import MAX_COUNT
+from nanogpt_images.batch.manifest.fields import MAX_COUNT
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import ManifestError
 

@@ -18,13 +18,10 @@ import pytest
 from fakes import unmarked
 
 from nanogpt_images import AsyncClient, RetryPolicy
-from nanogpt_images._ratelimit import RateLimiter
 from nanogpt_images.batch.events import BatchReport
-from nanogpt_images.batch.gate import Gate
 from nanogpt_images.batch.journal import Journal
-from nanogpt_images.batch.pace import SharedWindow, _read
-from nanogpt_images.batch.pacer import FILE_NAME
 from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.batch.run.concurrency import Gate
 from nanogpt_images.batch.runner import Batch
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import (
@@ -43,8 +40,11 @@ from nanogpt_images.errors import (
     ParameterError,
     RateLimitError,
 )
-from nanogpt_images.parameters import split_count
 from nanogpt_images.sandbox import Fault
+from nanogpt_images.transport.pacing.limiter import RateLimiter
+from nanogpt_images.transport.pacing.pacer import FILE_NAME
+from nanogpt_images.transport.pacing.shared_window import SharedWindow, _read
+from nanogpt_images.types.parameters import split_count
 
 MODEL = "tiny-and-fast"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.units import Unit, content_of, units_of
-from nanogpt_images.parameters import CountRule, split_count
+from nanogpt_images.types.parameters import CountRule, split_count
 
 RULES = st.one_of(
     st.builds(CountRule, fixed=st.integers(1, 6)),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.cli._account import _ranges
+from nanogpt_images.cli.reconciliation import _ranges
 from nanogpt_images.sandbox import BlockingSandbox, Fault
 
 from .conftest import Run

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.batch.events import BatchReport
-from nanogpt_images.cli._errors import document, exit_code, sentence
-from nanogpt_images.cli._output import duration, money, one_line, size
-from nanogpt_images.cli._progress import Goal, Meter
+from nanogpt_images.cli.errors import document, exit_code, sentence
+from nanogpt_images.cli.output import duration, money, one_line, size
+from nanogpt_images.cli.progress import Goal, Meter
 from nanogpt_images.errors import (
     AuthenticationError,
     BudgetExceededError,

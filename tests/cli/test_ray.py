@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images import read_provenance
-from nanogpt_images.cli._client import api_keys
+from nanogpt_images.cli.client import api_keys
 from nanogpt_images.integrations.ray import ray_batch
 from nanogpt_images.sandbox import Sandbox
 

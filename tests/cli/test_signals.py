@@ -49,14 +49,14 @@ main()
 MOMENTS = [
     "import:click",
     "import:nanogpt_images.cli.app",
-    "import:nanogpt_images.cli.batch",
+    "import:nanogpt_images.cli.verbs.batch",
     "import:nanogpt_images.sandbox",
-    "call:nanogpt_images.cli.batch.run_async",
-    "call:nanogpt_images.cli._work.open_client",
-    "call:nanogpt_images.cli._work.totals_of",
-    "call:nanogpt_images.cli._gallery.write_gallery",
-    "call:nanogpt_images.cli.batch.close",
-    "call:nanogpt_images.cli._summary.say",
+    "call:nanogpt_images.cli.verbs.batch.run_async",
+    "call:nanogpt_images.cli.batch_run.open_client",
+    "call:nanogpt_images.cli.batch_run.totals_of",
+    "call:nanogpt_images.cli.gallery_page.write_gallery",
+    "call:nanogpt_images.cli.verbs.batch.close",
+    "call:nanogpt_images.cli.summary.say",
 ]
 
 

@@ -9,7 +9,7 @@ import json
 from _target import fuzz, instrumented
 
 with instrumented():
-    from nanogpt_images._b64stream import ImageStream, StreamDecodeError
+    from nanogpt_images.wire.b64stream import ImageStream, StreamDecodeError
 
 LIMITS = {"max_image_bytes": 512, "max_rest_bytes": 2048, "max_depth": 16, "slice_bytes": 64}
 

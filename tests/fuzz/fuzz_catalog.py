@@ -10,9 +10,13 @@ from _target import fuzz, instrumented
 
 with instrumented():
     from nanogpt_images import GenerateRequest, ParameterError, ResponseDecodeError, split_count
-    from nanogpt_images._wire.catalog import decode_endpoints, decode_image_models, decode_listed_models
-    from nanogpt_images._wire.join import join
-    from nanogpt_images.checks import checked, find_problems
+    from nanogpt_images.resources.checks import checked, find_problems
+    from nanogpt_images.wire.catalog.join import join
+    from nanogpt_images.wire.catalog.listings import (
+        decode_endpoints,
+        decode_image_models,
+        decode_listed_models,
+    )
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 REQUEST = GenerateRequest(model="m", prompt="p", n=2, resolution="1k", quality="high", seed=3)

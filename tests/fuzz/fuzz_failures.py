@@ -6,7 +6,7 @@ from _target import fuzz, instrumented
 
 with instrumented():
     from nanogpt_images import Charge, RetryPolicy, StatusError
-    from nanogpt_images._wire.failures import decode_failure
+    from nanogpt_images.wire.failures import decode_failure
 
 STATUSES = (300, 307, 400, 401, 402, 404, 408, 413, 429, 500, 502, 503, 524, 999)
 

@@ -18,7 +18,7 @@ from PIL import Image
 from nanogpt_images.batch.journal import Journal, Link, StoredImage
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 HOSTILE = {
     "script": "</script><script>globalThis.pwned = 1; alert(1)</script>",

@@ -13,8 +13,8 @@ from html.parser import HTMLParser
 import pytest
 from markupsafe import Markup
 
+from nanogpt_images.gallery.head import Tile
 from nanogpt_images.gallery.page import Page, render, to_line
-from nanogpt_images.gallery.summary import Tile
 
 from .conftest import HOSTILE
 

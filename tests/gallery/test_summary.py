@@ -6,7 +6,7 @@ import pytest
 
 from nanogpt_images.batch.journal import Totals
 from nanogpt_images.batch.states import State
-from nanogpt_images.gallery.summary import tiles
+from nanogpt_images.gallery.head import tiles
 
 
 def totals(**units: int) -> Totals:

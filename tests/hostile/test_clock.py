@@ -12,8 +12,8 @@ from nanogpt_images import AsyncClient, Charge, RateLimitError, RetryPolicy
 from nanogpt_images.batch.journal import Journal, Link
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
-from nanogpt_images.parameters import CountRule
 from nanogpt_images.sandbox import Fault, Sandbox
+from nanogpt_images.types.parameters import CountRule
 
 DAY_S = 86_400.0
 

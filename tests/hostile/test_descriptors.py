@@ -13,8 +13,8 @@ import anyio
 import pytest
 from fakes import PNG, connected
 
-from nanogpt_images import _descriptors
-from nanogpt_images.batch.journal import durable
+from nanogpt_images._base import descriptors as _descriptors
+from nanogpt_images._base import durable
 from nanogpt_images.outputs import DirectoryStore
 from nanogpt_images.sandbox import Sandbox
 
@@ -102,7 +102,7 @@ async def test_an_image_in_memory_is_written_when_a_descriptor_is_free(
         waits.append(seconds)
         await anyio.lowlevel.checkpoint()
 
-    monkeypatch.setattr("nanogpt_images.batch.endings.anyio.sleep", sleep)
+    monkeypatch.setattr("nanogpt_images.batch.run.settlement.anyio.sleep", sleep)
     rows = [{"prompt": f"prompt {number}", "model": MODEL, "count": 2} for number in range(3)]
     async with connected() as (client, sandbox):
         short = Short(monkeypatch, times)
@@ -128,7 +128,7 @@ async def test_a_cancelled_wait_for_a_descriptor_leaves_the_image_to_the_next_ru
                 group.cancel_scope.cancel()
                 await anyio.lowlevel.checkpoint()
 
-            monkeypatch.setattr("nanogpt_images.batch.endings.anyio.sleep", sleep)
+            monkeypatch.setattr("nanogpt_images.batch.run.settlement.anyio.sleep", sleep)
             await client.run_batch([row], out=tmp_path)
         report = await client.run_batch([row], out=tmp_path)
         assert (report.requests, report.skipped, report.unresolved) == (0, 1, 0)

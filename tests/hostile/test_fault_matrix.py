@@ -16,7 +16,7 @@ import nanogpt_images as ngi
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.states import State
 from nanogpt_images.sandbox import BlockingSandbox
-from nanogpt_images.sandbox.fault_kinds import KINDS
+from nanogpt_images.sandbox.faults.kinds import KINDS
 
 
 def test_every_kind_has_its_expectation() -> None:

@@ -14,9 +14,10 @@ from cells import ASKED, MODEL, PROMPT, URL_ONLY, Cell, Outcome
 from leaks import nothing_left, unfinished_files
 
 import nanogpt_images as ngi
-from nanogpt_images.cli import _client, app
+from nanogpt_images.cli import app
+from nanogpt_images.cli import client as _client
 from nanogpt_images.sandbox import BlockingSandbox
-from nanogpt_images.sandbox.fault_kinds import KINDS
+from nanogpt_images.sandbox.faults.kinds import KINDS
 
 CODES = {"AuthenticationError": 4, "InsufficientBalanceError": 4, "PermissionDeniedError": 4}
 """Exit codes of errors that have their own."""

@@ -11,7 +11,7 @@ from leaks import assert_idle, nothing_left_open, unfinished_files
 
 import nanogpt_images as ngi
 from nanogpt_images.sandbox import BlockingSandbox, Fault
-from nanogpt_images.sandbox.fault_kinds import KINDS, Stage
+from nanogpt_images.sandbox.faults.kinds import KINDS, Stage
 
 ANSWERED = (Stage.WIRE, Stage.INSTEAD)
 # Not here: stalls (a listing has a limit of time of its own, which no option shortens), an empty listing (an answer

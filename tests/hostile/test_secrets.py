@@ -30,7 +30,7 @@ from nanogpt_images import (
 from nanogpt_images.gallery import write_gallery
 from nanogpt_images.integrations.opentelemetry import instrument
 from nanogpt_images.sandbox import Fault, Sandbox
-from nanogpt_images.sandbox.fault_kinds import KINDS
+from nanogpt_images.sandbox.faults.kinds import KINDS
 
 # Of no known shape, as a gateway's may be: no pattern finds it, only care does.
 KEY = "opensesame.team7+gateway"
@@ -115,7 +115,7 @@ def planted_repr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planted_locals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nanogpt_images._options.Secret", str)
+    monkeypatch.setattr("nanogpt_images.transport.options.Secret", str)
 
 
 def planted_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ async def test_no_socket_is_made_for_a_private_address(host: str, monkeypatch: p
 
     async with connected() as (client, sandbox):
         await client.catalog.list()
-        monkeypatch.setattr("nanogpt_images.references.fetch.socket.socket", no_socket)
+        monkeypatch.setattr("nanogpt_images._base.addresses.socket.socket", no_socket)
         with pytest.raises(ReferenceImageError, match="no public address"):
             await client.images.generate_openai(
                 "a fox", model=MODEL, validate=False, image_data_url=f"http://{host}/a.png"

@@ -25,13 +25,13 @@ from nanogpt_images import (
     RetryPolicy,
     TransportError,
 )
-from nanogpt_images._receive import receive
 from nanogpt_images.batch.journal import Journal, StoredImage
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit
 from nanogpt_images.outputs import MemoryStore
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.resources.receive import receive
+from nanogpt_images.types.parameters import CountRule
 
 MODEL = "tiny-and-fast"
 ASKED = 4

@@ -20,9 +20,9 @@ from PIL import Image as Pillow
 from nanogpt_images.batch.events import BatchReport
 from nanogpt_images.errors import DailyLimitError
 from nanogpt_images.integrations import jupyter
-from nanogpt_images.models import Listing, Model
-from nanogpt_images.results import GenerationResult, Image
 from nanogpt_images.sandbox import Sandbox
+from nanogpt_images.types.model import Listing, Model
+from nanogpt_images.types.result import GenerationResult, Image
 
 NASTY = '<script>alert("&")</script>'
 SMALL = Image(data=PNG, media_type="image/png", width=1, height=1, size_bytes=len(PNG))

@@ -13,8 +13,8 @@ from PIL import Image as Pillow
 import nanogpt_images as ngi
 from nanogpt_images.errors import Charge, ConfigurationError, OutputError, ResponseDecodeError
 from nanogpt_images.integrations import pillow
-from nanogpt_images.results import Image
 from nanogpt_images.sandbox import Sandbox
+from nanogpt_images.types.result import Image
 
 MODEL = "tiny-and-fast"
 

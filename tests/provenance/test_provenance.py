@@ -210,7 +210,7 @@ def test_a_full_disk_at_the_undoing_keeps_the_image(tmp_path: Path, monkeypatch:
     made = DirectoryStore(tmp_path, lambda index, total: "fox", digest=True, provenance=RECORD)
     made.open(0).write(DAMAGED["png cut short"])
     assert made.is_slow([0])
-    monkeypatch.setattr("nanogpt_images.outputs.part._PIECE_BYTES", 64)
+    monkeypatch.setattr("nanogpt_images._base.part_file._PIECE_BYTES", 64)
     write, calls = os.write, []
 
     def full(fd: int, data: bytes) -> int:

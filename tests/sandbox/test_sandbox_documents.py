@@ -14,8 +14,8 @@ import jsonschema
 import pytest
 
 from nanogpt_images import GenerateRequest, OpenAIRequest
-from nanogpt_images._wire.requests import encode_body
 from nanogpt_images.sandbox import Fault
+from nanogpt_images.wire.requests import encode_body
 
 PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA"
 

@@ -8,9 +8,9 @@ import attrs
 import pytest
 from PIL import Image
 
-from nanogpt_images.sandbox.draw import Sketch, encoded
-from nanogpt_images.sandbox.padding import padded
-from nanogpt_images.sandbox.sizes import pixel_size
+from nanogpt_images.sandbox.drawing.draw import Sketch, encoded
+from nanogpt_images.sandbox.drawing.padding import padded
+from nanogpt_images.sandbox.drawing.sizes import pixel_size
 
 FOX = Sketch(
     prompt="a red fox",

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from nanogpt_images.sandbox import Fault, load_faults
-from nanogpt_images.sandbox.fault_kinds import Stage
-from nanogpt_images.sandbox.faults import FaultPicker, Target
+from nanogpt_images.sandbox.faults.kinds import Stage
+from nanogpt_images.sandbox.faults.rules import FaultPicker, Target
 
 ALL = frozenset(Stage)
 FOX = Target(route="images", model="hidream", prompt="a red fox", delivery="b64_json")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from nanogpt_images.sandbox import Fault
-from nanogpt_images.sandbox.fault_kinds import KINDS, Stage
+from nanogpt_images.sandbox.faults.kinds import KINDS, Stage
 
 BROKEN = [
     "refuse",

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from nanogpt_images.sandbox import SandboxOptions
-from nanogpt_images.sandbox.limits import Limiter
-from nanogpt_images.sandbox.refusals import Refusal
+from nanogpt_images.sandbox.billing.quotas import Limiter
+from nanogpt_images.sandbox.http.refusals import Refusal
 
 
 def limiter(**options):

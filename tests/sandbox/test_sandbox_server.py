@@ -12,7 +12,7 @@ import pytest
 
 import nanogpt_images.sandbox
 from nanogpt_images.sandbox import Sandbox, SandboxOptions
-from nanogpt_images.sandbox.options import SandboxKeywords
+from nanogpt_images.sandbox.settings import SandboxKeywords
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanogpt_images.sandbox.urls import file_answer
+from nanogpt_images.sandbox.http.urls import file_answer
 
 
 async def url_of(api, **fields):

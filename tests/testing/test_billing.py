@@ -6,7 +6,7 @@ import pytest
 
 from nanogpt_images import RequestTimeoutError, RetryPolicy, ServerError
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
-from nanogpt_images.sync import Client
+from nanogpt_images.sync.client import Client
 from nanogpt_images.testing import assert_billed
 
 MODEL = "tiny-and-fast"

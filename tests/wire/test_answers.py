@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from nanogpt_images._wire.answers import Answer, Entry, decode_answer
-from nanogpt_images.prices import Cost
+from nanogpt_images.types.prices import Cost
+from nanogpt_images.wire.answers import Answer, Entry, decode_answer
 
 
 def decode(body: object, received: tuple[int, ...] = (), **headers: str) -> Answer:

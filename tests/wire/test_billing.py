@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images._wire.billing import Statement, statement_of
+from nanogpt_images.wire.billing import Statement, statement_of
 
 FREE = (
     "You have not been charged.",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images._wire import _convert
-from nanogpt_images._wire._convert import Json, structure
+from nanogpt_images.wire import convert as _convert
+from nanogpt_images.wire.convert import Json, structure
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from nanogpt_images._wire.failures import _without_markup, charge_of, decode_failure, parse_retry_after
 from nanogpt_images.errors import (
     AuthenticationError,
     BadRequestError,
@@ -26,6 +25,7 @@ from nanogpt_images.errors import (
     ServerError,
     StatusError,
 )
+from nanogpt_images.wire.failures import _without_markup, charge_of, decode_failure, parse_retry_after
 
 REJECTED, CHARGED, UNKNOWN, NOT_SENT = Charge.REJECTED, Charge.CHARGED, Charge.UNKNOWN, Charge.NOT_SENT
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images._wire.lifetimes import expiry_of, life_is_over
+from nanogpt_images.wire.lifetimes import expiry_of, life_is_over
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 HOST = "https://files.example/a.png"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from nanogpt_images import ParameterError
-from nanogpt_images._wire.paths import LISTED_MODELS, endpoints_path
+from nanogpt_images.wire.paths import LISTED_MODELS, endpoints_path
 
 BASE = "https://gateway.example:8443/nano"
 PIECES = st.lists(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images import Charge, GenerateRequest, OpenAIRequest, ParameterError
-from nanogpt_images._wire.requests import PATHS, encode_body
 from nanogpt_images.references import MAX_BODY_BYTES
+from nanogpt_images.wire.requests import PATHS, encode_body
 
 
 @given(st.text(st.characters(codec="utf-8")))

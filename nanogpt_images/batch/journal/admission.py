@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Collection, Sequence
 
 from ...errors import Charge
-from ...parameters import CountRule
+from ...types.parameters import CountRule
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
 from . import manifests
+from .database.store import Store
 from .division import Found, divide
+from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
 from .records import Admission, Link
-from .reports import UNIT_COLUMNS, UNIT_WIDTH, read_unit
-from .store import Store
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
 _FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"

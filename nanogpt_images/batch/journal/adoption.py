@@ -12,15 +12,15 @@ from typing import Final, cast
 
 import attrs
 
-from ..._logging import get_logger
-from ..._money import to_nano
+from ..._base.logs import get_logger
 from ...errors import ManifestError, OutputError
+from ...money.nano import to_nano
 from ..rows import BatchRow, Route
 from ..states import State
 from ..units import Unit, unit_id
 from . import results
+from .database.store import Store
 from .records import UNKNOWN_TYPE, StoredImage
-from .store import Store
 
 _log = get_logger(__name__)
 _SPARE_NAME: Final = "results.before-adopt.jsonl"

@@ -12,11 +12,11 @@ from contextlib import closing
 from typing import Final, NamedTuple, TypeAlias
 
 from ...errors import Charge
-from ...parameters import CountRule, split_count
+from ...types.parameters import CountRule, split_count
 from ..rows import BatchRow
 from ..states import State, reopens_on_resume
 from ..units import NUMBER_BYTES, Unit, content_of, units_of
-from .store import Store
+from .database.store import Store
 
 _SELECT: Final = (
     "SELECT seq, id, n, images, part, parts, first_index, replica, state, charge, owner,"

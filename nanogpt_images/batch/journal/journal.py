@@ -11,11 +11,15 @@ from types import TracebackType
 from typing import TypeVar
 
 from ...errors import Charge
-from ...parameters import CountRule
+from ...types.parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, adoption, listing, manifests, reports, transitions
+from . import admission, adoption, manifests, transitions
+from . import pages as listing
+from . import queries as reports
+from .database.store import Store
+from .database.writer import Writer
 from .records import (
     Admission,
     Ending,
@@ -28,8 +32,6 @@ from .records import (
     Totals,
     UnitRecord,
 )
-from .store import Store
-from .writer import Writer
 
 ResultT = TypeVar("ResultT")
 _CHUNK = 500

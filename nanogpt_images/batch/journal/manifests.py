@@ -8,8 +8,8 @@ from typing import Final
 
 import attrs
 
+from .database.store import Store
 from .records import ManifestRecord
-from .store import Store
 
 _PREFIX: Final = "manifest "
 

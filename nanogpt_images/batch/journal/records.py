@@ -7,9 +7,9 @@ from typing import Final
 
 import attrs
 
-from ..._display import shown_url
-from ..._money import to_usd
+from ..._base.display import shown_url
 from ...errors import Charge
+from ...money.nano import to_usd
 from ..states import State
 from ..units import Unit
 

@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..._logging import get_logger
-from ..._money import to_usd
+from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
+from ...money.nano import to_usd
 from .records import StoredImage
 
 FILE_NAME = "results.jsonl"

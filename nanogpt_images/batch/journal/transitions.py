@@ -7,13 +7,13 @@ from collections.abc import Collection, Sequence
 
 import attrs
 
-from ..._money import to_usd
 from ...errors import BudgetExceededError, Charge, JournalError
+from ...money.nano import to_usd
 from ..states import Event, State, advance, event_of
 from . import results
+from .database.store import Store
+from .queries import committed_nano
 from .records import Link, StoredImage
-from .reports import committed_nano
-from .store import Store
 
 _MAX_TEXT = 2_000
 _SETTLED = f"CASE WHEN state IN ('{State.LINKED.value}', '{State.FAILED.value}') THEN cost_nano ELSE reserved_nano END"

@@ -17,19 +17,19 @@ from pathlib import Path
 
 import attrs
 
-from ..._money import to_nano
-from ..._options import ClientOptions
-from ..._retry import RetryPolicy
-from ..._threads import in_thread
-from ...batch.feed import Row, Rows
-from ...batch.manifest import ManifestRows
+from ..._base.threads import in_thread
+from ...batch.manifest.reader import ManifestRows
+from ...batch.manifest.source import record_of
 from ...batch.rows import BatchRow, refuse_one_row
-from ...batch.source import record_of
+from ...batch.run.task_source import Row, Rows
+from ...distributed.driver import Cluster, DistributedBatch
+from ...distributed.messages import ApiKey, Job
+from ...distributed.replay import Retold
 from ...errors import ConfigurationError, ParameterError
+from ...money.nano import to_nano
+from ...transport.options import ClientOptions
+from ...transport.retry import RetryPolicy
 from .data import results_of, rows_of
-from .driver import Cluster, DistributedBatch
-from .messages import ApiKey, Job
-from .spool import Retold
 
 __all__ = ["ApiKey", "DistributedBatch", "ray_batch", "results_of", "rows_of"]
 

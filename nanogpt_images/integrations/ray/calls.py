@@ -8,13 +8,13 @@ from typing import Any, Final, cast
 
 import attrs
 
-from ...batch.endings import Task
 from ...batch.events import BatchEvent
 from ...batch.journal import Totals
 from ...batch.rows import BatchRow
+from ...batch.run.settlement import Task
+from ...distributed.messages import Beat, InFlight, Leased, Opened, Status, UnreachableError
+from ...distributed.reports import Report
 from ...errors import ConfigurationError, NanoGPTError
-from .messages import Beat, InFlight, Leased, Opened, Status, UnreachableError
-from .reports import Report
 
 # Ray says that it does not start the actor again. It is asked once more or twice all the same.
 _DEAD_S: Final = 3.0

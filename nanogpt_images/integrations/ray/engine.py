@@ -13,12 +13,12 @@ from typing import Any, Final
 
 import anyio.to_thread
 
-from ..._retry import RetryPolicy
+from ...distributed.coordinator import Coordinator
+from ...distributed.messages import Job
+from ...distributed.worker import Worker
 from ...errors import ConfigurationError, JournalError, NanoGPTError
+from ...transport.retry import RetryPolicy
 from .calls import Failure, RayCoordinator, answer, load_ray, opened
-from .coordinator import Coordinator
-from .messages import Job
-from .worker import Worker
 
 NAMESPACE: Final = "nanogpt_images"
 LOCAL: Final = "local"

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.journal.admission import admit
-from nanogpt_images.batch.journal.store import Store
+from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, unpriced
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 RULE = CountRule(maximum=4)
 ROWS = st.lists(

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.journal.admission import admit
-from nanogpt_images.batch.journal.store import Store
+from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import unpriced
 from nanogpt_images.errors import Charge
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 ONE, FOUR, FIXED = CountRule(), CountRule(maximum=4), CountRule(4, 4, 4)
 RULES = st.sampled_from([ONE, FOUR, FIXED, CountRule(2, 3), CountRule(maximum=10), CountRule(2, 2, 2)])

@@ -9,7 +9,7 @@ from nanogpt_images.batch.journal import Admission, Journal, Link, StoredImage
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import BudgetExceededError, Charge, JournalError, OutputError
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 MakeImage = Callable[..., StoredImage]
 ONE = CountRule()

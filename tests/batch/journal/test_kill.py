@@ -12,7 +12,7 @@ import pytest
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 ROWS = 40
 IN_FLIGHT = 8
@@ -21,7 +21,7 @@ import asyncio, hashlib, os, pathlib, sys
 from nanogpt_images.batch.journal import Journal, StoredImage
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 out, rows, in_flight = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 

@@ -18,14 +18,14 @@ import pytest
 
 from nanogpt_images.batch.journal import transitions
 from nanogpt_images.batch.journal.admission import admit, claim_next, reopen
+from nanogpt_images.batch.journal.database.store import Store
+from nanogpt_images.batch.journal.queries import UNIT_COLUMNS, read_unit
 from nanogpt_images.batch.journal.records import Link
-from nanogpt_images.batch.journal.reports import UNIT_COLUMNS, read_unit
-from nanogpt_images.batch.journal.store import Store
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, unpriced
 from nanogpt_images.errors import Charge
-from nanogpt_images.parameters import CountRule, split_count
+from nanogpt_images.types.parameters import CountRule, split_count
 
 RULES = (
     CountRule(),

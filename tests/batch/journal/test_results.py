@@ -12,7 +12,7 @@ from nanogpt_images.batch.journal import Journal, StoredImage
 from nanogpt_images.batch.journal import results as results_file
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
-from nanogpt_images.parameters import CountRule
+from nanogpt_images.types.parameters import CountRule
 
 MakeImage = Callable[..., StoredImage]
 

@@ -11,7 +11,7 @@ import struct
 import time
 
 if path := os.environ.get("NANOGPT_TEST_STARTS"):
-    from nanogpt_images.transport import HttpRequest
+    from nanogpt_images.transport.protocol import HttpRequest
 
     _begin_body = HttpRequest.begin_body
 

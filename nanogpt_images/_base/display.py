@@ -1,0 +1,47 @@
+"""What people are shown: long values cut, and what a notebook makes of a cell's last value."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from typing import Final
+
+MOST_SHOWN: Final = 200
+"""Characters of a URL or another value in a text or a `repr`."""
+
+_LONG_URL: Final = re.compile(rf"\b(?:https?:|data:)[^\s\"'<>]{{{MOST_SHOWN - 6}}}[^\s\"'<>]+", re.IGNORECASE)
+_REPR: Final = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = MOST_SHOWN
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 30
+
+
+def shown(value: object) -> str:
+    """Return the `repr` of *value*, its long texts cut in the middle."""
+    return _REPR.repr(value)
+
+
+def shown_url(url: str) -> str:
+    """Return *url* without its query, which may hold secrets, and cut where it is long: a data URL is an image."""
+    place = url.partition("?")[0]
+    return place if len(place) <= MOST_SHOWN else f"{place[: MOST_SHOWN - 1]}…"
+
+
+def with_short_urls(text: str) -> str:
+    """Return *text* with the long URLs in it cut."""
+    return _LONG_URL.sub(lambda url: f"{url[0][: MOST_SHOWN - 1]}…", text)
+
+
+class Displayed:
+    """A mixin: IPython asks for these methods, and only then the code behind them is loaded."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from ..integrations.jupyter import html_of
+
+        return html_of(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        # IPython itself leaves out what it does not want.
+        del include, exclude
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}

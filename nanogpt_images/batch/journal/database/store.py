@@ -1,0 +1,220 @@
+"""The journal's database in the hands of one thread: opened, changed in transactions, left."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...._base.logs import get_logger
+from ....errors import JournalError, OutputError
+from ....transport.identity import may_replace
+from .. import results
+from . import schema
+from .faults import translate
+from .processes import Members
+
+_LOG = get_logger(__name__)
+
+
+class Store:
+    """
+    One connection and what belongs to it. Not thread-safe: made, used and closed by one thread.
+
+    Attributes:
+        directory: The batch's directory.
+        path: The database file.
+        connection: For the modules of this package, inside `transaction()`.
+        members: The processes that take part.
+        commits: How many transactions were committed.
+        is_new: Whether there were no units when it was opened, and the pass over rows is the first one.
+        followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
+        followed_rows: How many of its rows were admitted in this pass.
+    """
+
+    directory: Path
+    path: Path
+    connection: sqlite3.Connection
+    members: Members
+    commits: int
+    is_new: bool
+    followed: str | None
+    followed_rows: int
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        service: str | None,
+        join: bool = False,
+        read_only: bool = False,
+        adopt: Callable[[Store], object] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        Open the journal in *directory*, and take part in it unless only reading.
+
+        Raises:
+            JournalError: No journal to read, or one that is in use, damaged, newer, or of another service.
+            OutputError: The directory cannot be made or written.
+        """
+        self.directory = directory
+        self.path = directory / schema.FILE_NAME
+        self.read_only = read_only
+        self.clock = clock
+        self.commits = 0
+        self.is_new = False
+        self.followed, self.followed_rows = None, 0
+        self._lines: list[bytes] = []
+        self._results_lag = False
+        self._adopt = adopt
+        if not read_only:
+            _make_directory(directory)
+            if adopt is None and not self.path.exists():
+                results.refuse(directory)
+        self.connection = schema.connect(self.path, read_only=read_only)
+        self.members = Members(self.connection, directory, clock)
+        try:
+            self._take_part(service, join=join)
+        except sqlite3.Error as error:
+            self._drop()
+            raise translate(error, self.path) from error
+        except BaseException:
+            self._drop()
+            raise
+
+    def _take_part(self, service: str | None, *, join: bool) -> None:
+        if self.read_only:
+            self._check_service(service)
+            self.members.look()
+            return
+        # Everything under the write lock: of two processes that start at once, one sees the other.
+        with self.transaction():
+            self._check_service(service)
+            alone = self.members.enter(join=join)
+            if self._lists_nothing():
+                if self._adopt is None:
+                    results.refuse(self.directory)
+                else:
+                    self._adopt(self)
+            self.is_new = not self._holds_units()
+            if alone:
+                results.mend(self.connection, self.directory)
+
+    def _holds_units(self) -> bool:
+        return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
+
+    def _lists_nothing(self) -> bool:
+        return bool(self.connection.execute("SELECT results_bytes = 0 FROM stored").fetchone()[0])
+
+    def _check_service(self, service: str | None) -> None:
+        found = self.meta("service")
+        if service is None or found == service:
+            return
+        if found is not None and not may_replace(found, service):
+            raise JournalError(
+                f"the journal in {self.directory} was made with {found}, and this client talks to {service}."
+                " Nothing was sent. Use the same service, or choose another directory."
+            )
+        if not self.read_only:
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('service', ?)", (service,))
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """One commit for what happens inside, or none of it."""
+        self.connection.execute("BEGIN" if self.read_only else "BEGIN IMMEDIATE")
+        try:
+            yield
+            self._record_lines()
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._lines.clear()
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+        self.commits += 1
+        self._publish_lines()
+
+    @contextmanager
+    def savepoint(self) -> Generator[None]:
+        """What happens inside fails alone, within `transaction()`."""
+        lines = len(self._lines)
+        self.connection.execute("SAVEPOINT step")
+        try:
+            yield
+        except BaseException:
+            del self._lines[lines:]
+            # A full disk takes the whole transaction with it; then there is nothing left to roll back to.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK TO step")
+                self.connection.execute("RELEASE step")
+            raise
+        self.connection.execute("RELEASE step")
+
+    def add_line(self, line: bytes) -> None:
+        """Append *line* to `results.jsonl` once this transaction is committed."""
+        self._lines.append(line)
+
+    def _record_lines(self) -> None:
+        if self._lines:
+            self.connection.execute(
+                "UPDATE stored SET images = images + ?, results_bytes = results_bytes + ?",
+                (len(self._lines), sum(map(len, self._lines))),
+            )
+
+    def _publish_lines(self) -> None:
+        # Once a write has failed the file has a gap; more lines behind it would hide that from its size.
+        if self._lines and not self._results_lag:
+            self._results_lag = not results.append(self.directory, self._lines)
+        self._lines.clear()
+
+    def meta(self, name: str) -> str | None:
+        """A fact about the journal, such as `service`."""
+        found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def close(self) -> None:
+        """
+        Leave: what is still under way is unknown, what was only claimed is free.
+
+        Raises:
+            JournalError: That could not be recorded. The next process finds out: the lock is gone all the same.
+        """
+        try:
+            if not self.read_only:
+                self._leave()
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+        finally:
+            self._drop()
+
+    def _leave(self) -> None:
+        with self.transaction():
+            alone = self.members.leave()
+            if self._results_lag and alone:
+                self._mend_at_last()
+
+    def _mend_at_last(self) -> None:
+        try:
+            results.mend(self.connection, self.directory)
+        except OutputError as error:
+            # The images and their records are safe; the next run mends the list.
+            _LOG.warning("%s", error)
+
+    def _drop(self) -> None:
+        try:
+            self.members.drop()
+        finally:
+            self.connection.close()
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise OutputError(
+            f"{directory} cannot be made ({reason}). Nothing was sent. Choose another directory."
+        ) from error

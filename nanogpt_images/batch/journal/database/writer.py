@@ -1,0 +1,239 @@
+"""The thread that owns a journal's database: it commits together whatever is waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Generic, ParamSpec, Protocol, TypeVar
+
+import anyio
+
+from ...._base import durable
+from ....errors import JournalError, NanoGPTError, OutputError
+from .faults import translate
+from .store import Store
+
+ResultT = TypeVar("ResultT")
+ArgumentsP = ParamSpec("ArgumentsP")
+_MAX_GROUP = 1_000
+
+
+class _Waiting(Protocol):
+    files: Sequence[Path]
+    error: BaseException | None
+
+    def run(self, store: Store) -> None: ...
+    def deliver(self) -> None: ...
+
+
+class _Job(Generic[ResultT]):
+    """One operation, the files that must be on disk before it is committed, and who waits for it."""
+
+    def __init__(
+        self, work: Callable[[Store], ResultT], files: Sequence[Path], future: asyncio.Future[ResultT]
+    ) -> None:
+        self.files = files
+        self.error: BaseException | None = None
+        self._work = work
+        self._future = future
+        self._results: list[ResultT] = []
+
+    def run(self, store: Store) -> None:
+        self._results.append(self._work(store))
+
+    def deliver(self) -> None:
+        # A caller that was cancelled no longer waits; its operation was carried out all the same.
+        if self._future.done():
+            return
+        if self.error is not None:
+            self._future.set_exception(self.error)
+        else:
+            self._future.set_result(self._results[0])
+
+
+class Writer:
+    """Runs operations on a `Store` in its own thread, in one transaction for all that wait."""
+
+    def __init__(self, make_store: Callable[[], Store], *, fsync_images: bool = True) -> None:
+        """
+        Nothing is opened before `start`.
+
+        Args:
+            make_store: Called in the thread.
+            fsync_images: Put the files of an operation on the disk before it is committed.
+        """
+        self._make_store = make_store
+        self._fsync_images = fsync_images
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._stopping = False
+
+    async def start(self) -> None:
+        """
+        Open the store.
+
+        Raises:
+            JournalError: See `Store`; also where no thread can be started any more.
+            OutputError: See `Store`.
+        """
+        # A daemon, so that a journal left open does not keep the interpreter: it is safe against a kill.
+        try:
+            threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
+        except RuntimeError as error:
+            raise JournalError(f"the journal's thread cannot start: {error}. Nothing was sent.") from error
+        try:
+            await asyncio.shield(self._opened)
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    async def run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
+        """
+        Carry out *work* and return once it is committed.
+
+        A cancelled caller stops waiting; the work is done nevertheless.
+
+        Raises:
+            JournalError: The journal is closed, or cannot be written.
+            OutputError: One of *files* is not on disk.
+        """
+        if self._stopping:
+            raise JournalError("the journal is closed. Nothing was recorded.")
+        future: asyncio.Future[ResultT] = self._loop.create_future()
+        self._queue.put(_Job(work, files, future))
+        return await future
+
+    async def stop(self) -> None:
+        """
+        Carry out what waits, and close the store. Cancelling the caller does not cut this short.
+
+        Raises:
+            JournalError: The store could not record that it was left; the next one to open it will.
+        """
+        if not self._stopping:
+            self._stopping = True
+            self._queue.put(None)
+        with anyio.CancelScope(shield=True):
+            # The scope holds off anyio's cancellation, the wait for a bare future a plain task.cancel().
+            await asyncio.wait([self._closed])
+        if self._opened.done() and not self._opened.cancelled():
+            self._opened.exception()
+        self._closed.result()
+
+    def _main(self) -> None:
+        try:
+            store = self._make_store()
+        except BaseException as error:
+            # In this order: whoever was broken off while it opened waits for the end, and then looks at the error.
+            self._in_loop(_settle, self._opened, error)
+            self._in_loop(_settle, self._closed, None)
+            return
+        self._in_loop(_settle, self._opened, None)
+        failure: BaseException | None = None
+        try:
+            while jobs := self._next_group():
+                self._carry_out(store, jobs)
+                self._in_loop(_deliver, jobs)
+        finally:
+            try:
+                store.close()
+            except NanoGPTError as error:
+                failure = error
+            self._in_loop(_settle, self._closed, failure)
+
+    def _next_group(self) -> list[_Waiting]:
+        """What waits, at least one unless the end has come: the end is the last thing in the queue."""
+        first = self._queue.get()
+        if first is None:
+            return []
+        group = [first]
+        with contextlib.suppress(Empty):
+            while len(group) < _MAX_GROUP:
+                following = self._queue.get_nowait()
+                if following is None:
+                    self._queue.put(None)
+                    break
+                group.append(following)
+        return group
+
+    def _carry_out(self, store: Store, group: Sequence[_Waiting]) -> None:
+        if self._fsync_images:
+            _make_durable(group)
+        ready = [job for job in group if job.error is None]
+        try:
+            with store.transaction():
+                for job in ready:
+                    _step(store, job)
+        except sqlite3.Error as error:
+            failure = translate(error, store.path)
+            for job in ready:
+                job.error = job.error or failure
+        except Exception as error:
+            for job in ready:
+                job.error = job.error or error
+
+    def _in_loop(
+        self, call: Callable[ArgumentsP, None], *args: ArgumentsP.args, **named: ArgumentsP.kwargs
+    ) -> None:
+        # The loop may be gone without having closed the journal; then nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(partial(call, *args, **named))
+
+
+def _deliver(group: Sequence[_Waiting]) -> None:
+    for job in group:
+        job.deliver()
+
+
+def _step(store: Store, job: _Waiting) -> None:
+    try:
+        with store.savepoint():
+            job.run(store)
+    except sqlite3.Error as error:
+        if not store.connection.in_transaction:
+            raise  # the whole group is lost with the transaction
+        job.error = translate(error, store.path)
+    except Exception as error:
+        job.error = error
+
+
+def _make_durable(group: Sequence[_Waiting]) -> None:
+    """Sync the files of all jobs, then each directory once; a job whose files are not there fails alone."""
+    synced: list[Path] = []
+    for job in group:
+        try:
+            durable.sync_files(job.files)
+        except OSError as error:
+            job.error = _not_on_disk(error)
+        else:
+            synced += job.files
+    try:
+        durable.sync_directories(synced)
+    except OSError as error:
+        for job in group:
+            if job.files:
+                job.error = job.error or _not_on_disk(error)
+
+
+def _not_on_disk(error: OSError) -> OutputError:
+    return OutputError(
+        f"an image could not be put on the disk ({error.strerror or error}: {error.filename})."
+        " It was charged, and the journal does not count it as done."
+    )
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,99 @@
+"""What each of several keys spent: the journal as one key's requests use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ...errors import BudgetExceededError
+from ...money.nano import to_usd
+from . import transitions
+from .database.store import Store
+from .journal import Journal
+
+ResultT = TypeVar("ResultT")
+
+# Beside the tables of `schema`: only jobs with several keys have them, and other versions do not mind them.
+# What is sent is bound to its key, and the trigger moves that key's sum, whoever tells later what became of it.
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, committed_nano INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS account_unit (seq INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+    """
+CREATE TEMP TRIGGER IF NOT EXISTS account_moved AFTER UPDATE OF cost_nano, reserved_nano ON main.unit
+BEGIN
+    UPDATE account SET committed_nano = committed_nano
+        + new.cost_nano + new.earlier_cost_nano + new.reserved_nano + new.earlier_unknown_nano
+        - old.cost_nano - old.earlier_cost_nano - old.reserved_nano - old.earlier_unknown_nano
+    WHERE name = (SELECT name FROM account_unit WHERE seq = new.seq);
+END
+""",
+)
+
+
+class Account(Journal):
+    """
+    A journal through which the requests of one key are sent, with a cap of that key's own.
+
+    What is sent through it is counted for its key to the end, also when its outcome is recorded through the account
+    of another one. It shares the writer of *journal*, which stays open until that one is closed.
+
+    Args:
+        journal: The job's journal.
+        name: What the sums of this key stand under, in every run; never the key itself.
+        label: What errors call the key.
+        cap_nano: What the key may spend on this job, earlier runs included; None for no cap.
+    """
+
+    def __init__(self, journal: Journal, name: str, *, label: str, cap_nano: int | None = None) -> None:
+        self.directory = journal.directory
+        self.read_only = journal.read_only
+        self._writer = journal._writer
+        self._name = name
+        self._label = label
+        self._cap_nano = cap_nano
+
+    async def aclose(self) -> None:
+        """Nothing: the journal that it is a part of is closed elsewhere."""
+
+    async def committed_nano(self) -> int:
+        """What the key has spent, and what may be charged to it."""
+        return await self._writer.run(lambda store: _committed(store, self._name))
+
+    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
+        """See `Journal.sent`; also raises BudgetExceededError where the key's own cap could be passed."""
+
+        def within_cap(store: Store) -> None:
+            spent = _committed(store, self._name)
+            if self._cap_nano is not None and spent + reserved_nano > self._cap_nano:
+                raise BudgetExceededError(
+                    f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(spent):.4f} of the"
+                    f" ${to_usd(self._cap_nano):.4f} for {self._label} is spent or reserved."
+                    " Nothing was sent for it."
+                )
+            store.connection.execute("INSERT OR IGNORE INTO account VALUES (?, 0)", (self._name,))
+            store.connection.execute(
+                "INSERT OR REPLACE INTO account_unit SELECT seq, ? FROM unit WHERE id = ?",
+                (self._name, bytes.fromhex(unit_id)),
+            )
+            transitions.sent(store, unit_id, reserved_nano, cap_nano)
+
+        await self._run(within_cap)
+
+    async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
+        def counted(store: Store) -> ResultT:
+            _prepare(store)
+            return work(store)
+
+        return await self._writer.run(counted, files)
+
+
+def _prepare(store: Store) -> None:
+    for statement in _SCHEMA:
+        store.connection.execute(statement)
+
+
+def _committed(store: Store, name: str) -> int:
+    _prepare(store)
+    found = store.connection.execute("SELECT committed_nano FROM account WHERE name = ?", (name,)).fetchone()
+    return 0 if found is None else int(found[0])

@@ -1,0 +1,161 @@
+"""What a journal tells: sums, and the units that ended badly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from ...errors import Charge
+from ..rows import BatchRow
+from ..states import Event, State, advance
+from ..units import Unit
+from . import manifests
+from .database.store import Store
+from .records import Ending, ModelSpending, Spending, Totals
+
+UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
+UNIT_WIDTH: Final = 8
+_MANY: Final = 500
+
+RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
+_EndingRecord: TypeAlias = tuple[*RawUnit, int, str, str | None, str | None, str | None, int, int, float]
+
+
+def read_unit(record: RawUnit) -> Unit:
+    """The unit of a record of `UNIT_COLUMNS`."""
+    identity, row, n, images, part, parts, first_index, replica = record
+    return Unit(
+        id=identity.lower(),
+        row=BatchRow.from_json(row),
+        n=n,
+        images=images,
+        part=part,
+        parts=parts,
+        first_index=first_index,
+        replica=replica,
+    )
+
+
+def committed_nano(store: Store) -> int:
+    """What a budget has to count over all processes: spent, reserved and unknown."""
+    query = "SELECT sum(cost_nano + reserved_nano + unknown_nano) FROM tally"
+    return int(store.connection.execute(query).fetchone()[0])
+
+
+def totals(store: Store) -> Totals:
+    """The sums of the whole journal; as quick for a million rows as for ten."""
+    units = dict.fromkeys(State, 0)
+    reserved = dict.fromkeys(State, 0)
+    select = "SELECT state, sum(units), sum(reserved_nano) FROM tally GROUP BY state"
+    for state, number, nano in store.connection.execute(select):
+        units[State(state)] = number
+        reserved[State(state)] = nano
+    rows, images, planned, unpriced, cost, unknown = store.connection.execute(
+        "SELECT sum(rows), sum(images), sum(planned_nano), sum(unpriced), sum(cost_nano), sum(unknown_nano) FROM tally"
+    ).fetchone()
+    (to_come,) = store.connection.execute(
+        "SELECT sum(planned_nano) FROM tally WHERE state = ?", (State.PENDING.value,)
+    ).fetchone()
+    (charged,) = store.connection.execute(
+        "SELECT sum(units) FROM tally WHERE state = ? AND charge = ?",
+        (State.FAILED.value, Charge.CHARGED.value),
+    ).fetchone()
+    (stored,) = store.connection.execute("SELECT images FROM stored").fetchone()
+    for lost_units, lost_nano in _stranded(store):
+        units[State.SENT] -= lost_units
+        units[advance(State.SENT, Event.UNRESOLVED)] += lost_units
+        reserved[State.SENT] -= lost_nano
+        reserved[State.UNKNOWN] += lost_nano
+    return Totals(
+        rows=rows,
+        units=units,
+        charged_failures=charged,
+        expected_images=images,
+        images=stored,
+        planned_nano=planned,
+        to_come_nano=to_come,
+        unpriced_units=unpriced,
+        spent_nano=cost,
+        reserved_nano=reserved[State.SENT],
+        unknown_nano=unknown + reserved[State.UNKNOWN],
+        manifests=manifests.recorded(store),
+    )
+
+
+def _stranded(store: Store) -> list[tuple[int, int]]:
+    # A reader records nothing, so what a dead process had sent still stands as sent.
+    if not store.members.gone:
+        return []
+    return store.connection.execute(
+        "SELECT count(*), coalesce(sum(reserved_nano), 0) FROM unit"  # noqa: S608
+        f" WHERE state = '{State.SENT.value}' AND owner IN ({_list(store.members.gone)})"
+    ).fetchall()
+
+
+def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[Ending], int]:
+    """
+    Units that are `FAILED`, `UNKNOWN` or `LINKED`, in the order of admission.
+
+    Args:
+        store: The journal.
+        state: Which of the three.
+        after: 0, or what the previous call returned.
+        limit: How many at most.
+
+    Returns:
+        The units, and where to go on; none when there are no more.
+    """
+    where = f"state = '{state.value}'"
+    if state is State.UNKNOWN and store.members.gone:
+        where = f"({where} OR (state = '{State.SENT.value}' AND owner IN ({_list(store.members.gone)})))"
+    select = (
+        f"SELECT {UNIT_COLUMNS}, seq, charge, error_type, error_text, request_id, cost_nano + reserved_nano,"  # noqa: S608
+        f" attempts, updated_at FROM unit WHERE {where} AND seq > ? ORDER BY seq LIMIT ?"
+    )
+    found = store.connection.execute(select, (after, limit)).fetchall()
+    return [_ending(record, state) for record in found], found[-1][UNIT_WIDTH] if found else after
+
+
+def spending(store: Store) -> Spending:
+    """What was spent on each model, and when. It reads every unit: about a second for a million."""
+    select = (
+        "SELECT json_extract(row, '$.model') AS model, sum(cost_nano + earlier_cost_nano),"
+        " sum(reserved_nano + earlier_unknown_nano)"
+        " FROM unit WHERE attempts > 0 GROUP BY model ORDER BY model"
+    )
+    models = tuple(
+        ModelSpending(model=model, spent_nano=spent, open_nano=held)
+        for model, spent, held in store.connection.execute(select)
+    )
+    (first_at,) = store.connection.execute("SELECT min(started_at) FROM process").fetchone()
+    (last_at,) = store.connection.execute("SELECT max(updated_at) FROM unit").fetchone()
+    return Spending(models=models, first_at=first_at, last_at=last_at)
+
+
+def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:
+    """Which of *files* are images that the journal knows."""
+    found: set[str] = set()
+    for some in (files[start : start + _MANY] for start in range(0, len(files), _MANY)):
+        marks = ", ".join("?" * len(some))
+        select = f"SELECT file FROM image WHERE file IN ({marks})"  # noqa: S608 - question marks only
+        found.update(file for (file,) in store.connection.execute(select, some))
+    return frozenset(found)
+
+
+def _ending(record: _EndingRecord, state: State) -> Ending:
+    _, charge, error_type, error_text, request_id, nano, attempts, updated_at = record[UNIT_WIDTH:]
+    return Ending(
+        unit=read_unit(record[:UNIT_WIDTH]),
+        state=state,
+        charge=Charge(charge or Charge.UNKNOWN.value),
+        error_type=error_type,
+        error_text=error_text,
+        request_id=request_id,
+        cost_nano=nano,
+        attempts=attempts,
+        updated_at=updated_at,
+    )
+
+
+def _list(identities: frozenset[int]) -> str:
+    return ", ".join(str(int(identity)) for identity in identities)

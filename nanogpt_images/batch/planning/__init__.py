@@ -1,0 +1,1 @@
+"""What a batch will do and cost, before anything is sent."""

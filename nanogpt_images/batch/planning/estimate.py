@@ -1,0 +1,186 @@
+"""What a batch will do and cost, before anything is sent."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
+
+from ...errors import ManifestError, ParameterError
+from ...money.nano import to_nano
+from ...types.model import Model
+from ...types.parameters import split_count
+from ..rows import BatchRow, refuse_one_row
+from .pricing import unit_price
+from .requests import problem_of, warnings_of
+from .totals import Estimate, ModelEstimate, Problem, Sum
+
+__all__ = ["MAX_PROBLEMS", "Estimate", "ModelEstimate", "Problem", "check_row", "estimate"]
+
+MAX_PROBLEMS: Final = 1_000
+"""Problems that an estimate keeps; `problem_count` counts all."""
+
+
+def check_row(row: BatchRow, model: Model) -> str | None:
+    """What *model* does not accept about *row*, by the catalogue; None when nothing."""
+    problem = problem_of(row, model)
+    return None if problem is None else problem.message
+
+
+def estimate(
+    rows: Iterable[BatchRow | Mapping[str, object] | str | ManifestError],
+    models: Iterable[Model] | Mapping[str, Model],
+    *,
+    model: str | None = None,
+    requests_per_second: float | None = 25,
+    assume_price_usd: float | None = None,
+    concurrency: int = 64,
+    latency_s: float | None = None,
+    check: Callable[[BatchRow, Model], str | None] | None = check_row,
+) -> Estimate:
+    """
+    Add up what *rows* will do and cost, in one pass and constant memory. Nothing is sent.
+
+    Args:
+        rows: Rows, their prompts, mappings of their fields, or errors of a manifest's rows (`scan_manifest` yields both).
+        models: The catalogue.
+        model: ID for rows that name none.
+        requests_per_second: Pacing limit; None for none.
+        assume_price_usd: USD per image where the catalogue states no price.
+        concurrency: Requests at once.
+        latency_s: Time of one request, where the caller knows it; without it only pacing takes time.
+        check: Says what is wrong with a row for its model, None when nothing is; without a check all is right.
+
+    Returns:
+        The numbers. A row with a problem counts as a row and makes no request.
+
+    Raises:
+        ParameterError: A limit is not above zero, or the assumed price is no amount of money, or
+            *rows* is a single row.
+        ManifestError: From *rows*, where the manifest as a whole cannot be read.
+    """
+    for name, limit in (("requests_per_second", requests_per_second), ("concurrency", concurrency)):
+        if limit is not None and not limit > 0:
+            raise ParameterError(f"{name} must be above 0, not {limit}. Nothing was sent.", parameter=name)
+    if assume_price_usd is not None:
+        to_nano(assume_price_usd)
+    refuse_one_row(rows)
+    by_id = _by_id(models)
+    suggest = _Suggestions(by_id)
+    total = Sum()
+    per_model: dict[str, Sum] = {}
+    problems: list[Problem] = []
+    problem_count = 0
+    warned = _Warnings()
+
+    for position, item in enumerate(rows, start=1):
+        total.rows += 1
+        row, fault = _read(item, model)
+        if row is not None:
+            listed = by_id.get(row.model)
+            if listed is None:
+                fault = suggest(row.model)
+            else:
+                part = per_model.setdefault(row.model, Sum())
+                part.rows += 1
+                fault = check(row, listed) if check is not None else None
+                if fault is None:
+                    _add(row, listed, assume_price_usd, (total, part))
+                    warned.add(row, listed)
+        if fault is not None:
+            problem_count += 1
+            if len(problems) < MAX_PROBLEMS:
+                problems.append(_problem(position, item, row, fault))
+
+    pacing_s = total.requests / requests_per_second if requests_per_second is not None else 0.0
+    working_s = total.requests * (latency_s or 0.0) / concurrency
+    return Estimate(
+        **total.numbers(),
+        duration_s=max(pacing_s, working_s),
+        per_model={name: ModelEstimate(**part.numbers()) for name, part in per_model.items()},
+        problems=tuple(problems),
+        problem_count=problem_count,
+        warnings=warned.texts(),
+    )
+
+
+def _by_id(models: Iterable[Model] | Mapping[str, Model]) -> Mapping[str, Model]:
+    if isinstance(models, Mapping):
+        # A mapping is an iterable too, so the checkers cannot tell which of the two this is.
+        return cast("Mapping[str, Model]", models)
+    return {model.id: model for model in models}
+
+
+def _read(
+    item: BatchRow | Mapping[str, object] | str | ManifestError, model: str | None
+) -> tuple[BatchRow | None, str | None]:
+    if isinstance(item, ManifestError):
+        return None, item.message
+    try:
+        return BatchRow.of(item, model=model), None
+    except ManifestError as error:
+        return None, error.message
+
+
+def _add(row: BatchRow, model: Model, assume_price_usd: float | None, sums: tuple[Sum, ...]) -> None:
+    counts = split_count(row.count, model.count_rule)
+    images = sum(map(model.count_rule.images, counts))
+    price = unit_price(model, row, images, assume_price_usd, requests=len(counts))
+    for numbers in sums:
+        numbers.add(len(counts), images, images - row.count, price)
+
+
+def _problem(
+    position: int,
+    item: BatchRow | Mapping[str, object] | str | ManifestError,
+    row: BatchRow | None,
+    fault: str,
+) -> Problem:
+    line = item.line if isinstance(item, BatchRow | ManifestError) else None
+    return Problem(
+        row=position,
+        line=line,
+        key=row.key if row is not None else None,
+        model=row.model if row is not None else None,
+        message=fault,
+    )
+
+
+class _Warnings:
+    """Texts about parameters that no listing names, and how many rows each is about."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+        self._known: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def add(self, row: BatchRow, model: Model) -> None:
+        extra = row.parameters.get("extra")
+        inner = cast("Mapping[str, object]", extra) if isinstance(extra, Mapping) else ()
+        # The names alone decide, and most rows of a batch have the same.
+        names = (row.model, row.route, *row.parameters, "", *inner)
+        if names not in self._known:
+            if len(self._known) >= MAX_PROBLEMS:
+                return
+            self._known[names] = warnings_of(row, model)
+        self._rows.update(self._known[names])
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(f"{text} ({rows:,} row{'s' * (rows != 1)})" for text, rows in self._rows.items())
+
+
+class _Suggestions:
+    """Texts about unknown models; each ID is compared with the catalogue once."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = tuple(known)
+        self._texts: dict[str, str] = {}
+
+    def __call__(self, model_id: str) -> str:
+        if model_id not in self._texts:
+            if len(self._texts) >= MAX_PROBLEMS:
+                return f"model {model_id!r} is not in the catalogue. Nothing was sent."
+            near = difflib.get_close_matches(model_id, self._known, n=3)
+            hint = f"; did you mean {', '.join(near)}?" if near else "."
+            self._texts[model_id] = f"model {model_id!r} is not in the catalogue{hint} Nothing was sent."
+        return self._texts[model_id]

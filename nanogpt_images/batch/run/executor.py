@@ -1,0 +1,200 @@
+"""The way of one paid request: reserve → pace → journal → post → disk; `endings` has what follows."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import anyio
+import attrs
+
+from ...errors import (
+    BudgetExceededError,
+    Charge,
+    DailyLimitError,
+    NanoGPTError,
+    RateLimitError,
+    ServerError,
+)
+from ...money.budget_gate import Funds
+from ...resources.images import Images
+from ...transport.pacing.pacer import Pacing
+from ...transport.sender import AttemptHooks
+from ...types.request import ImageRequest
+from ..events import BatchEvent, Tally
+from ..recorder import Keeping
+from .concurrency import Gate
+from .load import Load, Post
+from .settlement import Endings, Phase, Task
+from .stop_signal import Halt, Halted
+
+# What a cancelled request has brought is written down in that time. What is not, as where it has to be uploaded
+# first, is found on the disk by the next run.
+_LAST_WORDS_S: Final = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """
+    Carries out tasks. Everything that is shared by the workers of a batch.
+
+    Attributes:
+        endings: Writes down what becomes of them.
+        load: Whether the service takes anything at all.
+        pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
+    """
+
+    images: Images
+    keeping: Keeping
+    funds: Funds
+    gate: Gate
+    halt: Halt
+    tally: Tally
+    endings: Endings
+    load: Load = attrs.field(factory=Load)
+    pacer: Pacing | None = None
+
+    async def carry_out(self, task: Task) -> BatchEvent | None:
+        """The outcome of *task*; None when it was not sent because the batch stops."""
+        if task.problem is not None:
+            return await self.endings.failed(task, task.problem, journalled=False)
+        if task.request is None:
+            return await self.endings.download(task, self.endings.placeholder(task), cost=0)
+        # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
+        with anyio.CancelScope() as waiting:
+            self.halt.idle(waiting)
+            try:
+                async with self.gate.one():
+                    await self.funds.reserve(task.price_nano)
+                    return await self._generate(task, task.request, waiting)
+            except BudgetExceededError as error:
+                self.halt.stop(error)
+            finally:
+                self.halt.busy(waiting)
+        return None
+
+    async def _generate(
+        self, task: Task, request: ImageRequest, waiting: anyio.CancelScope
+    ) -> BatchEvent | None:
+        attempts = _Attempts(self, task, waiting)
+        store = self.endings.store(task.unit)
+        try:
+            result = await self.images.run(request, store, validate=False, hooks=attempts.hooks)
+            attempts.over(refused=False)
+        except Halted:
+            self.funds.release(task.price_nano)
+            return None
+        except NanoGPTError as error:
+            self.halt.busy(waiting)
+            attempts.answered(error)
+            if _for_load(error):
+                return await self.endings.refused(task, error, journalled=attempts.phase is not Phase.WAITING)
+            return await self.endings.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
+        except BaseException:
+            with anyio.move_on_after(_LAST_WORDS_S, shield=True):
+                await self.endings.cancelled(task, attempts.phase, store.kept)
+            raise
+        finally:
+            attempts.over(refused=None)
+        self.halt.succeeded()
+        self.gate.faster()
+        return await self.endings.succeeded(task, result)
+
+    async def repeat(self, task: Task, error: NanoGPTError) -> None:
+        """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""
+        if not self.funds.reserve_now(task.price_nano):
+            raise error
+        await self.keeping.repeated(task.unit.id)
+        self.funds.hold(task.price_nano)
+        self.tally.unknown_nano += task.price_nano
+
+    def paused(self, seconds: float) -> None:
+        """Let the other processes of the job wait too, and say why nothing goes on."""
+        self.gate.pause(seconds)
+        self.load.pause(seconds)
+        if self.pacer is not None:
+            self.pacer.pause(seconds)
+
+    def pressure(self, error: NanoGPTError) -> None:
+        """Send less at once where the service asks for it."""
+        if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
+            self.gate.slower(f"{error.status} {error.code or ''}".strip())
+
+
+def _for_load(error: NanoGPTError) -> bool:
+    """Whether the service refused for load alone, and took no money: the request may be sent at any later time."""
+    is_load = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
+    return is_load and error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+
+
+@attrs.define
+class _Attempts:
+    """The attempts of one request: what they leave in the journal, and how far the last one has come."""
+
+    work: Work
+    task: Task
+    waiting: anyio.CancelScope
+    phase: Phase = Phase.WAITING
+    has_place: bool = False
+    post: Post | None = None
+
+    @property
+    def hooks(self) -> AttemptHooks:
+        return AttemptHooks(
+            before=self._before,
+            refused=self._refused,
+            started=self._started,
+            withheld=self._withheld,
+            paused=self.work.paused,
+        )
+
+    async def _before(self) -> None:
+        work, task = self.work, self.task
+        self.post = await work.load.permit()
+        if work.pacer is not None:
+            await work.pacer.take()
+            self.has_place = True
+        work.halt.check()
+        work.halt.busy(self.waiting)
+        # Commit before the POST: a crash may strand a paid request, never repeat one.
+        self.phase = Phase.RECORDING
+        try:
+            await work.keeping.sent(task.unit.id, task.price_nano, cap_nano=work.funds.cap_nano)
+        except NanoGPTError:
+            self.phase = Phase.WAITING
+            raise
+        self.phase = Phase.SENT
+
+    def answered(self, error: NanoGPTError) -> None:
+        """The last attempt came to *error*: draw the conclusions for the whole batch."""
+        self.work.pressure(error)
+        refused = _for_load(error)
+        self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
+        if isinstance(error, RateLimitError) and self.work.load.hopeless:
+            self.work.halt.overloaded(error, self.work.load.in_a_row)
+
+    def over(self, *, refused: bool | None) -> None:
+        """Nothing is expected of the last attempt any more."""
+        if self.post is not None:
+            self.work.load.answered(self.post, refused=refused)
+
+    def _started(self) -> None:
+        if self.post is not None:
+            self.work.load.left(self.post)
+        if self.work.pacer is not None and self.has_place:
+            self.has_place = False
+            self.work.pacer.started()
+
+    def _withheld(self) -> None:
+        # The intent is in the journal, and nothing came of it.
+        self.phase = Phase.RECORDING
+
+    async def _refused(self, error: NanoGPTError) -> None:
+        work = self.work
+        self.answered(error)
+        self.phase = Phase.RECORDING
+        if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
+            await work.keeping.refused(self.task.unit.id)
+        else:
+            await work.repeat(self.task, error)
+        self.phase = Phase.WAITING
+        work.halt.idle(self.waiting)

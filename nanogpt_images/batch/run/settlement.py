@@ -1,0 +1,358 @@
+"""How a paid request ends: journal → settle → event, whatever became of it."""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import anyio
+import attrs
+
+from ..._base.descriptors import are_short
+from ...errors import Charge, DownloadError, NanoGPTError, OutputError, StatusError
+from ...money.budget_gate import Funds
+from ...money.nano import to_nano, to_usd
+from ...outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, write_image
+from ...outputs import StoredImage as Kept
+from ...resources.images import Images
+from ...types.request import ImageRequest
+from ...types.result import GenerationResult, Image
+from ..events import BatchEvent, Tally
+from ..journal import Link, StoredImage
+from ..journal.records import UNKNOWN_TYPE
+from ..planning.requests import request_of
+from ..recorder import Keeping
+from ..states import State
+from ..units import Unit
+from .later import Later, OpenDownload
+from .stop_signal import Halt
+
+_log = logging.getLogger("nanogpt_images.batch")
+# Between attempts to write an image that is in memory alone, until a descriptor is free: two minutes in all.
+_PAUSES_S: Final = (0.01, 0.05, 0.2, 0.5, *[1.0] * 20, *[5.0] * 20)
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """
+    A unit that is this process's to carry out.
+
+    Attributes:
+        unit: What is to be made.
+        request: The checked request; None for one whose images are paid for and wait behind `links`.
+        price_nano: Its worst case.
+        expected_nano: What it is counted at where the service does not say.
+        links: Signed URLs still to be downloaded.
+        linked_at: When they came (seconds since the epoch).
+        request_id: The service's ID of the request that they came of.
+        problem: Why it will not be sent at all.
+    """
+
+    unit: Unit
+    request: ImageRequest | None = None
+    price_nano: int = 0
+    expected_nano: int = 0
+    links: Sequence[Link] = ()
+    linked_at: float | None = None
+    request_id: str | None = None
+    problem: NanoGPTError | None = None
+
+
+class Phase(enum.Enum):
+    """How far a request has come, for what has to be put right when it is cancelled."""
+
+    WAITING = enum.auto()
+    RECORDING = enum.auto()
+    SENT = enum.auto()
+
+
+@attrs.frozen(kw_only=True)
+class Endings:
+    """
+    Writes down the outcomes of tasks, and settles their money.
+
+    Attributes:
+        out: The batch's directory; None keeps images in memory.
+        provenance: Write into each file how it was made.
+        elsewhere: Its images do not stay there, so events do not name their paths.
+        later: Takes downloads that failed for now; None leaves them to the next run.
+    """
+
+    images: Images
+    keeping: Keeping
+    funds: Funds
+    halt: Halt
+    tally: Tally
+    out: Path | None
+    provenance: bool = False
+    _told: set[str] = attrs.field(factory=set[str], init=False)
+    elsewhere: bool = False
+    later: Later | None = None
+
+    async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
+        cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
+        stored = [self._record(image) for image in result.images if image.path is not None]
+        links = [Link(index=image.index, url=image.url) for image in result.images if image.url is not None]
+        if not links or self.out is None:
+            with self._settling(task, cost):
+                await self.keeping.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
+            return self._event(task, State.DONE, result=result, cost=cost)
+        # The URL is journalled before its download: that can then be repeated without paying again.
+        task = attrs.evolve(task, linked_at=time.time())
+        with self._settling(task, cost):
+            await self.keeping.linked(
+                task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
+            )
+        return await self.download(task, result, cost=cost)
+
+    async def download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
+        """Download what waits behind the URLs of *result*; `cost` is what the event is to tell."""
+        done = await self._downloaded(OpenDownload(task, result))
+        return self._event(task, done.state, result=done.result, error=done.error, cost=cost)
+
+    async def download_again(self, item: OpenDownload) -> BatchEvent | None:
+        """Try a download that was postponed; None where it stays so."""
+        done = await self._downloaded(item)
+        if done.state is State.LINKED:
+            return None
+        event = self._outcome(item.task, done.state, result=done.result, error=done.error)
+        self.tally.resolve(event, images=len(done.fresh))
+        return self._shown(event)
+
+    async def _downloaded(self, item: OpenDownload) -> _Downloaded:
+        task, result = item.task, item.result
+        waiting = {image.index for image in result.images if image.url is not None}
+        try:
+            result = await self.images.downloaded(result, self.store(task.unit), received_at=task.linked_at)
+        except NanoGPTError as error:
+            kind, text = type(error).__name__, str(error)
+            if not isinstance(error, DownloadError):
+                self.halt.failed(error)
+            elif error.expired:
+                result = error.partial if isinstance(error.partial, GenerationResult) else result
+                fresh = self._fresh(result, waiting)
+                await self.keeping.failed(
+                    task.unit.id, Charge.CHARGED, error_type=kind, error_text=text, images=fresh
+                )
+                return _Downloaded(State.FAILED, result, fresh, error)
+            await self.keeping.postponed(task.unit.id, error_type=kind, error_text=text)
+            if self.later is not None:
+                self.later.put(item, error)
+            return _Downloaded(State.LINKED, result, error=error)
+        fresh = self._fresh(result, waiting)
+        await self.keeping.done(task.unit.id, fresh)
+        return _Downloaded(State.DONE, result, fresh)
+
+    def _fresh(self, result: GenerationResult, waiting: Collection[int]) -> list[StoredImage]:
+        return [self._record(image) for image in result.images if image.index in waiting and image.path]
+
+    async def failed(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
+        if isinstance(error, OutputError):
+            await self._save(task, error)
+        stops = task.problem is None and not self._passed(task, error) and self.halt.failed(error)
+        free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+        if stops and free:
+            if journalled:
+                await self.keeping.refused(task.unit.id)
+            self.funds.release(task.price_nano)
+            return None
+        found = getattr(error, "partial", None)
+        result = found if isinstance(found, GenerationResult) else None
+        if result is not None and self._is_complete(task, result):
+            problem = f"all images came, in spite of an error: {error}"
+            return await self.succeeded(task, attrs.evolve(result, problems=(*result.problems, problem)))
+        kept = [self._record(image) for image in result.images if image.path is not None] if result else []
+        cost = task.price_nano
+        if free:
+            cost = 0
+        elif isinstance(error, StatusError) and error.cost_usd is not None:
+            cost = to_nano(error.cost_usd)
+        elif error.charge is Charge.CHARGED and result is not None and result.cost_usd is not None:
+            cost = to_nano(result.cost_usd)
+        with self._settling(task, cost):
+            await self.keeping.failed(
+                task.unit.id,
+                error.charge,
+                error_type=type(error).__name__,
+                error_text=str(error),
+                images=kept,
+                cost_nano=cost if error.charge is Charge.CHARGED else None,
+                request_id=error.request_id,
+            )
+        state = State.UNKNOWN if error.charge is Charge.UNKNOWN else State.FAILED
+        return self._event(task, state, result=result, error=error, cost=cost)
+
+    async def refused(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
+        """*task* was refused for load alone until its retries were used up: it stays pending."""
+        if journalled:
+            await self.keeping.refused(task.unit.id)
+        self.funds.release(task.price_nano)
+        return None if self.halt.requested else self._event(task, State.PENDING, error=error)
+
+    async def cancelled(self, task: Task, phase: Phase, kept: Sequence[Kept] = ()) -> None:
+        """Put journal and budget right for a request that is broken off; *kept* came of it before."""
+        if phase is Phase.SENT:
+            self.funds.hold(task.price_nano)
+            images = [self._record(Image.stored(image)) for image in kept if image.path is not None]
+            if len(images) >= task.unit.images:
+                await self.keeping.done(task.unit.id, images)
+                return
+            await self.keeping.failed(
+                task.unit.id,
+                Charge.UNKNOWN,
+                error_type="CancelledError",
+                error_text="The batch was cancelled before the answer was complete.",
+                images=images,
+            )
+            return
+        if phase is Phase.RECORDING:
+            await self.keeping.refused(task.unit.id)
+        self.funds.release(task.price_nano)
+
+    @contextmanager
+    def _settling(self, task: Task, cost: int) -> Generator[None]:
+        """Replace the reservation of *task* by its cost once the journal has it, or cannot take it."""
+        try:
+            yield
+        finally:
+            if task.problem is None:
+                self.funds.settle(task.price_nano, cost)
+
+    def store(self, unit: Unit) -> ImageStore:
+        if self.out is None:
+            return MemoryStore()
+        return DirectoryStore(
+            self.out / "images",
+            lambda index, total: unit.image_stem(index),
+            digest=True,
+            provenance=self.images.provenance_of(request_of(unit.row, unit.n)) if self.provenance else None,
+        )
+
+    async def _save(self, task: Task, error: OutputError) -> None:
+        """Put the images that only memory holds on the disk, as soon as it takes them, and say so in *error*."""
+        result = error.partial
+        if not isinstance(result, GenerationResult) or self.out is None:
+            return
+        if not are_short(error):
+            # Other requests would lose their images too. Here nothing but a free descriptor is worth a wait.
+            self.halt.failed(error)
+        images: list[Image] = []
+        for image in result.images:
+            if image.data is not None:
+                target = self.out / "images" / task.unit.image_stem(image.index)
+                path = await self._written(image.data, target)
+                image = image if path is None else attrs.evolve(image, data=None, path=path)  # noqa: PLW2901
+            images.append(image)
+        error.partial = attrs.evolve(result, images=tuple(images))
+
+    async def _written(self, data: bytes, target: Path) -> Path | None:
+        write = partial(write_image, data, target, overwrite=False)
+        for pause_s in (*_PAUSES_S, None):
+            try:
+                return write()
+            except OutputError as error:
+                if pause_s is None or not are_short(error):
+                    return None
+            try:
+                await anyio.sleep(pause_s)
+            except BaseException:
+                # Cancelled, and the image is in nothing but this frame. Its name tells the next run whose it is.
+                with suppress(OutputError):
+                    write()
+                raise
+        return None
+
+    def _passed(self, task: Task, error: NanoGPTError) -> bool:
+        """Whether *error* was a want of descriptors that no image suffered from in the end."""
+        result = getattr(error, "partial", None)
+        return are_short(error) and isinstance(result, GenerationResult) and self._is_complete(task, result)
+
+    def _is_complete(self, task: Task, result: GenerationResult) -> bool:
+        """Whether all images of *task* are where they belong, so that to ask again would pay again for them."""
+        there = [image for image in result.images if self.out is None or image.path is not None]
+        return len(there) >= task.unit.images
+
+    def _record(self, image: Image) -> StoredImage:
+        assert image.path is not None
+        assert self.out is not None
+        return StoredImage(
+            index=image.index,
+            file=image.path.relative_to(self.out).as_posix(),
+            media_type=image.media_type or UNKNOWN_TYPE,
+            width=image.width,
+            height=image.height,
+            bytes=image.size_bytes or 0,
+            sha256=image.sha256 or "",
+        )
+
+    def placeholder(self, task: Task) -> GenerationResult:
+        """The result of an earlier run's answer, as far as its links tell."""
+        return GenerationResult(
+            images=tuple(Image(index=link.index, url=link.url) for link in task.links),
+            model=task.unit.row.model,
+            prompt=task.unit.row.prompt,
+            asked=len(task.links),
+            request_id=task.request_id,
+        )
+
+    def _tell(self, result: GenerationResult | None) -> None:
+        """Log why images are without the record that they were to have, once for each reason."""
+        for problem in result.problems if result is not None else ():
+            _, found, reason = problem.partition(NO_PROVENANCE)
+            if found and reason not in self._told:
+                self._told.add(reason)
+                _log.warning("an image%s%s (said once for this reason)", NO_PROVENANCE, reason)
+
+    def _event(
+        self,
+        task: Task,
+        state: State,
+        *,
+        result: GenerationResult | None = None,
+        error: NanoGPTError | None = None,
+        cost: int = 0,
+    ) -> BatchEvent:
+        event = self._outcome(task, state, result=result, error=error, cost=cost)
+        self.tally.add(event, cost=cost, planned=task.price_nano, sent=task.problem is None)
+        return self._shown(event)
+
+    def _outcome(
+        self,
+        task: Task,
+        state: State,
+        *,
+        result: GenerationResult | None,
+        error: NanoGPTError | None,
+        cost: int = 0,
+    ) -> BatchEvent:
+        self._tell(result)
+        return BatchEvent(
+            unit=task.unit,
+            state=state,
+            result=result,
+            error=error,
+            charge=error.charge if error is not None else None,
+            cost_usd=to_usd(cost),
+        )
+
+    def _shown(self, event: BatchEvent) -> BatchEvent:
+        if not self.elsewhere or event.result is None:
+            return event
+        images = tuple(attrs.evolve(image, path=None) for image in event.result.images)
+        return attrs.evolve(event, result=attrs.evolve(event.result, images=images))
+
+
+@attrs.frozen
+class _Downloaded:
+    """How a download went, and the images that it brought to the disk."""
+
+    state: State
+    result: GenerationResult
+    fresh: Sequence[StoredImage] = ()
+    error: NanoGPTError | None = None

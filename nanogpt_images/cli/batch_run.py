@@ -1,0 +1,201 @@
+"""A manifest as a batch: plan it, announce it, run it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import attrs
+
+from ..batch.planning.totals import Estimate
+from ..client import AsyncClient
+from ..errors import ManifestError, ParameterError
+from .client import api_keys, open_client
+from .gallery_page import gallery_at_end
+from .job import Run, carry_out, totals_of
+from .manifest import Manifest, planned
+from .output import count, money, note, one_line
+from .progress import Goal
+from .summary import Closing
+from .verbs.plan import cost_text, outline
+
+
+@attrs.frozen(kw_only=True)
+class Cluster:
+    """
+    The Ray cluster of a batch.
+
+    Attributes:
+        address: As `ray.init` takes it; `local` for one on this machine.
+        workers: Worker processes.
+        key_budget_usd: A cap for each key.
+    """
+
+    address: str
+    workers: int
+    key_budget_usd: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """A batch as the options describe it; see `AsyncClient.batch`."""
+
+    manifest: Manifest
+    directory: Path
+    again: tuple[str, ...]
+    base_url: str | None = None
+    sandbox: bool = False
+    requests_per_second: float | None = 25
+    concurrency: int = 64
+    budget_usd: float | None = None
+    assume_price_usd: float | None = None
+    join: bool = False
+    keep_going: bool = False
+    adopt: bool = False
+    provenance: bool = False
+    images_url: str | None = None
+    validate: bool = True
+    gallery: bool = True
+    quiet: bool = False
+    silent: bool = False
+    ray: Cluster | None = None
+
+    @property
+    def service(self) -> list[str]:
+        """The options that name the service."""
+        return service_options(self.base_url, sandbox=self.sandbox)
+
+
+def service_options(base_url: str | None, *, sandbox: bool) -> list[str]:
+    """The options that send the next command to the same service."""
+    address = ["--base-url", base_url] if base_url is not None else []
+    return [*address, *(["--sandbox"] if sandbox else [])]
+
+
+async def work(job: Job) -> Closing:
+    """
+    Plan, announce and run *job*.
+
+    Raises:
+        NanoGPTError: It could not start.
+    """
+    async with open_client(
+        base_url=job.base_url,
+        sandbox=job.sandbox,
+        requests_per_second=job.requests_per_second,
+        quiet=job.silent,
+    ) as client:
+        plan = await _plan(job, client)
+        earlier = await totals_of(job.directory)
+        if not job.silent:
+            _announce(job, plan)
+        large = job.manifest.is_large
+        goal = Goal(
+            requests=None if plan is None or large else plan.requests,
+            budget_usd=job.budget_usd,
+            spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
+        )
+        run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
+        started = time.monotonic()
+        outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        elapsed_s = time.monotonic() - started
+        page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
+        return Closing(
+            outcome=outcome,
+            plan=None if large else plan,
+            gallery=page,
+            directory=job.directory,
+            again=job.again,
+            service=job.service,
+            elapsed_s=elapsed_s,
+        )
+
+
+def _batch(job: Job, client: AsyncClient) -> Run:
+    return client.batch(
+        job.manifest.rows(),
+        out=job.directory,
+        concurrency=job.concurrency,
+        budget_usd=job.budget_usd,
+        assume_price_usd=job.assume_price_usd,
+        validate=job.validate,
+        join=job.join,
+        keep_going=job.keep_going,
+        adopt=job.adopt,
+        provenance=job.provenance,
+        images_url=job.images_url,
+    )
+
+
+def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
+    from ..integrations.ray import ApiKey, ray_batch
+
+    own_sandbox = job.sandbox and job.base_url is None
+    return ray_batch(
+        job.manifest.rows(),
+        out=job.directory,
+        keys=[ApiKey(key=key, budget_usd=cluster.key_budget_usd) for key in api_keys(client.base_url)],
+        base_url=client.base_url,
+        address=cluster.address,
+        workers=cluster.workers,
+        concurrency=job.concurrency,
+        requests_per_second=None if own_sandbox else job.requests_per_second,
+        budget_usd=job.budget_usd,
+        assume_price_usd=job.assume_price_usd,
+        validate=job.validate,
+        provenance=job.provenance,
+        images_url=job.images_url,
+    )
+
+
+async def _plan(job: Job, client: AsyncClient) -> Estimate | None:
+    """The numbers of the manifest; None where nothing is checked against the catalogue."""
+    if not job.validate:
+        return None
+    if job.manifest.model is not None:
+        await client.catalog.get(job.manifest.model)  # names near matches of an unknown one
+    plan = await planned(
+        job.manifest,
+        client.catalog,
+        requests_per_second=job.requests_per_second,
+        assume_price_usd=job.assume_price_usd,
+        beginning=True,
+    )
+    if plan.rows == plan.problem_count:
+        problem = plan.problems[0]
+        where = f"line {problem.line}: " if problem.line is not None else ""
+        raise ManifestError(
+            f"no row of {job.manifest.path} can be sent; {where}{problem.message}", line=problem.line
+        )
+    if plan.unpriced_requests and job.budget_usd is not None and job.assume_price_usd is None:
+        raise ParameterError(
+            f"no price is known for {count(plan.unpriced_requests, 'request')}, so --budget cannot be kept; "
+            "say what an image may cost with --assume-price, or leave --budget out. Nothing was sent.",
+            parameter="budget_usd",
+        )
+    return plan
+
+
+def _announce(job: Job, plan: Estimate | None) -> None:
+    budget = f" · budget {money(job.budget_usd)}" if job.budget_usd is not None else ""
+    if plan is None:
+        note(f"plan: not made, rows are sent unchecked{budget}")
+        return
+    if job.manifest.is_large:
+        note(
+            f"plan: {one_line(str(job.manifest.path))} is large; its first {plan.rows:,} rows make {outline(plan)}"
+        )
+        note(f"cost: {cost_text(plan)} for these{budget}")
+    else:
+        note(f"plan: {outline(plan)} · cost {cost_text(plan)}{budget}")
+    if plan.unpriced_requests:
+        note(
+            f"note: no price is known for {count(plan.unpriced_requests, 'request')}; --assume-price counts them"
+        )
+    if plan.problem_count:
+        first = plan.problems[0]
+        line = "" if first.message.startswith("line ") else f"line {first.line}: "
+        note(
+            f"note: {count(plan.problem_count, 'row')} will fail, {line}"
+            f"{one_line(first.message)} 'nanogpt-images plan' lists all"
+        )

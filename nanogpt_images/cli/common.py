@@ -1,0 +1,188 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import click
+
+from ..transport.options import MAX_REQUESTS_PER_SECOND
+
+F = TypeVar("F", bound=Callable[..., Any])
+Verb: TypeAlias = Callable[..., int]
+
+
+def verb(name: str, *, example: str) -> Callable[[Verb], click.Command]:
+    """A command with the options that every verb has, and an example under its help."""
+
+    def make(function: Verb) -> click.Command:
+        command = click.command(name, epilog=f"\b\nExample:\n  nanogpt-images {example}")
+        return command(base_url(as_json(function)))
+
+    return make
+
+
+def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator; the help lists them in this order."""
+
+    def apply(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return apply
+
+
+def parameter(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
+    """The values of `--param` as a mapping; a value that reads as JSON is that, any other is text."""
+    del ctx
+    parameters: dict[str, object] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            raise click.BadParameter(f"{value!r} is not NAME=VALUE.", param=option)
+        try:
+            parameters[name.strip()] = json.loads(text)
+        except ValueError:
+            parameters[name.strip()] = text
+        except RecursionError:
+            raise click.BadParameter(
+                f"the value of {name.strip()} is nested too deeply.", param=option
+            ) from None
+    return parameters
+
+
+def delivery_for(route: str | None, delivery: str | None) -> Mapping[str, object]:
+    """`response_format`, which only the OpenAI-compatible route has."""
+    if delivery is None:
+        return {}
+    if route != "openai":
+        raise click.UsageError("--delivery goes with --route openai.", click.get_current_context())
+    return {"response_format": delivery}
+
+
+base_url = click.option(
+    "--base-url", metavar="URL", help="Origin of the API (NANOGPT_BASE_URL, then https://nano-gpt.com)."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+sandbox = click.option(
+    "--sandbox", is_flag=True, help="Send to a sandbox in this process: no key, no network, no charge."
+)
+params = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    callback=parameter,
+    metavar="NAME=VALUE",
+    help="A further parameter, such as seed=7; may be repeated.",
+)
+route = click.option(
+    "--route", type=click.Choice(["images", "openai"]), help="'openai' for the OpenAI-compatible route."
+)
+delivery = click.option(
+    "--delivery",
+    type=click.Choice(["url", "b64_json"]),
+    help="How images come on the openai route; 'url' is downloaded here.",
+)
+no_validate = click.option(
+    "--no-validate", is_flag=True, help="Do not check against the catalogue before sending."
+)
+row_count = click.option(
+    "--count", type=click.IntRange(min=1), metavar="N", help="Images per row that names no count."
+)
+assume_price = click.option(
+    "--assume-price",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Price of an image where the catalogue states none.",
+)
+budget = click.option(
+    "--budget", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, earlier runs included."
+)
+image_directory = click.option(
+    "-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory."
+)
+image_name = click.option(
+    "--name", metavar="NAME", help="File name without suffix; a few words of the prompt."
+)
+overwrite = click.option("--overwrite", is_flag=True, help="Replace files of that name.")
+provenance = click.option(
+    "--provenance",
+    is_flag=True,
+    help="Write prompt, model, parameters and request ID into each file; 'show' reads them.",
+)
+budget_of_one = click.option(
+    "--budget", type=click.FloatRange(min=0), metavar="USD", help="Send nothing if it could cost more."
+)
+concurrency = click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Requests at once.",
+)
+
+
+class Rate(click.FloatRange):
+    """A number of requests per second that a limiter can keep to; not a number and infinity are none."""
+
+    def __init__(self, *, min_open: bool) -> None:
+        super().__init__(min=0, max=MAX_REQUESTS_PER_SECOND, min_open=min_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a usage error."""
+        rate = float(super().convert(value, param, ctx))
+        if math.isnan(rate):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return rate
+
+
+pacing = combined(
+    click.option(
+        "--requests-per-second",
+        type=Rate(min_open=True),
+        default=25,
+        show_default=True,
+        metavar="R",
+        help="Most starts in any one second.",
+    ),
+    click.option("--no-pacing", is_flag=True, help="No limit on starts."),
+)
+no_gallery = click.option("--no-gallery", is_flag=True, help="Do not make DIR/index.html at the end.")
+
+
+images_url = click.option(
+    "--images-url",
+    metavar="URL",
+    help="Put images there instead of DIR/images, such as s3://bucket/prefix (gs://, az://, file://).",
+)
+ray = combined(
+    click.option(
+        "--ray",
+        is_flag=False,
+        flag_value="local",
+        metavar="[ADDRESS]",
+        help="Let workers of a Ray cluster send; without ADDRESS, of one started on this machine.",
+    ),
+    click.option(
+        "--ray-workers",
+        type=click.IntRange(min=1),
+        default=2,
+        show_default=True,
+        metavar="N",
+        help="Workers on the cluster; each takes a CPU, and a key of NANOGPT_API_KEYS.",
+    ),
+    click.option(
+        "--key-budget",
+        type=click.FloatRange(min=0),
+        metavar="USD",
+        help="With --ray: never spend more with any one key on this job.",
+    ),
+)
+manifest = click.argument("file", metavar="FILE")
+directory = click.argument("directory", metavar="DIR")

@@ -1,0 +1,75 @@
+"""The gallery that a batch leaves behind, and how far one is while it is made."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from ..errors import NanoGPTError
+from ..gallery import write_gallery
+from .errors import message
+from .job import Outcome
+from .output import note
+from .signals import Interrupts, interrupting
+
+MOST_AT_END: Final = 10_000
+"""Images up to which a batch makes its gallery by itself: some minutes of work for thumbnails."""
+
+_EVERY_S: Final = 10.0
+
+
+async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> Path | None:
+    """
+    Make the gallery of a batch that has ended. Where that fails the batch is no worse for it.
+
+    Args:
+        directory: The batch's directory.
+        outcome: The batch; after an interrupt nothing more is begun. One that ends the gallery is counted in it.
+        silent: Without notes.
+
+    Returns:
+        The page; None where there is none.
+    """
+    if outcome.totals is None or outcome.interrupted:
+        return None
+    by_hand = f"'{shlex.join(['nanogpt-images', 'gallery', str(directory)])}' makes it"
+    if outcome.totals.images > MOST_AT_END:
+        _note(f"gallery: left out, there are more than {MOST_AT_END:,} images; {by_hand}", silent=silent)
+        return None
+    scope = anyio.CancelScope()
+    try:
+        with scope, interrupting(Interrupts(scope.cancel, scope.cancel)):
+            return (await write_gallery(directory, on_progress=progress_notes(silent=silent))).index
+    except NanoGPTError as error:
+        _note(f"gallery: left out: {message(error)}", silent=silent)
+        return None
+    outcome.interrupted += 1
+    _note(f"gallery: left out; {by_hand}", silent=silent)
+    return None
+
+
+def progress_notes(
+    *, silent: bool, clock: Callable[[], float] = time.monotonic
+) -> Callable[[int, int], None] | None:
+    """Something to call with how far a gallery is, which tells of it every ten seconds; None for silence."""
+    if silent:
+        return None
+    last = clock()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if clock() - last >= _EVERY_S:
+            last = clock()
+            note(f"gallery: {done:,} of {total:,} images")
+
+    return tell
+
+
+def _note(text: str, *, silent: bool) -> None:
+    if not silent:
+        note(text)

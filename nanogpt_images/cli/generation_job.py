@@ -1,0 +1,189 @@
+"""One paid request from the command line: price → check → pay → files → what came."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import anyio.to_thread
+import attrs
+
+from .._base.names import image_stem, prompt_slug, safe_name
+from ..batch.planning.requests import request_of
+from ..batch.rows import BatchRow
+from ..client import AsyncClient
+from ..errors import Charge, NanoGPTError, OutputError, ParameterError
+from ..money.nano import to_usd
+from ..outputs import DirectoryStore, existing_images, make_directory
+from ..resources.checks import checked
+from ..resources.pricing import needs_offers, price_of
+from ..types.model import Model
+from ..types.request import ImageRequest
+from ..types.result import GenerationResult, ImageData
+from .client import open_client, run_async
+from .errors import InterruptedRunError
+from .output import count, money, money_range, note, one_line, say, say_json, size
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """
+    What is to be made, where, and for how much.
+
+    Attributes:
+        row: Prompt, model and parameters.
+        images: `n`; None sends none.
+        directory: Where to write.
+        name: File name without suffix; None makes one of the prompt.
+    """
+
+    row: BatchRow
+    images: int | None
+    directory: Path
+    name: str | None
+    overwrite: bool
+    provenance: bool
+    validate: bool
+    budget_usd: float | None
+    assume_price_usd: float | None
+
+    @property
+    def request(self) -> ImageRequest:
+        """What is sent."""
+        return request_of(self.row, self.images)
+
+    @property
+    def stem(self) -> str:
+        """What the files are named by."""
+        return prompt_slug(self.row.prompt) if self.name is None else safe_name(self.name)
+
+
+def carry_out(order: Order, *, base_url: str | None, sandbox: bool, quiet: bool, as_json: bool) -> int:
+    """Pay for *order*, print what came, and return the exit code."""
+    try:
+        result = run_async(lambda: _generate(order, base_url, sandbox, quiet=quiet or as_json))
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            "interrupted; if the request was under way, it may have been charged.", charge=Charge.UNKNOWN
+        ) from None
+    if as_json:
+        say_json(_document(result))
+    else:
+        _print(result)
+    return 0
+
+
+async def _generate(order: Order, base_url: str | None, sandbox: bool, *, quiet: bool) -> GenerationResult:
+    async with open_client(
+        base_url=base_url,
+        sandbox=sandbox,
+        quiet=quiet,
+        budget_usd=order.budget_usd,
+        assume_price_usd=order.assume_price_usd,
+    ) as client:
+        model = None
+        if order.validate:
+            # Whatever hides the catalogue (a wrong address, a proxy's page) is better met before paying.
+            model = await client.catalog.get(order.row.model)
+            checked(order.request, model)
+            if needs_offers(model, order.request):
+                model = await client.catalog.priced(model.id)
+        await anyio.to_thread.run_sync(_prepare, order)
+        if model is not None and not quiet:
+            _announce(order, model)
+        return await _paid(client, order)
+
+
+def _announce(order: Order, model: Model) -> None:
+    images = model.count_rule.images(order.images)
+    price = price_of(model, order.request, assume_price_usd=order.assume_price_usd)
+    cost = "not known" if price is None else money_range(to_usd(price.low_nano), to_usd(price.high_nano))
+    budget = f" · budget {money(order.budget_usd)}" if order.budget_usd is not None else ""
+    note(f"plan: {count(images, 'image')} of {one_line(model.id)} · cost {cost}{budget}")
+
+
+def _prepare(order: Order) -> None:
+    if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
+        raise OutputError(
+            f"{files[0]} exists; --overwrite replaces it, --name chooses another. Nothing was sent."
+        )
+    make_directory(order.directory)
+
+
+async def _paid(client: AsyncClient, order: Order) -> GenerationResult:
+    request = order.request
+    store = DirectoryStore(
+        order.directory,
+        functools.partial(image_stem, order.stem),
+        overwrite=order.overwrite,
+        provenance=client.images.provenance_of(request) if order.provenance else None,
+    )
+    try:
+        result = await client.images.run(request, store, validate=order.validate)
+        return await client.images.downloaded(result, store)
+    except ParameterError:
+        raise
+    except NanoGPTError as error:
+        _rescued(error)
+        raise
+
+
+def _rescued(error: NanoGPTError) -> None:
+    """Name what can still be had of a failed request that was paid for."""
+    partial = getattr(error, "partial", None)
+    if not isinstance(partial, GenerationResult):
+        return
+    for image in partial.images:
+        if image.path is not None:
+            note(f"kept: {image.path}")
+        elif image.url is not None:
+            note(f"still to be downloaded, for about an hour: {image.url}")
+
+
+def _print(result: GenerationResult) -> None:
+    for image in result.images:
+        say(f"{image.path}  {_facts(image)}")
+    parts = [count(len(result.images), "image")]
+    parts.append(f"cost {_cost(result)}")
+    if result.remaining_balance is not None:
+        parts.append(f"balance {money(result.remaining_balance)}")
+    if result.request_id is not None:
+        parts.append(f"request {one_line(result.request_id)}")
+    say(" · ".join(parts))
+    for problem in result.problems:
+        note(f"note: {one_line(problem)}")
+
+
+def _cost(result: GenerationResult) -> str:
+    if result.cost_usd is not None or result.cost is None:
+        return "not stated" if result.cost_usd is None else money(result.cost_usd)
+    return f"{result.cost.amount:g} {one_line(result.cost.currency)}"
+
+
+def _facts(image: ImageData) -> str:
+    pixels = f"{image.width}x{image.height}" if image.width and image.height else ""
+    return "  ".join(part for part in (pixels, size(image.size_bytes)) if part)
+
+
+def _document(result: GenerationResult) -> dict[str, object]:
+    return {
+        "model": result.model,
+        "prompt": result.prompt,
+        "images": [
+            {
+                "index": image.index,
+                "file": str(image.path) if image.path is not None else None,
+                "media_type": image.media_type,
+                "width": image.width,
+                "height": image.height,
+                "bytes": image.size_bytes,
+            }
+            for image in result.images
+        ],
+        "asked": result.asked,
+        "cost_usd": result.cost_usd,
+        "cost": None if result.cost is None else attrs.asdict(result.cost),
+        "remaining_balance": result.remaining_balance,
+        "request_id": result.request_id,
+        "problems": list(result.problems),
+    }

@@ -1,0 +1,128 @@
+"""`batch`: the images of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from .. import common as _common
+from ..batch_run import Cluster, Job, work
+from ..client import run_async
+from ..manifest import manifest_of
+from ..summary import close
+
+
+@_common.verb("batch", example="batch prompts.jsonl -m gpt-image-2 -o out --budget 5")
+@_common.manifest
+@click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    metavar="DIR",
+    help="For images/, results.jsonl and the journal; the same DIR resumes.",
+)
+@_common.budget
+@_common.assume_price
+@_common.row_count
+@_common.params
+@_common.route
+@_common.delivery
+@_common.concurrency
+@_common.pacing
+@_common.images_url
+@_common.ray
+@click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Go on although the first 20 requests were all refused for their content.",
+)
+@click.option("--adopt", is_flag=True, help="Take over DIR's images where its journal is gone.")
+@_common.provenance
+@_common.no_validate
+@_common.no_gallery
+@_common.sandbox
+@_common.quiet
+@click.pass_obj
+def command(
+    args: tuple[str, ...],
+    file: str,
+    model: str | None,
+    out: str,
+    budget: float | None,
+    assume_price: float | None,
+    count: int | None,
+    params: Mapping[str, object],
+    route: str | None,
+    delivery: str | None,
+    concurrency: int,
+    requests_per_second: float,
+    no_pacing: bool,
+    images_url: str | None,
+    ray: str | None,
+    ray_workers: int,
+    key_budget: float | None,
+    join: bool,
+    keep_going: bool,
+    adopt: bool,
+    provenance: bool,
+    no_validate: bool,
+    no_gallery: bool,
+    sandbox: bool,
+    quiet: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Make the images of FILE (.jsonl, .csv, .tsv or .txt) and write them to DIR/images.
+
+    What is done in DIR is never paid for twice: the same command again goes on where the last one stopped.
+
+    \b
+    Exit codes: 0 all done, 1 some rows failed or are unknown, 2 bad usage or manifest,
+    3 stopped at the budget, 4 key or balance, 130 interrupted (resumable).
+    """
+    manifest = manifest_of(
+        file,
+        model=model,
+        params=params,
+        row_count=count,
+        route=route,
+        response_format=_common.delivery_for(route, delivery),
+    )
+    manifest.check()
+    if join and ray is not None:
+        raise click.UsageError(
+            "--ray and --join exclude each other: workers take part by themselves.",
+            click.get_current_context(),
+        )
+    if adopt and ray is not None:
+        raise click.UsageError(
+            "--ray does not adopt: run the batch once without it, with --adopt --budget 0.",
+            click.get_current_context(),
+        )
+    job = Job(
+        manifest=manifest,
+        directory=Path(out),
+        again=args,
+        base_url=base_url,
+        sandbox=sandbox,
+        requests_per_second=None if no_pacing else requests_per_second,
+        concurrency=concurrency,
+        budget_usd=budget,
+        assume_price_usd=assume_price,
+        join=join,
+        keep_going=keep_going,
+        adopt=adopt,
+        provenance=provenance,
+        images_url=images_url,
+        ray=None if ray is None else Cluster(address=ray, workers=ray_workers, key_budget_usd=key_budget),
+        validate=not no_validate,
+        gallery=not no_gallery,
+        quiet=quiet,
+        silent=quiet or as_json,
+    )
+    return close(run_async(lambda: work(job)), as_json=as_json)

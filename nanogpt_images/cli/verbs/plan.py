@@ -1,0 +1,149 @@
+"""`plan`: what a manifest will do and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from ...batch.planning.totals import Estimate, ModelEstimate
+from .. import common as _common
+from ..client import open_client, run_async
+from ..errors import USAGE
+from ..manifest import Manifest, manifest_of, planned
+from ..output import count, duration, money, money_range, note, one_line, say, say_fields, say_json, say_table
+
+_SHOWN_PROBLEMS = 20
+
+
+@_common.verb("plan", example="plan prompts.jsonl -m gpt-image-2 --count 4")
+@_common.manifest
+@click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@_common.row_count
+@_common.params
+@_common.route
+@_common.delivery
+@_common.assume_price
+@_common.pacing
+@_common.sandbox
+def command(
+    file: str,
+    model: str | None,
+    count: int | None,
+    params: Mapping[str, object],
+    route: str | None,
+    delivery: str | None,
+    assume_price: float | None,
+    requests_per_second: float,
+    no_pacing: bool,
+    sandbox: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Say what FILE will do and cost, and which of its rows would fail. Nothing is sent, no key is needed.
+
+    The exit code is 2 where rows would fail.
+    """
+    manifest = manifest_of(
+        file,
+        model=model,
+        params=params,
+        row_count=count,
+        route=route,
+        response_format=_common.delivery_for(route, delivery),
+    )
+    manifest.scan()  # a file that is not there needs no catalogue
+    pace = None if no_pacing else requests_per_second
+
+    async def plan() -> Estimate:
+        async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:
+            if any(model.partial for model in await client.catalog.list()):
+                note(
+                    "One of the two listings is not available: limits and prices that only it states are missing here."
+                )
+            return await planned(
+                manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
+            )
+
+    numbers = run_async(plan)
+    if as_json:
+        say_json(numbers.to_json())
+    else:
+        _print(manifest, numbers, pace)
+    return USAGE if numbers.problem_count else 0
+
+
+def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
+    say(f"{one_line(str(manifest.path))}: {outline(numbers)}")
+    say()
+    if numbers.per_model:
+        header = ["MODEL", "ROWS", "REQUESTS", "IMAGES", "SURPLUS", "COST"]
+        rows = [_line(one_line(name), part) for name, part in sorted(numbers.per_model.items())]
+        if len(rows) > 1:
+            rows.append(_line("all", numbers))
+        say_table(header, rows, right={1, 2, 3, 4}, wrap={0})
+        say()
+    say_fields(
+        {
+            "cost": cost_text(numbers),
+            "surplus": f"{count(numbers.surplus_images, 'image')} that fixed counts and ranges make beyond what is asked for"
+            if numbers.surplus_images
+            else "",
+            "no price": f"{count(numbers.unpriced_requests, 'request')}; --assume-price counts them"
+            if numbers.unpriced_requests
+            else "",
+            "time": f"{_least(numbers.duration_s)} at {pace:g} requests per second" if pace else "",
+            "problems": f"{count(numbers.problem_count, 'row')} would fail" if numbers.problem_count else "",
+        }
+    )
+    say_problems(numbers)
+
+
+def _least(seconds: float) -> str:
+    return f"at least {duration(seconds)}" if seconds >= 1 else "about 1 s"
+
+
+def say_problems(numbers: Estimate) -> None:
+    """The first rows that would fail, by line, and what the rows ask for that no listing names."""
+    for problem in numbers.problems[:_SHOWN_PROBLEMS]:
+        message = one_line(problem.message).removesuffix(" Nothing was sent.")
+        already = message.startswith("line ")
+        where = "" if already else f"line {problem.line or problem.row}: "
+        say(f"  {where}{message}")
+    if numbers.problem_count > _SHOWN_PROBLEMS:
+        say(f"  and {count(numbers.problem_count - _SHOWN_PROBLEMS, 'more row')}")
+    for warning in numbers.warnings[:_SHOWN_PROBLEMS]:
+        say(f"  warning: {one_line(warning)}")
+
+
+def outline(numbers: ModelEstimate) -> str:
+    """`40 rows, 52 requests, 64 images`."""
+    return ", ".join(
+        (count(numbers.rows, "row"), count(numbers.requests, "request"), count(numbers.images, "image"))
+    )
+
+
+def cost_text(numbers: ModelEstimate) -> str:
+    """The expected cost, with its range where there is one."""
+    if numbers.requests and numbers.unpriced_requests == numbers.requests:
+        return "not known"
+    span = money_range(numbers.cost_low_usd, numbers.cost_high_usd)
+    expected = money(numbers.cost_usd)
+    return expected if span == expected else f"{expected} expected, {span}"
+
+
+def _line(name: str, part: ModelEstimate) -> list[str]:
+    cost = (
+        "not known"
+        if part.requests and part.unpriced_requests == part.requests
+        else money_range(part.cost_low_usd, part.cost_high_usd)
+    )
+    return [
+        name,
+        f"{part.rows:,}",
+        f"{part.requests:,}",
+        f"{part.images:,}",
+        f"{part.surplus_images:,}",
+        cost,
+    ]

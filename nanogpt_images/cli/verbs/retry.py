@@ -1,0 +1,135 @@
+"""`retry`: what failed in a batch, once more."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ...batch.journal import Totals
+from ...batch.states import State
+from .. import common as _common
+from ..batch_run import service_options
+from ..client import open_client, run_async
+from ..gallery_page import gallery_at_end
+from ..job import Outcome, carry_out, require_journal, totals_of
+from ..output import count, money, note
+from ..progress import Goal
+from ..summary import Closing, close
+
+
+@_common.verb("retry", example="retry out --unknown")
+@_common.directory
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Also requests that were, or may have been, charged: they are paid for again.",
+)
+@_common.budget
+@_common.assume_price
+@_common.concurrency
+@_common.pacing
+@_common.provenance
+@_common.no_gallery
+@_common.images_url
+@_common.sandbox
+@_common.quiet
+@click.pass_obj
+def command(
+    args: tuple[str, ...],
+    directory: str,
+    unknown: bool,
+    budget: float | None,
+    assume_price: float | None,
+    concurrency: int,
+    requests_per_second: float,
+    no_pacing: bool,
+    provenance: bool,
+    no_gallery: bool,
+    images_url: str | None,
+    sandbox: bool,
+    quiet: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Send again what failed in the batch in DIR without a charge, and finish what was left.
+
+    Rows of its manifest that were never read are read now, if the file is still there and has not changed;
+    otherwise they are counted, and the exit code is 1.
+
+    The exit codes are those of 'batch'.
+    """
+    folder = Path(directory)
+    require_journal(folder)
+    silent = quiet or as_json
+
+    async def work() -> Closing:
+        async with open_client(
+            base_url=base_url,
+            sandbox=sandbox,
+            requests_per_second=None if no_pacing else requests_per_second,
+            quiet=silent,
+        ) as client:
+            totals = await totals_of(folder)
+            goal = _goal(totals, budget, unknown=unknown)
+            if not silent:
+                _announce(totals, goal, unknown=unknown)
+            started = time.monotonic()
+            outcome = Outcome(totals=totals)
+            # A journal that cannot be read is opened all the same, for the error that says why.
+            if totals is None or goal.requests != 0:
+                run = client.retry_batch(
+                    folder,
+                    unknown=unknown,
+                    concurrency=concurrency,
+                    budget_usd=budget,
+                    assume_price_usd=assume_price,
+                    provenance=provenance,
+                    images_url=images_url,
+                )
+                outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
+            elapsed_s = time.monotonic() - started
+            page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
+            return Closing(
+                outcome=outcome,
+                plan=None,
+                gallery=page,
+                directory=folder,
+                again=args,
+                service=service_options(base_url, sandbox=sandbox),
+                elapsed_s=elapsed_s,
+            )
+
+    return close(run_async(work), as_json=as_json)
+
+
+def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> Goal:
+    if totals is None:
+        return Goal(requests=None, budget_usd=budget_usd)
+    units = totals.units
+    open_units = units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
+    paid_again = units[State.UNKNOWN] + totals.charged_failures if unknown else 0
+    return Goal(
+        # How many requests the rest of a manifest makes shows only when it is read.
+        requests=None if totals.unread_rows else open_units + paid_again,
+        budget_usd=budget_usd,
+        spent_usd=totals.spent_usd + (0.0 if unknown else totals.unknown_usd),
+    )
+
+
+def _announce(totals: Totals | None, goal: Goal, *, unknown: bool) -> None:
+    if totals is None:
+        return
+    if not goal.requests and not totals.unread_rows:
+        note("nothing to send again")
+        return
+    again = totals.units[State.UNKNOWN] + totals.charged_failures
+    paid = f", {again:,} of which are paid for again" if unknown and again else ""
+    what = "" if goal.requests is None else count(goal.requests, "request")
+    if totals.unread_rows:
+        what = f"what is open, and {count(totals.unread_rows, 'row')} of the manifest that were not read yet"
+        paid = f"; {count(again, 'request')} paid for again" if paid else ""
+    budget = f" · budget {money(goal.budget_usd)}" if goal.budget_usd is not None else ""
+    note(f"plan: {what}{paid}{budget}")

@@ -1,0 +1,55 @@
+"""`show`: how an image was made, from its own file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import click
+
+from ...provenance.reading import read_provenance
+from ...provenance.record import Provenance
+from .. import common as _common
+from ..errors import FAILED
+from ..output import note, one_line, say_fields, say_json
+
+
+@_common.verb("show", example="show out/images/fox.png")
+@click.argument("file", metavar="FILE")
+def command(file: str, base_url: str | None, as_json: bool) -> int:
+    """
+    Say how the image in FILE was made, if it was written with --provenance. Nothing is sent.
+
+    The exit code is 1 where the file does not tell.
+    """
+    del base_url
+    record = read_provenance(Path(file))
+    if as_json:
+        say_json({"file": file, "provenance": None if record is None else attrs.asdict(record)})
+    elif record is None:
+        note(
+            f"{one_line(file)} does not say how it was made; 'generate' and 'batch' write it with --provenance"
+        )
+    else:
+        _print(record)
+    return FAILED if record is None else 0
+
+
+def _print(record: Provenance) -> None:
+    say_fields(
+        {
+            "prompt": one_line(record.prompt),
+            "model": one_line(record.model),
+            "route": record.route,
+            "seed": "" if record.seed is None else str(record.seed),
+            "parameters": [
+                one_line(f"{name}={json.dumps(value, ensure_ascii=False)}")
+                for name, value in record.parameters.items()
+            ],
+            "left out": [one_line(name) for name in record.left_out],
+            "request": one_line(record.request_id or ""),
+            "service": one_line(record.service or ""),
+            "written by": one_line(record.software),
+        }
+    )

@@ -1,0 +1,108 @@
+"""What a coordinator keeps while its journal is open: the journal, an account and a pace for each key, the feed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import attrs
+
+from ..batch.events import Tally
+from ..batch.journal import Journal, Totals
+from ..batch.journal.key_budget import Account
+from ..batch.recorder import Keeping
+from ..batch.run.objects import ObjectStorage
+from ..batch.run.task_source import Feed
+from ..batch.run.uploading import Uploading
+from ..client import AsyncClient
+from ..money.nano import to_nano
+from ..transport.pacing.limiter import RateLimiter
+from ..transport.pacing.pacer import FILE_NAME as PACE_FILE
+from ..transport.pacing.pacer import Pacer
+from .keys import pace_name
+from .messages import ApiKey, Job
+
+
+@attrs.frozen(kw_only=True)
+class Books:
+    """
+    Attributes:
+        keeping: The journal as what was left on the disk comes into it.
+        accounts: The journal as each key uses it.
+        pacers: The window of each key; None where there is no limit.
+        client: Asks for the catalogue.
+        feed: Makes tasks of rows.
+        opened: The sums of the journal at the beginning.
+    """
+
+    journal: Journal
+    keeping: Keeping
+    accounts: Sequence[Journal]
+    pacers: Sequence[Pacer | None]
+    client: AsyncClient
+    feed: Feed
+    opened: Totals
+
+    async def aclose(self) -> None:
+        """Close everything; what is under way becomes unknown."""
+        for pacer in self.pacers:
+            if pacer is not None:
+                pacer.close()
+        await self.client.aclose()
+        await self.journal.aclose()
+
+
+async def open_books(job: Job, tally: Tally) -> Books:
+    """
+    Open the journal of *job*, which nobody else may have open.
+
+    Raises:
+        JournalError: See `Journal.open`.
+        OutputError: See `Journal.open`.
+    """
+    url = job.images_url
+    storage = None if url is None else ObjectStorage(url)
+    if storage is not None:
+        await storage.probe()
+    client = AsyncClient(job.keys[0].key, job.base_url, requests_per_second=None)
+    try:
+        # Workers put their images on the disk themselves, before they report them.
+        journal = await Journal.open(job.out, service=await client.service(), fsync_images=False)
+        if job.manifest is not None:
+            await journal.follow(job.manifest)
+    except BaseException:
+        await client.aclose()
+        raise
+    caps = [key.budget_usd for key in job.keys]
+    return Books(
+        journal=journal,
+        keeping=journal if storage is None else Uploading(journal, storage, job.out),
+        accounts=[journal]
+        if caps == [None]
+        else [_account(journal, number, key) for number, key in enumerate(job.keys, start=1)],
+        pacers=[_pacer(job, number) for number in range(len(caps))],
+        client=client,
+        feed=Feed(
+            catalog=client.catalog,
+            keeping=journal,
+            tally=tally,
+            validate=job.validate,
+            assume_price_usd=job.assume_price_usd,
+            needs_price=job.budget_nano is not None or caps.count(None) < len(caps),
+        ),
+        opened=await journal.totals(),
+    )
+
+
+def _account(journal: Journal, number: int, key: ApiKey) -> Account:
+    cap_nano = None if key.budget_usd is None else to_nano(key.budget_usd)
+    # A key keeps its sums when the next run names the keys in another order.
+    name = hashlib.sha256(key.key.encode()).hexdigest()[:16]
+    return Account(journal, name, label=f"key {number}", cap_nano=cap_nano)
+
+
+def _pacer(job: Job, number: int) -> Pacer | None:
+    limiter = RateLimiter(job.requests_per_second)
+    if limiter.limit is None:
+        return None
+    return Pacer(job.out, limiter.limit, limiter.span_s, name=pace_name(PACE_FILE, number))

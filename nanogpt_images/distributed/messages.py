@@ -1,0 +1,210 @@
+"""What the coordinator, the workers and the driver of a distributed batch tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from ..batch.events import BatchEvent
+from ..batch.journal import ManifestRecord, Totals
+from ..batch.rows import BatchRow
+from ..batch.run.settlement import Task
+from ..errors import NanoGPTError
+from .leases import Stage
+from .progress import Counts
+from .reports import Report
+
+
+class UnreachableError(Exception):
+    """
+    A call got no answer: nobody knows whether it was carried out.
+
+    Attributes:
+        patience_s: For how long at most it makes sense to try again.
+    """
+
+    def __init__(self, message: str = "", *, patience_s: float = 300.0) -> None:
+        super().__init__(message)
+        self.patience_s = patience_s
+
+
+@attrs.frozen(kw_only=True)
+class ApiKey:
+    """
+    One of the keys of a job.
+
+    Attributes:
+        key: The key itself.
+        budget_usd: What it may spend on the job, earlier runs included; None for no cap of its own.
+    """
+
+    key: str = attrs.field(repr=False)
+    budget_usd: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """
+    A distributed batch; see `AsyncClient.batch` for what is not said here.
+
+    Attributes:
+        out: Directory of the journal, on the coordinator's machine; of the images too, shared by all workers,
+            unless *images_url* is given.
+        keys: Workers share them out; pacing and budgets are each key's own.
+        requests_per_second: Starts of each key in any one second; None for no pacing.
+        budget_nano: Cap on the whole job.
+        provenance: Write into each file how it was made.
+        images_url: Where images go instead, such as `s3://bucket/prefix`.
+        timeout_s: Limit for each attempt of a generation.
+        manifest: The file that the rows come from; None where they come from elsewhere.
+    """
+
+    out: Path
+    base_url: str
+    keys: Sequence[ApiKey]
+    requests_per_second: float | None = 25
+    budget_nano: int | None = None
+    assume_price_usd: float | None = None
+    validate: bool = True
+    provenance: bool = False
+    images_url: str | None = None
+    timeout_s: float = 300.0
+    manifest: ManifestRecord | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """A coordinator that is ready: its incarnation, and the sums of the journal that it found."""
+
+    epoch: str
+    totals: Totals
+
+
+@attrs.frozen(kw_only=True)
+class InFlight:
+    """What a worker has in hand while it introduces itself to a new coordinator."""
+
+    task: Task
+    stage: Stage
+
+
+@attrs.frozen(kw_only=True)
+class Leased:
+    """Tasks for a worker; `over` when none will come any more."""
+
+    tasks: Sequence[Task] = ()
+    over: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Beat:
+    """The answer to a sign of life: who answers, whether it knows the worker, and whether to stop."""
+
+    epoch: str
+    known: bool
+    stop: bool
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """
+    How a job stands.
+
+    Attributes:
+        epoch: The incarnation of the coordinator; what it counts begins with it.
+        opened: The sums of the journal when it began.
+        totals: Those of now.
+        counts: What it counted itself.
+        events: What ended since the last time that somebody asked.
+        over: Nothing is left to do, or the job was stopped.
+        stopped: Why it was stopped.
+        in_flight: Requests under way.
+        throttle: What keeps requests back.
+        retired: Keys that send nothing more.
+    """
+
+    epoch: str
+    opened: Totals
+    totals: Totals
+    counts: Counts
+    events: Sequence[BatchEvent]
+    over: bool
+    stopped: NanoGPTError | None
+    in_flight: int
+    throttle: str
+    retired: frozenset[int] = frozenset()
+
+
+class ForWorkers(Protocol):
+    """The coordinator as a worker calls it. Everything raises UnreachableError where no answer comes."""
+
+    async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
+        """Introduce a worker, and what it has in hand. Returns the coordinator's epoch."""
+        ...
+
+    async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
+        """A sign of life, and what ended since the last one."""
+        ...
+
+    async def lease(self, worker: str, count: int) -> Leased:
+        """Take up to *count* tasks; waits a while where there are none."""
+        ...
+
+    async def send(self, worker: str, unit_id: str, reserved_nano: int) -> bool:
+        """Ask to send: waits for pace and money, and commits. False: the unit is not this worker's any more."""
+        ...
+
+    async def started(self, worker: str, count: int) -> None:
+        """So many granted requests have left, or will not leave."""
+        ...
+
+    async def paused(self, worker: str, seconds: float) -> None:
+        """The service keeps the worker's key from starting."""
+        ...
+
+    async def report(self, worker: str, task: Task, report: Report) -> None:
+        """What became of a request. Saying it twice does no harm."""
+        ...
+
+    async def give_back(self, worker: str, unit_id: str) -> None:
+        """A leased task is not sent."""
+        ...
+
+    async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
+        """The worker has nothing in hand and ends; *reason* is why, where it is not for want of work."""
+        ...
+
+
+class ForDriver(Protocol):
+    """The coordinator as the driver calls it. Everything raises UnreachableError where no answer comes."""
+
+    async def begin(self, *, retry: bool, unknown: bool) -> Opened:
+        """Open the journal for a new run."""
+        ...
+
+    async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
+        """The next rows of the manifest; False where *epoch* is over and they have to be told from the start."""
+        ...
+
+    async def complete(self, epoch: str, *, from_journal: bool) -> bool:
+        """All rows were offered; or the journal itself says what is open. False as in `offer`."""
+        ...
+
+    async def status(self) -> Status:
+        """How the job stands."""
+        ...
+
+    async def drain(self, reason: NanoGPTError | None) -> None:
+        """Send nothing more."""
+        ...
+
+    async def lost(self, worker: str) -> None:
+        """A worker is gone."""
+        ...
+
+    async def finish(self) -> Totals:
+        """Close the journal."""
+        ...

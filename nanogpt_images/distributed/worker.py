@@ -1,0 +1,151 @@
+"""A worker of a distributed batch: the ordinary way of a request, with the journal on the other side of a link."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import Final
+
+import anyio
+
+from .._base.descriptors import room_for
+from .._base.threads import in_thread
+from ..batch.events import Tally
+from ..batch.run.concurrency import Gate
+from ..batch.run.executor import Work
+from ..batch.run.objects import ObjectStorage
+from ..batch.run.settlement import Endings, Task
+from ..batch.run.stop_signal import Halt
+from ..batch.run.uploading import Uploading
+from ..batch.states import State
+from ..client import AsyncClient
+from ..errors import NanoGPTError
+from ..money.budget import Budget
+from ..money.budget_gate import Funds
+from ..transport.retry import RetryPolicy
+from .coordinator_client import Link
+from .messages import ForWorkers, Job
+from .remote import RemoteKeeping, RemotePacing
+
+_MIN_PATIENCE: Final = 8
+
+
+class Worker:
+    """
+    Carries out what it leases.
+
+    Args:
+        job: What is to be done.
+        coordinator: Where leases come from, and reports go to.
+        name: Tells it from the other workers of all time.
+        key: Number of its key among those of the job.
+        concurrency: Requests at once.
+        retry: See `AsyncClient`.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        coordinator: ForWorkers,
+        *,
+        name: str,
+        key: int,
+        concurrency: int,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self._job = job
+        self._concurrency = concurrency
+        self._retry = retry
+        self._key = key
+        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency), keep_going=True)
+        self._link = Link(coordinator, worker=name, key=key, halt=self._halt)
+        self._tasks: dict[str, Task] = {}
+        self._waiting: deque[Task] = deque()
+        self._leasing = anyio.Lock()
+        self._over = False
+
+    async def run(self) -> None:
+        """
+        Work until nothing is left, or until it has to stop; the coordinator knows why.
+
+        Raises:
+            NanoGPTError: The coordinator is gone for good.
+        """
+        self._concurrency = await in_thread(room_for, self._concurrency)
+        async with (
+            AsyncClient(
+                self._job.keys[self._key].key,
+                self._job.base_url,
+                requests_per_second=None,
+                retry=self._retry,
+                timeout_s=self._job.timeout_s,
+                max_connections=self._concurrency,
+            ) as client,
+            self._link,
+        ):
+            # As a local batch has it cached: it tells how many images a request makes.
+            with contextlib.suppress(NanoGPTError):
+                await client.catalog.list()
+            work = self._work(client)
+            async with anyio.create_task_group() as group:
+                for _ in range(self._concurrency):
+                    group.start_soon(self._serve, work)
+            await self._link.leave(self._halt.reason)
+
+    def _work(self, client: AsyncClient) -> Work:
+        keeping = RemoteKeeping(self._link, self._tasks, self._job.out)
+        url, out = self._job.images_url, self._job.out
+        # Money is the coordinator's: here nothing is capped.
+        funds = Funds(Budget(None))
+        tally = Tally()
+        endings = Endings(
+            images=client.images,
+            keeping=keeping if url is None else Uploading(keeping, ObjectStorage(url), out),
+            funds=funds,
+            halt=self._halt,
+            tally=tally,
+            out=out,
+            provenance=self._job.provenance,
+            elsewhere=url is not None,
+        )
+        return Work(
+            images=client.images,
+            keeping=keeping,
+            funds=funds,
+            gate=Gate(self._concurrency),
+            halt=self._halt,
+            tally=tally,
+            endings=endings,
+            pacer=RemotePacing(self._link, keeping),
+        )
+
+    async def _serve(self, work: Work) -> None:
+        while (task := await self._next()) is not None:
+            try:
+                event = await work.carry_out(task)
+            except NanoGPTError as error:
+                self._halt.stop(error)
+                return
+            finally:
+                self._tasks.pop(task.unit.id, None)
+            if event is None or event.state is State.PENDING:
+                # Refused for load: the coordinator gives it out again.
+                await self._link.give_back(task)
+            else:
+                self._link.note(event)
+
+    async def _next(self) -> Task | None:
+        """The next task; None when there is none any more."""
+        async with self._leasing:
+            while not self._waiting and not self._over and not self._halt.requested:
+                with anyio.CancelScope() as waiting:
+                    self._halt.idle(waiting)
+                    leased = await self._link.lease(self._concurrency)
+                    self._over = leased.over
+                    self._waiting.extend(leased.tasks)
+                self._halt.busy(waiting)
+            if self._halt.requested or not self._waiting:
+                return None
+            task = self._waiting.popleft()
+            self._tasks[task.unit.id] = task
+            return task

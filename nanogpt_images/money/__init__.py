@@ -1,0 +1,1 @@
+"""Money: exact amounts, and the budget that client and batch share."""

@@ -1,0 +1,124 @@
+"""What an image file says about its own making."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Self, cast
+
+import attrs
+
+from .._version import __version__
+from ..types.request import ImageRequest, Route
+
+# An input image can be large and private, and `user` names a person: none of them goes into the file.
+_INPUT_IMAGES: Final = ("input_references", "image_data_url", "image_data_urls", "mask_data_url")
+_NOT_PARAMETERS: Final = frozenset(
+    {"prompt", "model", "seed", "extra", "route", "response_format", "user", *_INPUT_IMAGES}
+)
+_MAX_EXTRA_CHARACTERS: Final = 1_000
+# Characters that neither UTF-8 nor XML can hold; JSON has an escape for each.
+_UNWRITABLE: Final = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
+@attrs.frozen(kw_only=True)
+class Provenance:
+    """
+    How an image was made, as its file tells it.
+
+    Attributes:
+        prompt: As it was sent.
+        model: ID of the model.
+        route: `images` or `openai`.
+        parameters: What else was asked for, such as `resolution` and `n`.
+        seed: The one asked for; None where the service chose.
+        left_out: Names of parameters that are not in the file: input images, addresses, large values.
+        request_id: The service's ID of the request.
+        service: Origin of the service, such as `https://nano-gpt.com`.
+        version: Version of this package that wrote it.
+    """
+
+    prompt: str
+    model: str
+    route: Route = "images"
+    parameters: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    seed: int | None = None
+    left_out: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    request_id: str | None = None
+    service: str | None = None
+    version: str = __version__
+
+    @classmethod
+    def of(cls, request: ImageRequest, *, service: str | None) -> Self:
+        """The record of an image that *request* is to make."""
+        fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
+        private = {name for name, value in request.extra.items() if _stays_out(repr(value))}
+        given = {
+            **{name: value for name, value in request.extra.items() if name not in private},
+            **{name: value for name, value in fields.items() if name not in _NOT_PARAMETERS},
+        }
+        return cls(
+            prompt=request.prompt,
+            model=request.model,
+            route=request.route,
+            parameters={name: value for name, value in given.items() if value is not None},
+            seed=request.seed,
+            left_out=(*(name for name in _INPUT_IMAGES if fields.get(name)), *sorted(private)),
+            service=service,
+        )
+
+    @property
+    def software(self) -> str:
+        """What made the file: this package, with its version."""
+        return f"nanogpt_images {self.version}"
+
+    @property
+    def description(self) -> str:
+        """The prompt, as far as other programs can show it."""
+        return _UNWRITABLE.sub("", "".join(c for c in self.prompt if c >= " " or c in "\t\n"))
+
+    def to_json(self) -> str:
+        """The record as JSON text that any of the formats can hold, for `from_json`."""
+        text = json.dumps(attrs.asdict(self), ensure_ascii=False, separators=(",", ":"), default=repr)
+        return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self | None:
+        """The record that `to_json` wrote; None where *text* is nothing of the kind."""
+        try:
+            found: object = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(found, dict):
+            return None
+        fields = cast("dict[str, object]", found)
+        if not all(_checks(fields)):
+            return None
+        names = {field.name for field in attrs.fields(cls)}
+        return cls(**{name: value for name, value in fields.items() if name in names})  # type: ignore[arg-type]
+
+
+def _stays_out(value: str) -> bool:
+    """Whether a further field of the body may be an image, or an address with a signature in it."""
+    return len(value) > _MAX_EXTRA_CHARACTERS or "://" in value or "data:" in value
+
+
+def _checks(fields: Mapping[str, object]) -> Iterator[bool]:
+    """Whether each field is of its type: whoever edited the file may have put anything there."""
+    yield isinstance(fields.get("prompt"), str)
+    yield isinstance(fields.get("model"), str)
+    yield fields.get("route", "images") in ("images", "openai")
+    parameters = fields.get("parameters", {})
+    # An input image in it would be a file of this machine, read and sent because a stranger's image says so.
+    yield isinstance(parameters, dict) and _NOT_PARAMETERS.isdisjoint(cast("dict[str, object]", parameters))
+    yield isinstance(fields.get("seed"), int | None)
+    left_out = fields.get("left_out", [])
+    yield isinstance(left_out, list) and all(isinstance(name, str) for name in cast("list[object]", left_out))
+    yield isinstance(fields.get("request_id"), str | None)
+    yield isinstance(fields.get("service"), str | None)
+    yield isinstance(fields.get("version", ""), str)

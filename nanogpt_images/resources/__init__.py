@@ -1,0 +1,1 @@
+"""The resources of a client, and the pipeline of one paid request."""

@@ -1,0 +1,1 @@
+"""Who may generate, what it costs them, and what the service says of it."""

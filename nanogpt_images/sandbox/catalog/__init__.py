@@ -1,0 +1,1 @@
+"""The models of the sandbox, and the listings made of them."""

@@ -1,0 +1,64 @@
+"""Images from words: the same order always gives the same bytes, with the prompt legible on the picture."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import random
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ..catalog.definitions import ImageFormat
+from .caption import add_caption
+from .scenes import picture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@attrs.frozen(kw_only=True)
+class Sketch:
+    """All that decides how an image looks, and so its bytes."""
+
+    prompt: str
+    model: str
+    resolution: str
+    seed: int | None
+    index: int
+    width: int
+    height: int
+    image_format: ImageFormat
+
+
+def encoded(sketch: Sketch) -> bytes:
+    """The image of *sketch* as a file."""
+    identity = f"{sketch.model}\n{sketch.prompt}\n{sketch.resolution}\n{sketch.seed}\n{sketch.index}"
+    rng = random.Random(hashlib.sha256(identity.encode("utf-8", "replace")).digest())  # noqa: S311 - a picture, not a secret
+    image = picture(sketch.width, sketch.height, rng)
+    seed = "" if sketch.seed is None else f" · seed {sketch.seed}"
+    add_caption(image, sketch.prompt, f"{sketch.model} · {sketch.resolution}{seed} · #{sketch.index + 1}")
+    return _file(image, sketch.image_format)
+
+
+def require_pillow() -> None:
+    """
+    Make sure that images can be drawn.
+
+    Raises:
+        ImportError: Pillow is not installed.
+    """
+    if importlib.util.find_spec("PIL") is None:
+        raise ImportError("The sandbox draws with Pillow: pip install 'nanogpt_images[sandbox]'")
+
+
+def _file(image: Image.Image, image_format: ImageFormat) -> bytes:
+    buffer = io.BytesIO()
+    if image_format == "png":
+        image.save(buffer, "PNG", compress_level=1)
+    elif image_format == "jpeg":
+        image.convert("RGB").save(buffer, "JPEG", quality=82)
+    else:
+        image.convert("RGB").save(buffer, "WEBP", quality=70, method=0)
+    return buffer.getvalue()

@@ -1,0 +1,143 @@
+"""What goes wrong, and for which requests: rules, and who is struck."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import attrs
+
+from .kinds import KINDS, Stage
+
+FaultRoute = Literal[
+    "images", "openai", "catalog", "image-models", "images/models", "endpoints", "account", "files"
+]
+_ROUTES: tuple[str, ...] = get_args(FaultRoute)
+GENERATION: frozenset[str] = frozenset({"images", "openai"})
+
+
+def _known(instance: object, attribute: attrs.Attribute[str], kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"Unknown fault kind {kind!r}; the kinds are {', '.join(sorted(KINDS))}.")
+
+
+def _at_least_one(instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} must be at least 1; got {value}.")
+
+
+def _share(instance: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} must be from 0 to 1; got {value}.")
+
+
+def _known_route(instance: object, attribute: attrs.Attribute[FaultRoute | None], value: str | None) -> None:
+    if value is not None and value not in _ROUTES:
+        raise ValueError(f"route {value!r} is none of {', '.join(_ROUTES)}.")
+
+
+@attrs.frozen
+class Fault:
+    """
+    One rule: a kind of fault and the requests that it strikes. All conditions given must hold.
+
+    Args:
+        kind: What goes wrong; the kinds are in `fault_kinds.KINDS`.
+        every: Strike every k-th request that meets the other conditions.
+        prompt_contains: Strike requests whose prompt contains this text.
+        model: Strike requests for this model.
+        rate: Strike this share of requests, 0 to 1, drawn with the sandbox's seed.
+        times: Strike at most this often.
+        skip: Let this many matching requests pass first.
+        route: Strike this route only; None means both generation routes, or the route that the kind is about.
+            `catalog` means both listings, `image-models` and `images/models` one of them.
+        after_s: Seconds that a stall lasts (None: until the client goes), or the pace of a slow drip.
+        billed: Whether a struck generation is billed, where that shall differ from the kind's own rule.
+    """
+
+    kind: str = attrs.field(validator=_known)
+    every: int | None = attrs.field(default=None, kw_only=True, validator=_at_least_one)
+    prompt_contains: str | None = attrs.field(default=None, kw_only=True)
+    model: str | None = attrs.field(default=None, kw_only=True)
+    rate: float | None = attrs.field(default=None, kw_only=True, validator=_share)
+    times: int | None = attrs.field(default=None, kw_only=True)
+    skip: int = attrs.field(default=0, kw_only=True)
+    route: FaultRoute | None = attrs.field(default=None, kw_only=True, validator=_known_route)
+    after_s: float | None = attrs.field(default=None, kw_only=True)
+    billed: bool | None = attrs.field(default=None, kw_only=True)
+
+    @property
+    def stage(self) -> Stage:
+        """When in the life of a request the fault strikes."""
+        return KINDS[self.kind].stage
+
+    @property
+    def bills(self) -> bool:
+        """Whether a struck generation is billed."""
+        return KINDS[self.kind].billed if self.billed is None else self.billed
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """What is known of a request when a fault is looked for."""
+
+    route: str
+    model: str | None = None
+    prompt: str | None = None
+    delivery: str | None = None
+    listing: str | None = None
+
+
+class FaultPicker:
+    """Decides, request by request, which fault strikes; the first rule that does wins."""
+
+    def __init__(self, faults: Sequence[Fault], seed: int) -> None:
+        self.faults = tuple(faults)
+        self._seed = seed
+        self.clear()
+
+    def clear(self) -> None:
+        """Start counting again, with the same random draws."""
+        self._seen = [0] * len(self.faults)
+        self._struck = [0] * len(self.faults)
+        # Not a secret: the same seed shall make the same faults.
+        self._random = [random.Random(f"{self._seed} {index}") for index in range(len(self.faults))]  # noqa: S311
+
+    def has_early(self) -> bool:
+        """Whether some rule strikes before the request body is read."""
+        return any(fault.stage is Stage.EARLY for fault in self.faults)
+
+    def pick(self, target: Target, stages: frozenset[Stage]) -> Fault | None:
+        """The fault of one of *stages* that strikes *target*, None for none."""
+        for index, fault in enumerate(self.faults):
+            if fault.stage in stages and _meets(fault, target) and self._strikes(index, fault):
+                return fault
+        return None
+
+    def _strikes(self, index: int, fault: Fault) -> bool:
+        self._seen[index] += 1
+        number = self._seen[index] - fault.skip
+        if number < 1 or (fault.times is not None and self._struck[index] >= fault.times):
+            return False
+        if fault.every is not None and number % fault.every:
+            return False
+        if fault.rate is not None and self._random[index].random() >= fault.rate:
+            return False
+        self._struck[index] += 1
+        return True
+
+
+def _meets(fault: Fault, target: Target) -> bool:
+    kind = KINDS[fault.kind]
+    route = "generation" if fault.route is None and target.route in GENERATION else target.route
+    if (fault.route or _USUAL_ROUTES.get(kind.stage, "generation")) not in {route, target.listing}:
+        return False
+    if kind.delivery is not None and target.delivery is not None and kind.delivery != target.delivery:
+        return False
+    if fault.model is not None and fault.model != target.model:
+        return False
+    return fault.prompt_contains is None or fault.prompt_contains in (target.prompt or "")
+
+
+_USUAL_ROUTES = {Stage.FILE: "files", Stage.LISTING: "catalog"}

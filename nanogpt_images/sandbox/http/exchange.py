@@ -1,0 +1,154 @@
+"""One request's socket: its body in, its answer out, and the ways to break it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterator
+
+import attrs
+from aiohttp import web
+
+from .refusals import MAX_BODY_BYTES, body_too_large
+from .responses import Answer
+
+SLICE_BYTES = 256 * 1024
+_SMALL_BYTES = 64 * 1024
+# Longest time that a fault waits for what was sent to leave before it breaks the connection.
+_FLUSH_S = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class Wire:
+    """
+    One request and its connection.
+
+    Args:
+        request: The request.
+        request_id: Sent as `X-Request-ID`; empty sends none.
+        pause: Sleeps, and raises ConnectionResetError when the sandbox closes meanwhile.
+    """
+
+    request: web.BaseRequest
+    request_id: str
+    pause: Callable[[float], Awaitable[None]]
+    _peeked: list[bytes] = attrs.field(factory=list[bytes], init=False)
+
+    async def peek(self) -> bytes:
+        """What has arrived of the body; it can still be read."""
+        self._peeked.append(await self.request.content.readany())
+        return b"".join(self._peeked)
+
+    async def read_body(self) -> bytes:
+        """
+        The whole request body.
+
+        Raises:
+            Refusal: 413 when it is larger than the edge lets through.
+            ConnectionError: The client went before it had sent everything.
+        """
+        if (self.request.content_length or 0) > MAX_BODY_BYTES:
+            raise body_too_large()
+        pieces = [*self._peeked]
+        size = sum(map(len, pieces))
+        async for piece in self.request.content.iter_any():
+            size += len(piece)
+            if size > MAX_BODY_BYTES:
+                raise body_too_large()
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def send(self, answer: Answer) -> web.StreamResponse:
+        """Write *answer* to the end."""
+        if answer.size > _SMALL_BYTES and self.request.method != "HEAD":
+            response = await self.start(answer)
+            await self.write(response, answer)
+        else:
+            body = b"".join(answer.body)
+            response = web.Response(status=answer.status, headers=self._headers(answer), body=body)
+            await response.prepare(self.request)
+        await response.write_eof()
+        return response
+
+    async def start(self, answer: Answer) -> web.StreamResponse:
+        """Write the head of *answer*."""
+        response = web.StreamResponse(status=answer.status, headers=self._headers(answer))
+        response.content_length = answer.size
+        await response.prepare(self.request)
+        return response
+
+    async def write(self, response: web.StreamResponse, answer: Answer, *, size: int | None = None) -> None:
+        """Write the body of *answer*, or its first *size* bytes."""
+        left = answer.size if size is None else size
+        for piece in _slices(answer.body):
+            if left <= 0:
+                break
+            await response.write(piece[:left])
+            left -= len(piece)
+
+    async def write_raw(self, data: bytes) -> None:
+        """Write *data* past HTTP."""
+        transport = self.transport()
+        if transport is not None:
+            transport.write(data)
+
+    async def flush(self) -> None:
+        """Wait, within bounds, until the kernel has taken everything and had a moment to hand it on."""
+        deadline = asyncio.get_running_loop().time() + _FLUSH_S
+        while (transport := self.transport()) is not None and transport.get_write_buffer_size():
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await self.pause(0.005)
+        await self.pause(0.01)
+
+    async def stall(self, seconds: float | None) -> None:
+        """Do nothing for *seconds*; None until the client goes."""
+        if seconds is not None:
+            await self.pause(seconds)
+            return
+        while self.transport() is not None:
+            await self.pause(0.02)
+
+    def reset(self) -> web.StreamResponse:
+        """Break the connection with a TCP reset."""
+        transport = self.transport()
+        if transport is not None:
+            connection = transport.get_extra_info("socket")
+            # Zero linger: the kernel sends RST and drops what it still holds.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        return web.Response()
+
+    def close(self) -> web.StreamResponse:
+        """Close the connection without a further word."""
+        transport = self.transport()
+        if transport is not None:
+            transport.close()
+        return web.Response()
+
+    def transport(self) -> asyncio.WriteTransport | None:
+        """The connection, None once it is gone."""
+        transport = self.request.transport
+        if transport is None or transport.is_closing():
+            return None
+        assert isinstance(transport, asyncio.WriteTransport)
+        return transport
+
+    def _headers(self, answer: Answer) -> dict[str, str]:
+        headers = dict(answer.headers)
+        if answer.content_type is not None:
+            headers["Content-Type"] = answer.content_type
+        if self.request_id:
+            headers["X-Request-ID"] = self.request_id
+        return headers
+
+
+def _slices(body: tuple[bytes, ...]) -> Iterator[bytes | memoryview]:
+    for piece in body:
+        if len(piece) <= SLICE_BYTES:
+            yield piece
+            continue
+        view = memoryview(piece)
+        for start in range(0, len(view), SLICE_BYTES):
+            yield view[start : start + SLICE_BYTES]

@@ -1,0 +1,202 @@
+"""A request checked as the service would check it: it becomes an Order, or a Refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal, cast
+
+import attrs
+
+from .catalog.definitions import ImageFormat, SandboxModel
+from .http.refusals import Refusal, Route, refuse
+from .http.responses import JsonObject
+from .references import checked_references
+
+DEFAULT_OPENAI_MODEL = "hidream"
+Delivery = Literal["b64_json", "url"]
+_FORMATS: Mapping[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
+_RANGES = {"strength": (0, 1), "guidance_scale": (0, 20), "num_inference_steps": (1, 100)}
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """A request that the service accepts."""
+
+    route: Route
+    model: SandboxModel
+    prompt: str
+    n: int | None
+    images: int
+    resolution: str
+    aspect_ratio: str | None
+    seed: int | None
+    image_format: ImageFormat
+    delivery: Delivery
+    references: int
+    cost_usd: float
+    stream: bool = False
+
+
+def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
+    """
+    The JSON object in a request body.
+
+    Raises:
+        Refusal: Another content type, not JSON, or not an object.
+    """
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        message = "POST /api/v1/images accepts application/json requests only."
+        raise refuse(400, "invalid_content_type", message, route=route)
+    try:
+        body: object = json.loads(raw)
+    except ValueError:
+        raise refuse(400, "invalid_json", "The request body is not valid JSON.", route=route) from None
+    if not isinstance(body, dict):
+        raise refuse(400, "invalid_json", "The request body must be a JSON object.", route=route)
+    return cast("JsonObject", body)
+
+
+def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> Order:
+    """
+    The order in a request body.
+
+    Raises:
+        Refusal: With the documented status, code and body.
+    """
+    # Assumption: the OpenAI-compatible route answers with events, as the one that it is like does.
+    if body.get("stream") is True and route == "images":
+        raise refuse(
+            400, "unsupported_stream", "stream: true is not supported yet.", parameter="stream", route=route
+        )
+    if body.get("provider"):
+        message = "Provider selection and passthrough options are not supported yet."
+        raise refuse(400, "unsupported_provider_options", message, parameter="provider", route=route)
+    model = _model(body, models, route)
+    references = checked_references(body, model, route)
+    prompt = _prompt(body, model, route)
+    n = _count(body, model, route)
+    images = n if n is not None else model.default_images
+    resolution = _resolution(body, model, route)
+    offers = {
+        "aspect_ratio": model.aspect_ratios,
+        "quality": model.qualities,
+        "rendering_speed": tuple(model.tiers_usd),
+    }
+    for field, offered in offers.items():
+        _check_offered(body, field, offered, model, route)
+    _check_ranges(body, route)
+    aspect_ratio, seed = body.get("aspect_ratio"), body.get("seed")
+    return Order(
+        route=route,
+        model=model,
+        prompt=prompt,
+        n=n,
+        images=images,
+        resolution=resolution,
+        aspect_ratio=aspect_ratio if isinstance(aspect_ratio, str) else None,
+        seed=seed if isinstance(seed, int) else None,
+        image_format=_image_format(body, model, route),
+        delivery="url" if route == "openai" and body.get("response_format") == "url" else "b64_json",
+        references=references,
+        stream=body.get("stream") is True,
+        cost_usd=_cost_usd(body, model, resolution, images, references),
+    )
+
+
+def _cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
+    tier = body.get("rendering_speed") if model.tiers_usd else None
+    add_ons = [name for name in model.add_ons_usd if body.get(name)]
+    each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)
+    return round(each * images + model.input_image_usd * references, 9)
+
+
+def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> SandboxModel:
+    model_id = body.get("model")
+    if model_id is None and route == "openai":
+        model_id = DEFAULT_OPENAI_MODEL
+    if not isinstance(model_id, str) or not model_id:
+        raise refuse(400, "missing_model", "model is required.", parameter="model", route=route)
+    if model_id not in models:
+        raise model_not_found(model_id)
+    return models[model_id]
+
+
+def model_not_found(model_id: str) -> Refusal:
+    """404 for an ID that no model has."""
+    return refuse(404, "model_not_found", f"The model '{model_id}' does not exist.", parameter="model")
+
+
+def _prompt(body: JsonObject, model: SandboxModel, route: Route) -> str:
+    prompt = body.get("prompt")
+    if prompt is None and not model.prompt_required:
+        return ""
+    if not isinstance(prompt, str) or (model.prompt_required and not prompt.strip()):
+        raise refuse(400, "missing_prompt", "prompt is required.", parameter="prompt", route=route)
+    # `errors`: a lone surrogate is valid JSON and still has a length.
+    length = len(prompt.strip().encode("utf-16-le", "surrogatepass")) // 2
+    if model.prompt_max is not None and length > model.prompt_max:
+        message = f"Prompt is too long: {length} characters, {model.id} accepts {model.prompt_max}."
+        raise refuse(400, "prompt_too_long", message)
+    return prompt
+
+
+def _count(body: JsonObject, model: SandboxModel, route: Route) -> int | None:
+    """`nImages`, else `n`; None when the request names neither."""
+    field = "nImages" if body.get("nImages") is not None else "n"
+    count = body.get(field)
+    if count is None:
+        return None
+    if model.fixed_image_count == count == 1 and not isinstance(count, bool):
+        return 1
+    if model.fixed_image_count is not None:
+        message = f"{model.id} always returns {model.fixed_image_count} images and does not accept n."
+        raise refuse(400, "invalid_n", message, parameter=field, route=route)
+    if (
+        not isinstance(count, int)
+        or isinstance(count, bool)
+        or not model.images_min <= count <= model.images_max
+    ):
+        message = f"{field} must be an integer from {model.images_min} to {model.images_max} for {model.id}; got {count!r}."
+        raise refuse(400, "invalid_n", message, parameter=field, route=route)
+    return count
+
+
+def _resolution(body: JsonObject, model: SandboxModel, route: Route) -> str:
+    field = "size" if route == "openai" and body.get("size") is not None else "resolution"
+    _check_offered(body, field, model.resolutions, model, route)
+    resolution = body.get(field)
+    if isinstance(resolution, str):
+        return resolution
+    return model.resolutions[0] if model.resolutions else "auto"
+
+
+def _check_offered(
+    body: JsonObject, field: str, offered: tuple[str, ...], model: SandboxModel, route: Route
+) -> None:
+    value = body.get(field)
+    if value is None or not offered or value in offered:
+        return
+    code = "invalid_resolution" if field in {"size", "resolution"} else f"invalid_{field}"
+    message = f"{field} {value!r} is not supported by {model.id}. Supported: {', '.join(offered)}."
+    raise refuse(400, code, message, parameter=field, route=route)
+
+
+def _image_format(body: JsonObject, model: SandboxModel, route: Route) -> ImageFormat:
+    wanted = body.get("output_format")
+    if not model.output_formats or wanted is None:
+        return model.default_format
+    if not isinstance(wanted, str) or _FORMATS.get(wanted.lower()) not in model.output_formats:
+        message = f"output_format {wanted!r} is not supported by {model.id}."
+        raise refuse(400, "invalid_output_format", message, parameter="output_format", route=route)
+    return _FORMATS[wanted.lower()]
+
+
+def _check_ranges(body: JsonObject, route: Route) -> None:
+    for field, (low, high) in _RANGES.items():
+        value = body.get(field)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            message = f"{field} must be a number from {low} to {high}; got {value!r}."
+            raise refuse(400, f"invalid_{field}", message, parameter=field, route=route)

@@ -1,0 +1,1 @@
+"""The blocking client: the names of the async one, for scripts and notebooks."""

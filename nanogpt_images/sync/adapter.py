@@ -1,0 +1,47 @@
+"""The blocking side: an adapter that keeps every signature."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from .portal import Portal
+
+P = ParamSpec("P")
+R = TypeVar("R")
+AsyncT = TypeVar("AsyncT")
+
+
+class Reach(Generic[AsyncT]):
+    """Something blocking: the async object that does the work, and the portal to reach it."""
+
+    _portal: Portal
+    _target: AsyncT
+
+    def _invoke(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        return self._portal.run(call)
+
+
+class Resource(Reach[AsyncT]):
+    """A blocking resource of a client."""
+
+    def __init__(self, portal: Portal, target: AsyncT) -> None:
+        self._portal = portal
+        self._target = target
+
+
+def blocking(
+    method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Reach[AsyncT], P], R]:
+    """
+    The blocking form of an async *method*: its parameters exist once and cannot drift.
+
+    Type checkers see the full signature through the ParamSpec; help() and inspect see it as well.
+    """
+
+    def call(self: Reach[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._invoke(functools.partial(method, self._target, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
+
+    functools.update_wrapper(call, method)
+    return call

@@ -1,0 +1,1 @@
+"""Pacing: never more starts in a second than the key allows."""

@@ -1,0 +1,327 @@
+"""The way of one request: slot → pace → send → status → retry. Every request of a client goes through here."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Final, NoReturn, TypeVar
+from urllib.parse import urlencode
+
+import attrs
+
+from .._base.logs import get_logger
+from ..errors import (
+    Charge,
+    DailyLimitError,
+    NanoGPTError,
+    RateLimitError,
+    ResponseDecodeError,
+    TransportError,
+)
+from ..wire.failures import CUT_OFF, decode_failure
+from .door import MAX_FAILURE_BYTES
+from .pacing.limiter import RateLimiter, StartSlot
+from .protocol import HttpRequest, HttpResponse, Transport
+from .retry import RetryPolicy
+from .secrets import NO_SECRET, Redactor, Secret, not_pickled
+
+_log = get_logger()
+
+T = TypeVar("T")
+Reader = Callable[[HttpResponse], Awaitable[T]]
+
+_MAX_JSON_BYTES: Final = 64 * 2**20
+
+
+async def _nothing(*_: object) -> None:
+    """Nobody wants to know."""
+
+
+def _no_news(*_: object) -> None:
+    """Nobody wants to know, nor to wait."""
+
+
+@attrs.frozen(kw_only=True)
+class AttemptHooks:
+    """
+    What a batch does around the attempts of a paid request.
+
+    Attributes:
+        before: Awaited after pacing and before each attempt; what it raises keeps the attempt from being made.
+        refused: Awaited when an attempt failed and another will follow.
+        started: Called when an attempt's body leaves, or is known not to; perhaps more than once.
+        paused: Called with the seconds for which the service's limit keeps everybody with this key from starting.
+        withheld: Called when an attempt was broken off and certainly never left.
+    """
+
+    before: Callable[[], Awaitable[None]] = _nothing
+    refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
+    started: Callable[[], None] = _no_news
+    paused: Callable[[float], None] = _no_news
+    withheld: Callable[[], None] = _no_news
+
+
+NO_HOOKS: Final = AttemptHooks()
+
+
+class Sender:
+    """
+    Sends requests to one origin.
+
+    Args:
+        base_url: Origin and path prefix, without a trailing slash.
+        headers: Sent with every request to that origin; they hold the key.
+        redact: Replaces the key in what an answer of success holds, and in errors.
+        transport: Sends each attempt; its headers and bodies of failure are without the key.
+        retry: Decides what is sent again. No other layer repeats anything.
+        limiter: Paces the starts.
+        max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
+        free_timeout_s: Seconds for each attempt of a request that costs nothing.
+        sleep: Waits that many seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        headers: Mapping[str, str],
+        transport: Transport,
+        retry: RetryPolicy,
+        limiter: RateLimiter,
+        max_connections: int,
+        redact: Redactor = NO_SECRET,
+        key: str | None = None,
+        free_timeout_s: float = 60.0,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._base_url = base_url
+        self._free_timeout_s = free_timeout_s
+        self.redact = redact
+        self._key = None if key is None else Secret(key)
+        self._headers = dict(headers)
+        self._transport = transport
+        self._retry = retry
+        self._sleep = sleep
+        self.limiter = limiter
+        self.slots = Slots(max_connections)
+
+    def __reduce__(self) -> NoReturn:
+        raise not_pickled()
+
+    async def get_json(self, path: str, *, params: Mapping[str, str] | None = None) -> object:
+        """GET *path* and decode its JSON. Free, so it is repeated on every passing fault."""
+        query = f"?{urlencode(params)}" if params else ""
+        request = self._free("GET", f"{path}{query}")
+        return await self._send(request, self._read_json(path), target=path)
+
+    async def post_json(self, path: str, body: bytes | None, *, key_header: str | None = None) -> object:
+        """
+        POST *body*, free of charge, and decode the JSON answer.
+
+        Args:
+            path: Path of the route.
+            body: JSON; None sends none.
+            key_header: The header that the route takes the key in, where it takes but one.
+        """
+        request = self._free("POST", path, body, self._with_key_in(key_header))
+        return await self._send(request, self._read_json(path), target=path)
+
+    def _with_key_in(self, header: str | None) -> dict[str, str]:
+        """The headers of a request, the key in *header* instead of where it stands in them."""
+        if header is None or self._key is None:
+            return self._headers
+        own = (self._key, f"Bearer {self._key}")
+        headers = {name: value for name, value in self._headers.items() if value not in own}
+        return {
+            **{name: value for name, value in headers.items() if name.lower() != header},
+            header: self._key,
+        }
+
+    def _free(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> HttpRequest:
+        return HttpRequest(
+            method=method,
+            url=f"{self._base_url}{path}",
+            headers=self._headers if headers is None else headers,
+            body=body,
+            timeout_s=self._free_timeout_s,
+        )
+
+    async def post_paid(
+        self,
+        path: str,
+        body: bytes,
+        read: Reader[T],
+        *,
+        target: str,
+        timeout_s: float,
+        hooks: AttemptHooks = NO_HOOKS,
+    ) -> T:
+        """
+        POST *body*, which costs money when it succeeds.
+
+        Args:
+            path: Path of the route.
+            body: JSON.
+            read: Reads the answer of success, within the attempt's time.
+            target: The model's ID, for the text of errors.
+            timeout_s: Seconds for each attempt.
+            hooks: What to do around the attempts.
+
+        Raises:
+            NanoGPTError: With the charge that its facts imply.
+        """
+        # gzip on base64 makes the client four times as expensive and saves little (benchmarks/README.md).
+        headers = {**self._headers, "Accept-Encoding": "identity"}
+        request = HttpRequest(
+            method="POST",
+            url=f"{self._base_url}{path}",
+            headers=headers,
+            body=body,
+            paid=True,
+            timeout_s=timeout_s,
+            model=target,
+        )
+        return await self._send(request, read, target=target, hooks=hooks)
+
+    async def _send(
+        self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks = NO_HOOKS
+    ) -> T:
+        for attempt in itertools.count(1):
+            try:
+                async with self.slots.one():
+                    if attempt > 1:
+                        request = attrs.evolve(request, body_begun=False, withheld=False, attempt=attempt)
+                    return await self._attempt(request, read, target=target, hooks=hooks)
+            except NanoGPTError as error:
+                self.redact.error(error)
+                delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
+                if delay_s is None:
+                    raise
+                await hooks.refused(error)
+                again_may_cost = request.paid and error.charge is Charge.UNKNOWN
+                _log.log(
+                    logging.WARNING if again_may_cost else logging.INFO,
+                    "attempt %d failed, the next one follows in %.1f s: %s",
+                    attempt,
+                    delay_s,
+                    error,
+                )
+                await self._sleep(delay_s)
+        raise AssertionError("unreachable: itertools.count does not end")
+
+    async def _attempt(self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks) -> T:
+        slot = await self.limiter.acquire()
+
+        def started() -> None:
+            slot.started()
+            hooks.started()
+
+        request.on_body = started
+        try:
+            await hooks.before()
+            async with self._transport.send(request) as response:
+                # From here the request counts as started, also where a transport does not report its body.
+                started()
+                if response.status >= 300:
+                    body = await read_failure(response)
+                    raise decode_failure(
+                        response.status,
+                        response.headers,
+                        body,
+                        target=target,
+                        paid=request.paid,
+                        url=request.url,
+                    )
+                return await read(response)
+        except RateLimitError as error:
+            if not isinstance(error, DailyLimitError):
+                self._pause(error, slot, hooks)
+            raise
+        finally:
+            started()
+            if request.withheld:
+                hooks.withheld()
+
+    def _pause(self, error: RateLimitError, slot: StartSlot, hooks: AttemptHooks) -> None:
+        """Let everybody wait: the limit is the key's, not this request's. Only the request's own delay grows."""
+        asked_s = self._retry.initial_delay_s if error.retry_after_s is None else error.retry_after_s
+        pause_s = min(asked_s, self._retry.max_retry_after_s)
+        if self.limiter.pause(pause_s, left_at=slot.at):
+            hooks.paused(pause_s)
+
+    def _read_json(self, path: str) -> Reader[object]:
+        async def read(response: HttpResponse) -> object:
+            body = bytearray()
+            async for chunk in response.chunks():
+                body += chunk
+                if len(body) > _MAX_JSON_BYTES:
+                    raise _not_json(path, response, "is larger than 64 MiB", self._clean_start(body))
+            clean = self.redact.body(body)
+            try:
+                return json.loads(clean)
+            except (ValueError, RecursionError) as error:
+                raise _not_json(path, response, "is not JSON", clean) from error
+
+        return read
+
+    def _clean_start(self, body: bytearray) -> bytes:
+        return self.redact.excerpt(body[:1000].decode("utf-8", "replace")).encode()
+
+    async def aclose(self) -> None:
+        """Close the transport."""
+        await self._transport.aclose()
+
+
+class Slots:
+    """A bound on the requests in flight that can be raised, and that is not tied to one event loop."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._semaphore: asyncio.Semaphore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def at_least(self, count: int) -> None:
+        """Raise the bound to *count* if it is lower."""
+        if self._semaphore is not None:
+            for _ in range(self._count, count):
+                self._semaphore.release()
+        self._count = max(self._count, count)
+
+    def one(self) -> AbstractAsyncContextManager[None]:
+        """Wait for a place and hold it."""
+        loop = asyncio.get_running_loop()
+        if self._semaphore is None or self._loop is not loop:
+            self._semaphore, self._loop = asyncio.Semaphore(self._count), loop
+        return self._semaphore
+
+
+async def read_failure(response: HttpResponse) -> bytes:
+    """The beginning of a body of failure, marked where it was cut off; one that breaks off still has its status."""
+    body = bytearray()
+    try:
+        async for chunk in response.chunks():
+            body += chunk
+            if len(body) >= MAX_FAILURE_BYTES:
+                break
+        else:
+            return bytes(body)
+    except TransportError:
+        pass
+    return bytes(body[:MAX_FAILURE_BYTES]) + CUT_OFF
+
+
+def _not_json(path: str, response: HttpResponse, fault: str, body: bytes) -> ResponseDecodeError:
+    excerpt = body[:200].decode("utf-8", "replace")
+    return ResponseDecodeError(
+        f"{path}: the answer {fault} (it begins with {excerpt[:60]!r}). Is base_url the NanoGPT API?",
+        charge=Charge.NOT_SENT,
+        request_id=response.headers.get("X-Request-ID"),
+        status=response.status,
+        excerpt=excerpt,
+    )

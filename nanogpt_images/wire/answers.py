@@ -1,0 +1,156 @@
+"""An answer of success, its images already cut out → typed facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import attrs
+
+from .._base.display import shown_url
+from ..money.nano import MAX_REQUEST_USD, MAX_USD
+from ..types.prices import Cost
+from .convert import Json, as_object, as_objects, as_text, as_time, as_usd
+from .failures import moderation_usd
+
+_COST_HEADERS: Final = ("x-cost", "x-nano-cost")
+_NONE_BROKEN: Final[Mapping[int, str]] = {}
+_BALANCE_HEADERS: Final = ("x-remaining-balance",)
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """
+    One entry of `data` that holds an image.
+
+    Attributes:
+        index: Its place in `data`.
+        url: Its signed URL; None when its bytes came in the body.
+        data: Its bytes, where they stood in `url` in another form than base64.
+        extra: What else the entry holds, such as `revised_prompt`.
+    """
+
+    index: int
+    url: str | None = attrs.field(default=None, repr=lambda url: repr(url and shown_url(url)))
+    data: bytes | None = attrs.field(default=None, repr=False)
+    extra: Json = attrs.field(factory=dict[str, object])
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """
+    What a success says beside its images. Every field but `entries` may be missing on the wire.
+
+    Attributes:
+        cost_usd: The cost, where it is stated in USD.
+        other_cost: The cost, where it is stated in another currency.
+        problems: What is wrong with images that came and cannot be used, in words.
+        task_id: ID of a task to be polled, where the service gives one.
+    """
+
+    entries: tuple[Entry, ...]
+    created: datetime | None = None
+    cost_usd: float | None = None
+    other_cost: Cost | None = None
+    payment_source: str | None = None
+    remaining_balance: float | None = None
+    request_id: str | None = None
+    problems: tuple[str, ...] = ()
+    task_id: str | None = None
+    extra: Json = attrs.field(factory=dict[str, object])
+
+    @property
+    def cost(self) -> Cost | None:
+        """The cost as it came."""
+        return self.other_cost or (None if self.cost_usd is None else Cost(self.cost_usd))
+
+
+def decode_answer(
+    rest: bytes,
+    headers: Mapping[str, str],
+    received: Collection[int],
+    broken: Mapping[int, str] = _NONE_BROKEN,
+) -> Answer:
+    """
+    The facts of a success.
+
+    Args:
+        rest: The body without its images.
+        headers: The answer's headers, where money and the request's ID may stand instead.
+        received: Indices in `data` whose bytes were cut out of the body.
+        broken: Why an image of the body cannot be used, by its index.
+
+    Raises:
+        ValueError: *rest* is not JSON.
+
+    Source: seeds/openai-compatible-generations.txt, "Response"; API_FACTS, "Generation".
+    """
+    body = as_object(json.loads(rest))
+    known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
+    amount = as_usd(body.get("cost"), most=MAX_REQUEST_USD)
+    if amount is None:
+        amount = _header_usd(headers, _COST_HEADERS, most=MAX_REQUEST_USD)
+    balance = as_usd(body.get("remainingBalance"))
+    entries = _entries(body.get("data"), received)
+    usable = {entry.index for entry in entries}
+    cost = None if amount is None else Cost(amount, _currency(body))
+    cost_usd = None if cost is None else cost.usd
+    if cost_usd is not None and (check_usd := moderation_usd(headers)) is not None:
+        # Assumption: `cost` is that of the images, and the check comes on top.
+        cost_usd = round(cost_usd + check_usd, 12)
+    return Answer(
+        entries=entries,
+        problems=tuple(
+            f"image {index} cannot be used: {reason}"
+            for index, reason in sorted(broken.items())
+            if index not in usable
+        ),
+        task_id=_task_id(body),
+        created=as_time(body.get("created")),
+        cost_usd=cost_usd,
+        other_cost=None if cost is None or cost.currency == "USD" else cost,
+        payment_source=as_text(body.get("paymentSource")),
+        remaining_balance=_header_usd(headers, _BALANCE_HEADERS) if balance is None else balance,
+        request_id=headers.get("X-Request-ID") or as_text(body.get("requestId")),
+        extra={name: value for name, value in body.items() if name not in known},
+    )
+
+
+def _entries(data: object, received: Collection[int]) -> tuple[Entry, ...]:
+    entries: list[Entry] = []
+    for index, item in enumerate(data if isinstance(data, list) else ()):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        fields = as_object(item)  # pyright: ignore[reportUnknownArgumentType]
+        url = as_text(fields.get("url"))
+        extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
+        if index in received:
+            entries.append(Entry(index=index, extra=extra))
+        elif url is not None and url[:5].lower() == "data:":
+            # Source: RFC 2397; the base64 form was cut out of the body already. An SVG comes like this.
+            if data := unquote_to_bytes(url.partition(",")[2]):
+                entries.append(Entry(index=index, data=data, extra=extra))
+        elif url is not None:
+            entries.append(Entry(index=index, url=url, extra=extra))
+    return tuple(entries)
+
+
+def _task_id(body: Json) -> str | None:
+    # Assumption: the ID stands beside `data`, or in it.
+    for place in (body, *as_objects(body.get("data"))):
+        for name in ("task_id", "taskId"):
+            if (task_id := as_text(place.get(name))) is not None:
+                return task_id
+    return None
+
+
+def _currency(body: Json) -> str:
+    """The first currency that is not USD among what the answer names; USD where it names none."""
+    # Source: API_FACTS, "More facts, 2026-11": with `paymentSource` XNO the cost may be in XNO.
+    named = (as_text(body.get(name)) for name in ("currency", "paymentSource"))
+    return next((name.strip() for name in named if name is not None and name.strip().upper() != "USD"), "USD")
+
+
+def _header_usd(headers: Mapping[str, str], names: tuple[str, ...], *, most: int = MAX_USD) -> float | None:
+    return next((usd for name in names if (usd := as_usd(headers.get(name), most=most)) is not None), None)

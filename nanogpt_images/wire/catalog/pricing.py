@@ -1,0 +1,196 @@
+"""The shapes of `pricing` and `public_pricing` to tables of prices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+import attrs
+
+from ...types.model import PriceLine
+from ...types.prices import ANY_FIELD, NO_PRICES, NO_TABLES, PriceTable, PriceTables, dearer, dearer_tables
+from ..convert import as_object, as_objects, as_text, as_usd, structure
+
+_BY: Final = "by_"
+_INPUT_WORDS: Final = ("input", "reference")
+_ADD_ON_WORDS: Final = ("lora",)
+# Assumption: prices of another unit do not bound what an image costs, and these names mark them, or no prices at all.
+_NOT_PER_IMAGE: Final = re.compile(
+    r"^per_(?!.*image|.*reference)|token|pixel|second|minute|included|free|max|min|count|limit|threshold"
+    r"|percent|discount|multiplier|factor|version",
+    re.IGNORECASE,
+)
+_TIER_FIELDS: Final = ("rendering_speed", "quality")
+_DEEPEST: Final = 8
+
+
+def read_prices(*shapes: object) -> PriceTable:
+    """
+    The first of *shapes* that states a price per image, as a table.
+
+    A shape is `{"per_image": {token: usd}, "currency"}`, the same with a number for all tokens, a bare
+    number, or a list of lines. Prices of other units are not prices per image and give an empty table.
+
+    Source: seeds/image-models.txt, `pricing` ("shape can vary by model").
+    """
+    return next((table for shape in shapes if (table := _table(shape))), NO_PRICES)
+
+
+def _table(shape: object) -> PriceTable:
+    if shape is None:
+        return NO_PRICES
+    if isinstance(shape, list):
+        return price_table(read_lines(cast("object", shape)))
+    if not isinstance(shape, dict):
+        return PriceTable(flat_usd=as_usd(shape))
+    pricing = as_object(cast("object", shape))
+    return _tokens(pricing.get("per_image"), as_text(pricing.get("currency")) or "USD")
+
+
+def _tokens(prices: object, currency: str) -> PriceTable:
+    """A mapping of tokens to USD, or a number for all of them."""
+    return PriceTable(
+        per_image={
+            token: usd for token, value in as_object(prices).items() if (usd := as_usd(value)) is not None
+        },
+        flat_usd=as_usd(prices),
+        currency=currency,
+    )
+
+
+def read_price_tables(*shapes: object) -> PriceTables:
+    """
+    What *shapes* state beside the price per image: tiers, add-ons, input images, and tables of unknown meaning.
+
+    Source: API_FACTS, "More facts, 2026-11"; seeds/images-model-endpoints.txt, `pricing`.
+    """
+    tables = NO_TABLES
+    for shape in shapes:
+        if isinstance(shape, list):
+            tables = dearer_tables(tables, _line_tables(read_lines(cast("object", shape))))
+        elif isinstance(shape, dict):
+            tables = dearer_tables(tables, _beside(as_object(cast("object", shape))))
+    return tables
+
+
+def _beside(pricing: Mapping[str, object]) -> PriceTables:
+    currency = as_text(pricing.get("currency")) or "USD"
+    tiers: dict[str, Mapping[str, PriceTable]] = {}
+    add_ons: dict[str, PriceTable] = {}
+    others: dict[str, PriceTable] = {}
+    inputs = NO_PRICES
+    for name, value in pricing.items():
+        if name == "per_image":
+            if nested := _tables_by_name(value, currency):
+                tiers[ANY_FIELD] = nested
+        elif _NOT_PER_IMAGE.search(name):
+            continue
+        elif any(word in name.lower() for word in _INPUT_WORDS):
+            inputs = dearer(inputs, _any_table(value, currency))
+        elif name.startswith(_BY):
+            if by_tier := _tables_by_name(value, currency, numbers=True):
+                tiers[name.removeprefix(_BY)] = by_tier
+        elif _is_add_on(name):
+            add_ons |= _tables_by_name({name: value}, currency, numbers=True)
+        else:
+            others |= _tables_by_name({name: value}, currency)
+    return PriceTables(tiers=tiers, add_ons=add_ons, inputs=inputs, others=others, currency=currency)
+
+
+def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> dict[str, PriceTable]:
+    """The tables in an object; with *numbers*, a lone number is one too."""
+    return {
+        name: table
+        for name, value in as_object(shape).items()
+        if (numbers or as_object(value)) and (table := _any_table(value, currency))
+    }
+
+
+def _any_table(shape: object, currency: str, depth: int = 0) -> PriceTable:
+    """The prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the dearest."""
+    if not isinstance(shape, dict):
+        return PriceTable(flat_usd=as_usd(shape), currency=currency)
+    fields = as_object(cast("object", shape)).items()
+    prices = {name: value for name, value in fields if not _NOT_PER_IMAGE.search(name)}
+    nested = prices.pop("per_image", None)
+    table = dearer(_tokens(prices, currency), _any_table(nested, currency, depth + 1))
+    for value in prices.values():
+        if isinstance(value, dict) and depth < _DEEPEST:
+            table = dearer(table, _any_table(cast("object", value), currency, depth + 1))
+    return table
+
+
+def _is_add_on(name: str) -> bool:
+    return any(word in name.lower() for word in _ADD_ON_WORDS)
+
+
+def read_lines(shape: object) -> tuple[PriceLine, ...]:
+    """The lines of a list of prices, of any unit."""
+    lines = (structure(line, PriceLine) for line in as_objects(shape))
+    return tuple(line if line.currency else attrs.evolve(line, currency="USD") for line in lines)
+
+
+def price_table(lines: Iterable[PriceLine]) -> PriceTable:
+    """
+    The table of the lines that price an output image; of two for one resolution, the dearer.
+
+    Source: seeds/images-model-endpoints.txt, `pricing`.
+    """
+    return _table_of([line for line in lines if _is_plain(line)])
+
+
+def _line_tables(lines: Iterable[PriceLine]) -> PriceTables:
+    """The tables of the lines that price a tier, an add-on or an input image."""
+    tiers: dict[str, dict[str, list[PriceLine]]] = {}
+    add_ons: dict[str, list[PriceLine]] = {}
+    inputs: list[PriceLine] = []
+    for line in lines:
+        if not _is_per_image(line):
+            continue
+        if _is_input(line):
+            inputs.append(line)
+        elif _is_add_on(line.billable or ""):
+            add_ons.setdefault(line.billable or "", []).append(line)
+        for field, tier in _tiers(line).items():
+            tiers.setdefault(field, {}).setdefault(tier, []).append(line)
+    return PriceTables(
+        tiers={field: {tier: _table_of(of) for tier, of in by.items()} for field, by in tiers.items()},
+        add_ons={name: _table_of(of) for name, of in add_ons.items()},
+        inputs=_table_of(inputs),
+    )
+
+
+def _table_of(lines: Iterable[PriceLine]) -> PriceTable:
+    per_image: dict[str, float] = {}
+    flat_usd: float | None = None
+    currency = "USD"
+    for line in lines:
+        if line.cost_usd is None:
+            continue
+        currency = line.currency
+        if line.resolution is None:
+            flat_usd = max(flat_usd or 0.0, line.cost_usd)
+        else:
+            per_image[line.resolution] = max(per_image.get(line.resolution, 0.0), line.cost_usd)
+    return PriceTable(per_image=per_image, flat_usd=flat_usd, currency=currency)
+
+
+def _is_plain(line: PriceLine) -> bool:
+    billable = line.billable or ""
+    return _is_per_image(line) and not (_is_input(line) or _is_add_on(billable) or _tiers(line))
+
+
+def _is_per_image(line: PriceLine) -> bool:
+    return line.cost_usd is not None and (line.unit or "image").lower() == "image"
+
+
+def _is_input(line: PriceLine) -> bool:
+    return (line.billable or "").lower().startswith(_INPUT_WORDS)
+
+
+def _tiers(line: PriceLine) -> dict[str, str]:
+    """The fields of a request that a line prices one value of."""
+    if _is_input(line):
+        return {}
+    return {field: tier for field in _TIER_FIELDS if (tier := as_text(line.extra.get(field))) is not None}

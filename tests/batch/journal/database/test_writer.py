@@ -1,0 +1,184 @@
+"""The thread: what waits is committed together, and nothing that was queued is lost."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nanogpt_images._base import durable
+from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal.database.store import Store
+from nanogpt_images.batch.journal.database.writer import Writer
+from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.errors import JournalError
+from nanogpt_images.types.parameters import CountRule
+
+
+class Stopped:
+    """A writer whose thread waits inside an operation until it is released."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.reached = asyncio.Event()
+        self._gate = threading.Event()
+
+    async def start(self) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+
+        def wait(store: Store) -> None:
+            loop.call_soon_threadsafe(self.reached.set)
+            assert self._gate.wait(20)
+
+        task = asyncio.create_task(self.writer.run(wait))
+        await self.reached.wait()
+        return task
+
+    def release(self) -> None:
+        self._gate.set()
+
+
+@pytest.fixture
+async def writer(out: Path) -> AsyncIterator[Writer]:
+    writer = Writer(lambda: Store(out, service=None))
+    await writer.start()
+    yield writer
+    await writer.stop()
+
+
+def note(text: str) -> Callable[[Store], int]:
+    def work(store: Store) -> int:
+        store.connection.execute("INSERT INTO meta VALUES (?, '')", (text,))
+        return store.commits
+
+    return work
+
+
+async def notes(writer: Writer) -> set[str]:
+    found = await writer.run(lambda store: store.connection.execute("SELECT name FROM meta").fetchall())
+    return {name for (name,) in found}
+
+
+async def test_what_waits_shares_one_commit(writer: Writer) -> None:
+    """Fifty operations that wait while the thread is busy are one transaction."""
+    stopped = Stopped(writer)
+    first = await stopped.start()
+    waiting = [asyncio.create_task(writer.run(note(f"{number}"))) for number in range(50)]
+    await asyncio.sleep(0)
+    stopped.release()
+    commits = await asyncio.gather(*waiting)
+    await first
+    assert set(commits) == {commits[0]}
+    assert await writer.run(lambda store: store.commits) == commits[0] + 1
+
+
+async def test_a_failing_operation_fails_alone(writer: Writer) -> None:
+    """Of several operations in one commit the broken one is undone, and the others stand."""
+
+    def broken(store: Store) -> None:
+        note("half")(store)
+        raise JournalError("broken")
+
+    stopped = Stopped(writer)
+    first = await stopped.start()
+    works = [note("before"), broken, note("after")]
+    waiting = [asyncio.create_task(writer.run(work)) for work in works]
+    await asyncio.sleep(0)
+    stopped.release()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await first
+    assert [isinstance(outcome, JournalError) for outcome in outcomes] == [False, True, False]
+    assert await notes(writer) == {"before", "after"}
+
+
+async def test_a_cancelled_caller_does_not_undo_its_operation(writer: Writer) -> None:
+    """What was queued is carried out, although nobody waits for it any more."""
+    stopped = Stopped(writer)
+    first = await stopped.start()
+    task = asyncio.create_task(writer.run(note("kept")))
+    await asyncio.sleep(0)
+    task.cancel()
+    stopped.release()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await first
+    assert await notes(writer) == {"kept"}
+
+
+async def test_a_failing_commit_fails_the_whole_group(writer: Writer) -> None:
+    """When the disk is full every caller of the commit is told, with the way out, and nothing half is left."""
+
+    def fill(store: Store) -> None:
+        pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def large(store: Store) -> None:
+        store.connection.execute("INSERT INTO meta VALUES ('large', ?)", ("x" * 200_000,))
+
+    await writer.run(fill)
+    stopped = Stopped(writer)
+    first = await stopped.start()
+    waiting = [asyncio.create_task(writer.run(work)) for work in (note("small"), large)]
+    await asyncio.sleep(0)
+    stopped.release()
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await first
+    assert "Free space" in str(outcomes[1])
+    kept = await notes(writer)
+    assert "large" not in kept
+    assert ("small" in kept) == (not isinstance(outcomes[0], Exception))
+
+
+async def test_a_closed_journal_takes_nothing(out: Path) -> None:
+    """After closing, an operation fails instead of waiting for ever; closing twice is fine."""
+    journal = await Journal.open(out, service=None)
+    await journal.aclose()
+    await journal.aclose()
+    with pytest.raises(JournalError, match="closed"):
+        await journal.totals()
+
+
+async def test_closing_carries_out_what_waits(out: Path) -> None:
+    """Operations that are queued when the journal closes are committed first."""
+    writer = Writer(lambda: Store(out, service=None))
+    await writer.start()
+    task = asyncio.create_task(writer.run(note("queued")))
+    await asyncio.sleep(0)
+    await writer.stop()
+    await task
+    with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
+        assert connection.execute("SELECT count(*) FROM meta").fetchone() == (1,)
+    connection.close()
+
+
+async def test_a_cancelled_opening_leaves_nothing_open(out: Path) -> None:
+    """Cancelling while the journal is being opened gives its lock back."""
+    task = asyncio.create_task(Journal.open(out, service=None))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await (await Journal.open(out, service=None)).aclose()
+
+
+async def test_images_are_synced_before_the_commit(
+    out: Path, image: Callable[..., StoredImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files and their directory reach the disk while the journal still calls the unit sent."""
+    seen: list[tuple[str, str]] = []
+
+    def watch(path: Path, flags: int, sync: object) -> None:
+        with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
+            (state,) = connection.execute("SELECT state FROM unit").fetchone()
+        connection.close()
+        seen.append((path.name, state))
+
+    async with await Journal.open(out, service=None) as journal:
+        (admission,) = await journal.admit([(BatchRow("a", "m", key="k"), CountRule())])
+        await journal.sent(admission.unit.id, 1)
+        monkeypatch.setattr(durable, "_sync", watch)
+        await journal.done(admission.unit.id, [image("k")])
+    assert seen == [("k.png", "sent"), ("images", "sent")]

@@ -1,0 +1,81 @@
+"""What each of several keys spent."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal.key_budget import Account
+from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.errors import BudgetExceededError, Charge
+from nanogpt_images.types.parameters import CountRule
+
+MakeImage = Callable[..., StoredImage]
+
+
+async def admitted(journal: Journal, count: int) -> list[str]:
+    row = BatchRow("a red fox", "m", count=count, key="fox")
+    return [admission.unit.id for admission in await journal.admit([(row, CountRule())])]
+
+
+async def test_each_key_has_its_own_sum(out: Path, image: MakeImage) -> None:
+    """A key's account counts its costs and its open or unknown requests, and those of no other key."""
+    async with await Journal.open(out, service="s") as journal:
+        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
+        done, unknown, refused, open_ = await admitted(journal, 4)
+        await one.sent(done, 100)
+        await one.done(done, [image()], cost_nano=60)
+        await one.sent(unknown, 100)
+        await one.failed(unknown, Charge.UNKNOWN, error_type="E", error_text="?")
+        await two.sent(refused, 100)
+        await two.refused(refused)
+        await two.sent(open_, 30)
+        assert (await one.committed_nano(), await two.committed_nano()) == (160, 30)
+        assert (await journal.totals()).committed_nano == 190
+
+
+async def test_a_key_stays_within_its_cap_over_all_runs(out: Path, image: MakeImage) -> None:
+    """What a key spent in an earlier run counts; a request beyond its cap stays pending, for another key."""
+    async with await Journal.open(out, service="s") as journal:
+        first, second = await admitted(journal, 2)
+        await Account(journal, "0", label="key 0", cap_nano=100).sent(first, 60)
+        await Account(journal, "0", label="key 0", cap_nano=100).done(first, [image()], cost_nano=60)
+    async with await Journal.open(out, service="s") as journal:
+        await admitted(journal, 2)
+        with pytest.raises(BudgetExceededError, match="key 0"):
+            await Account(journal, "0", label="key 0", cap_nano=100).sent(second, 50)
+        await Account(journal, "1", label="key 1", cap_nano=100).sent(second, 50)
+        assert (await journal.totals()).committed_nano == 110
+
+
+async def test_an_outcome_counts_for_the_key_that_sent_it_whoever_records_it(
+    out: Path, image: MakeImage
+) -> None:
+    """The account of another key, or the journal itself, may record what became of a request."""
+    async with await Journal.open(out, service="s") as journal:
+        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
+        by_other, by_none, refused, again = await admitted(journal, 4)
+        for unit in (by_other, by_none, refused, again):
+            await two.sent(unit, 100)
+        await one.done(by_other, [image()], cost_nano=60)
+        await journal.failed(by_none, Charge.UNKNOWN, error_type="E", error_text="?")
+        await one.refused(refused)
+        await one.refused(again)
+        assert (await one.committed_nano(), await two.committed_nano()) == (0, 160)
+        await one.sent(again, 100)
+        await two.done(again, [image()], cost_nano=70)
+        assert (await one.committed_nano(), await two.committed_nano()) == (70, 160)
+        assert (await journal.totals()).committed_nano == 230
+
+
+async def test_an_outcome_counts_for_its_key_after_a_restart(out: Path, image: MakeImage) -> None:
+    """Which key sent a request is in the journal, not in the memory of who sent it."""
+    async with await Journal.open(out, service="s") as journal:
+        (unit,) = await admitted(journal, 1)
+        await Account(journal, "1", label="key 1").sent(unit, 100)
+    async with await Journal.open(out, service="s") as journal:
+        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
+        await one.found(unit)
+        await one.done(unit, [image()], cost_nano=60)
+        assert (await one.committed_nano(), await two.committed_nano()) == (0, 60)

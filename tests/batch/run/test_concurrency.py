@@ -1,0 +1,194 @@
+"""How many requests are under way at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from nanogpt_images.batch.run.concurrency import Gate
+
+
+class Clock:
+    """A clock that stands until it is set forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Crowd:
+    """Tasks that pass through a gate and stay inside until they are let go."""
+
+    def __init__(self, gate: Gate, size: int) -> None:
+        self.gate = gate
+        self.inside: list[int] = []
+        self.most = 0
+        self.leave = [asyncio.Event() for _ in range(size)]
+        self.tasks = [asyncio.create_task(self._pass(number)) for number in range(size)]
+
+    async def _pass(self, number: int) -> None:
+        async with self.gate.one():
+            self.inside.append(number)
+            self.most = max(self.most, self.gate.active)
+            await self.leave[number].wait()
+            self.inside.remove(number)
+
+    async def end(self) -> None:
+        for event in self.leave:
+            event.set()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def test_no_more_than_the_maximum_are_inside() -> None:
+    """The fourth waits until one of three leaves, and comes in then."""
+    crowd = Crowd(Gate(3), 5)
+    await settle()
+    assert crowd.inside == [0, 1, 2]
+    crowd.leave[1].set()
+    await settle()
+    assert crowd.inside == [0, 2, 3]
+    await crowd.end()
+    assert crowd.most == 3
+    assert crowd.gate.active == 0
+
+
+def test_what_throttles_is_told() -> None:
+    """Limit, pause and reason are told while they last, and nothing in good times."""
+    clock = Clock()
+    gate = Gate(10, clock=clock)
+    assert gate.throttle == ""
+    gate.pause(2.5)
+    gate.slower("429 rate_limit_exceeded")
+    assert gate.throttle == "paused for 3 s, 7 of 10 at once after 429 rate_limit_exceeded"
+    clock.now = 3.0
+    assert gate.throttle == "7 of 10 at once after 429 rate_limit_exceeded"
+    for _ in range(100):
+        gate.faster()
+    assert gate.throttle == ""
+
+
+def test_pressure_lowers_the_limit_by_a_third_and_once_a_second() -> None:
+    """A burst of refusals is one sign; another second's refusal is another."""
+    clock = Clock()
+    gate = Gate(10, clock=clock)
+    for _ in range(50):
+        gate.slower("503")
+    assert gate.limit == 7
+    clock.now = 1.0
+    gate.slower("503")
+    assert gate.limit == 4
+
+
+def test_a_service_that_takes_every_other_request_keeps_its_places() -> None:
+    """Only where it refuses more than three quarters of a second's requests, fewer go out at once."""
+    clock = Clock()
+    gate = Gate(10, clock=clock)
+    gate.faster()
+    for second in range(100):
+        clock.now = float(second)
+        gate.slower("429")
+        gate.faster()
+    assert gate.limit == 10
+    clock.now = 100
+    for _ in range(5):
+        gate.slower("429")
+    clock.now = 101
+    gate.slower("429")
+    assert gate.limit == 7
+
+
+def test_the_limit_never_falls_below_one() -> None:
+    """However long the service pushes back, one request at a time goes on."""
+    clock = Clock()
+    gate = Gate(4, clock=clock)
+    for second in range(100):
+        clock.now = float(second)
+        gate.slower("503")
+    assert gate.limit == 1
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_a_round_of_successes_raises_the_limit_by_about_one(rounds: int) -> None:
+    """Recovery is additive: as many successes as there are places win one place."""
+    gate = Gate(100, clock=Clock())
+    gate._limit = 10.0
+    for _ in range(rounds):
+        for _ in range(gate.limit + 1):
+            gate.faster()
+    assert 10 + rounds <= gate._limit <= 10 + rounds + 1
+
+
+def test_the_limit_never_passes_the_maximum() -> None:
+    """Success alone does not widen the gate beyond what was asked for."""
+    gate = Gate(3, clock=Clock())
+    for _ in range(1000):
+        gate.faster()
+    assert gate.limit == 3
+
+
+async def test_a_lowered_limit_lets_nobody_in_until_enough_have_left() -> None:
+    """Who is inside stays; who waits comes in only below the new limit."""
+    gate = Gate(4, clock=Clock())
+    crowd = Crowd(gate, 6)
+    await settle()
+    gate.slower("503")
+    assert gate.limit == 2
+    crowd.leave[0].set()
+    crowd.leave[1].set()
+    await settle()
+    assert crowd.inside == [2, 3]
+    crowd.leave[2].set()
+    await settle()
+    assert crowd.inside == [3, 4]
+    await crowd.end()
+
+
+async def test_a_raised_limit_lets_waiters_in() -> None:
+    """Nobody has to leave for a waiter to enter when the limit grows."""
+    gate = Gate(2, clock=Clock())
+    gate.slower("503")
+    crowd = Crowd(gate, 2)
+    await settle()
+    assert crowd.inside == [0]
+    gate.faster()
+    await settle()
+    assert crowd.inside == [0, 1]
+    await crowd.end()
+
+
+@pytest.mark.parametrize("woken", [False, True])
+async def test_a_cancelled_waiter_does_not_take_a_place_along(woken: bool) -> None:
+    """Whether or not its turn had come, the next waiter gets in."""
+    gate = Gate(1)
+    async with gate.one():
+        crowd = Crowd(gate, 2)
+        await settle()
+        if not woken:
+            crowd.tasks[0].cancel()
+            await settle()
+    # Leaving has woken the first waiter, which has not run yet.
+    crowd.tasks[0].cancel()
+    await settle()
+    assert crowd.inside == [1]
+    await crowd.end()
+    assert gate.active == 0
+
+
+async def test_a_failure_inside_gives_the_place_back() -> None:
+    """An exception leaves through the gate as well."""
+    gate = Gate(1)
+    with pytest.raises(ZeroDivisionError):
+        async with gate.one():
+            raise ZeroDivisionError
+    assert gate.active == 0
+    async with gate.one():
+        assert gate.active == 1

@@ -1,0 +1,75 @@
+"""`plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nanogpt_images.sandbox import BlockingSandbox, Fault
+
+from ..conftest import Run
+
+
+def test_json(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """`plan --json` prints the names of `estimate`, and sends nothing."""
+    done = run("plan", manifest, "-m", "tiny-and-fast", "--json", "--base-url", service.url)
+    assert done.code == 0
+    plan = done.document
+    assert (plan["rows"], plan["requests"], plan["images"]) == (3, 4, 8)
+    assert plan["cost_usd"] == 0.0008
+    assert plan["problems"] == []
+    assert service.ledger.posts == []
+
+
+def test_surplus_of_a_fixed_count(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """A model that always makes four is planned in fours, and the surplus is said."""
+    done = run("plan", manifest, "-m", "midjourney-like/grid", "--base-url", service.url)
+    assert done.code == 0
+    assert "3 rows, 4 requests, 16 images" in done.out
+    assert "8 images that fixed counts" in done.out
+    assert "at least under 1 s" not in done.out
+
+
+def test_problems_by_line(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
+    """Rows that would fail are named by their line; exit code 2."""
+    (tmp_path / "bad.jsonl").write_text(
+        '{"prompt": "fine"}\n{"key": "x"}\n{"prompt": "odd", "resolution": "9x9"}\n{"prompt": "who", "model": "nope"}\n'
+    )
+    done = run("plan", "bad.jsonl", "-m", "tiny-and-fast", "--base-url", service.url)
+    assert done.code == 2
+    assert "3 rows would fail" in done.out
+    for text in ("line 2: there is no prompt", "line 3: resolution '9x9'", "line 4: model 'nope'"):
+        assert text in done.out
+
+
+def test_only_the_first_problems(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
+    """Twenty problems are shown, the rest is counted."""
+    (tmp_path / "bad.jsonl").write_text('{"key": "x"}\n' * 25)
+    done = run("plan", "bad.jsonl", "-m", "tiny-and-fast", "--base-url", service.url)
+    assert done.out.count("there is no prompt") == 20
+    assert "and 5 more rows" in done.out
+
+
+def test_missing_file(run: Run) -> None:
+    """A file that is not there is told without asking the service."""
+    done = run("plan", "none.jsonl", "-m", "tiny-and-fast", "--base-url", "http://127.0.0.1:9", "--json")
+    assert done.code == 2
+    assert done.document["error"]["type"] == "ManifestError"
+
+
+def test_defaults_for_rows(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """--count and --param fill the gaps of rows only."""
+    done = run(
+        "plan", manifest, "-m", "tiny-and-fast", "--count", "4", "--param", "resolution=256x256", "--json",
+        "--base-url", service.url,
+    )  # fmt: skip
+    assert done.document["images"] == 6 + 4 + 4
+    assert done.document["cost_usd"] == 0.0028
+
+
+def test_half_a_catalogue_is_named(run: Run, service: BlockingSandbox, manifest: Path) -> None:
+    """With one of the listings down the plan is made of the other, and says so."""
+    service.set_faults(Fault("500", route="image-models"))
+    done = run("plan", manifest, "-m", "tiny-and-fast", "--json", "--base-url", service.url)
+    assert done.code == 0
+    assert done.document["images"] == 8
+    assert "One of the two listings is not available" in done.err

@@ -1,0 +1,143 @@
+"""The blocking client is the async one without await: same names, same parameters, from anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import pickle
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster
+
+import nanogpt_images as ngi
+from nanogpt_images.resources import account, catalog, images
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
+from nanogpt_images.sync import client as sync
+
+PAIRS = [
+    (images.Images, sync.Images, {"run", "downloaded", "provenance_of"}),
+    (catalog.Catalog, sync.Catalog, {"aclose", "cached"}),
+    (account.Account, sync.Account, set[str]()),
+    (ngi.AsyncClient, ngi.Client, {"aclose"}),
+]
+
+
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    return [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "self"]
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[BlockingSandbox]:
+    with Sandbox.in_thread(requests_per_second=None) as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: BlockingSandbox) -> Iterator[ngi.Client]:
+    with ngi.Client(sandbox.api_key, sandbox.url) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("asynchronous", "blocking", "inner"), PAIRS)
+def test_every_public_method_has_its_twin(asynchronous: type, blocking: type, inner: set[str]) -> None:
+    """Each public method of the async class exists on the blocking one with the same parameters."""
+    names = {
+        name for name, value in vars(asynchronous).items() if inspect.isfunction(value) and name[0] != "_"
+    }
+    for name in names - inner:
+        assert _parameters(getattr(asynchronous, name)) == _parameters(getattr(blocking, name)), name
+
+
+def test_constructors_take_the_same_arguments() -> None:
+    """`Client` is made exactly as `AsyncClient` is."""
+    assert _parameters(ngi.Client) == _parameters(ngi.AsyncClient)
+
+
+async def test_works_while_a_loop_is_running(client: ngi.Client, blockbuster: BlockBuster) -> None:
+    """In a notebook's cell, where a loop runs in the same thread, a call blocks and returns its result."""
+    blockbuster.deactivate()
+    assert asyncio.get_running_loop().is_running()
+    assert client.images.generate("a red fox", model="tiny-and-fast").images[0].data
+
+
+def test_threads_share_a_client(client: ngi.Client) -> None:
+    """Many threads may call one client at once."""
+    with ThreadPoolExecutor(8) as threads:
+        results = list(
+            threads.map(lambda n: client.images.generate(f"fox {n}", model="tiny-and-fast"), range(24))
+        )
+    assert all(len(result.images) == 1 for result in results)
+    assert client.catalog.get("gpt-image-2").id == "gpt-image-2"
+
+
+def test_url_images_download_when_saved(client: ngi.Client, tmp_path: Path) -> None:
+    """An image behind a URL is fetched by save and by read."""
+    result = client.images.generate_openai("a red fox", model="hidream", response_format="url")
+    image = result.images[0]
+    assert image.data is None
+    assert image.save(tmp_path / "fox").read_bytes() == image.read()
+
+
+def test_errors_cross_unchanged(sandbox: BlockingSandbox, client: ngi.Client) -> None:
+    """An error keeps its class and its charge, and what was saved comes with methods that block."""
+    with pytest.raises(ngi.ParameterError):
+        client.images.generate("a red fox", model="gpt-image-2", n=9)
+    sandbox.set_faults(Fault("garbage_base64", times=1))
+    with pytest.raises(ngi.ResponseDecodeError) as caught:
+        client.images.generate("a red fox", model="gpt-image-2", n=2)
+    sandbox.set_faults()
+    assert caught.value.charge is ngi.Charge.CHARGED
+    partial = caught.value.partial
+    assert partial is None or isinstance(partial, ngi.BlockingResult)
+
+
+def test_batch_is_a_plain_loop(client: ngi.Client, tmp_path: Path) -> None:
+    """A batch is entered, iterated and left without a word of async."""
+    rows = [{"prompt": f"fox {number}", "model": "tiny-and-fast"} for number in range(10)]
+    with client.batch(rows, out=tmp_path, concurrency=4) as run:
+        states = [event.state.value for event in run]
+    assert states == ["done"] * 10
+    assert run.report.images == 10
+
+
+def test_leaving_a_batch_early_keeps_what_was_paid(client: ngi.Client, tmp_path: Path) -> None:
+    """After a break nothing more is sent, and the rerun makes exactly the rest."""
+    rows = [{"prompt": f"hare {number}", "model": "tiny-and-fast"} for number in range(30)]
+    with client.batch(rows, out=tmp_path, concurrency=2) as run:
+        for _ in run:
+            break
+    done = len(list((tmp_path / "images").iterdir()))
+    assert 1 <= done < 30
+    assert client.run_batch(rows, out=tmp_path).requests == 30 - done
+
+
+def test_results_can_be_pickled(client: ngi.Client) -> None:
+    """A result crosses to another process without its client."""
+    result = client.images.generate("a red fox", model="tiny-and-fast")
+    again = pickle.loads(pickle.dumps(result))
+    assert again.images[0].data == result.images[0].data
+
+
+def test_closed_client_says_so(sandbox: BlockingSandbox) -> None:
+    """After close a call is a clear error, and no thread is left."""
+    before = set(threading.enumerate())
+    client = ngi.Client(sandbox.api_key, sandbox.url)
+    client.catalog.list()
+    client.close()
+    with pytest.raises(ngi.ConfigurationError, match="closed"):
+        client.catalog.list()
+    # The loop's thread is joined by close; those that the loop used for a while are told to end.
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_unused_client_starts_no_thread() -> None:
+    """A client that is made and closed without a call costs no thread."""
+    before = threading.active_count()
+    with ngi.Client("sk-nano-unused", "http://127.0.0.1:9"):
+        assert threading.active_count() == before

@@ -276,7 +276,7 @@ class Simulation:
 
 async def journal_bytes_per_row(rows: int = 2_000) -> float:
     """Of a real journal whose rows are done."""
-    from nanogpt_images.batch.journal import Journal, StoredImage
+    from nanogpt_images.batch.journal import ImageRecord, Journal
     from nanogpt_images.batch.rows import BatchRow
     from nanogpt_images.types.parameters import CountRule
 
@@ -286,7 +286,7 @@ async def journal_bytes_per_row(rows: int = 2_000) -> float:
             admitted = await journal.admit([(row, CountRule()) for row in made])
             for number, admission in enumerate(admitted):
                 await journal.sent(admission.unit.id, PRICE_NANO)
-                image = StoredImage(
+                image = ImageRecord(
                     index=0,
                     file=f"images/a-red-fox-in-the-snow-number-{number}.png",
                     media_type="image/png",

@@ -73,7 +73,7 @@ LIMITS = {
 }
 
 
-class Books:
+class JobResources:
     """What the client reported, a line for each call; on disk, so that the soak's own memory is flat."""
 
     def __init__(self, path: Path) -> None:
@@ -131,7 +131,7 @@ class Setting:
     rate: float
     client: ngi.AsyncClient
     blocking: ngi.Client
-    books: Books
+    books: JobResources
     chance: random.Random
     folder: Path
 
@@ -220,7 +220,7 @@ async def batch(at: Setting) -> None:
     shutil.rmtree(out)
 
 
-async def _enter_batch(books: Books, rows: dict[str, ngi.BatchRow], out: Path, kind: str) -> None:
+async def _enter_batch(books: JobResources, rows: dict[str, ngi.BatchRow], out: Path, kind: str) -> None:
     left = set(rows)
     async with await Journal.open(out, service=None, read_only=True) as journal:
         unknown = [ending async for ending in journal.unknowns()]
@@ -343,7 +343,7 @@ async def work_for(seconds: float, at: Setting) -> None:
 async def soak(options: argparse.Namespace, url: str, key: str, folder: Path) -> dict[str, object]:
     """All rounds, and the judgement."""
     rounds = 16
-    books = Books(folder / "books.jsonl")
+    books = JobResources(folder / "books.jsonl")
     shared = {"requests_per_second": options.rate, "timeout_s": 30}
     samples: list[dict[str, float]] = []
     try:
@@ -397,7 +397,7 @@ def grown(samples: list[dict[str, float]]) -> dict[str, dict[str, float | bool]]
     return found
 
 
-async def audit(books: Books, url: str) -> dict[str, object]:
+async def audit(books: JobResources, url: str) -> dict[str, object]:
     """The client's books beside the ledger of the service."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/_sandbox/ledger") as answer:
         entries = (await answer.json())["entries"]

@@ -18,7 +18,7 @@ from .batch.runner import Batch
 from .errors import ConfigurationError
 from .events import Observers, OnEvent
 from .money.budget import Budget
-from .money.budget_gate import Funds
+from .money.budget_gate import BudgetGate
 from .money.nano import to_nano
 from .references import AllowPrivate, ReferenceLoader
 from .resources.account import Account
@@ -28,7 +28,7 @@ from .resources.images import Images
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
-from .transport.observed import WatchedTransport
+from .transport.observed import ObservedTransport
 from .transport.options import ClientOptions
 from .transport.pacing.limiter import RateLimiter
 from .transport.pacing.pacer import Pacer
@@ -47,7 +47,7 @@ P = ParamSpec("P")
 def _spending(budget_usd: float, assume_price_usd: float | None) -> Spending:
     if not budget_usd >= 0:
         raise ConfigurationError(f"budget_usd must be 0 or more, not {budget_usd}.")
-    return Spending(Funds(Budget(to_nano(budget_usd))), assume_price_usd)
+    return Spending(BudgetGate(Budget(to_nano(budget_usd))), assume_price_usd)
 
 
 def _to_the_end(
@@ -162,7 +162,7 @@ class AsyncClient:
         if on_event is not None:
             self._observers.add(on_event)
         redact = Redactor(self._options.api_key)
-        self._watched = watched = WatchedTransport(Door(transport, redact), self._observers, redact)
+        self._watched = watched = ObservedTransport(Door(transport, redact), self._observers, redact)
         self._retry = retry or RetryPolicy()
         self._sender = Sender(
             base_url=self._options.base_url,

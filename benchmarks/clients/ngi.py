@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import Keep, Run, fan_out
 
 from nanogpt_images import AsyncClient
-from nanogpt_images.batch.recorder import Keeping, NoJournal
+from nanogpt_images.batch.recorder import MemoryRecorder, Recorder
 from nanogpt_images.batch.runner import Batch
 
 KEY = "sk-nano-00000000-0000-4000-8000-000000000000"
@@ -47,9 +47,9 @@ async def in_memory(url: str, directory: Path, keep: Keep) -> AsyncIterator[Run]
 class Unjournalled(Batch):
     """A batch that writes its files and keeps no journal: what the journal costs is the difference."""
 
-    async def _open(self, stack: AsyncExitStack) -> tuple[Keeping, int]:
+    async def _open(self, stack: AsyncExitStack) -> tuple[Recorder, int]:
         del stack
-        return NoJournal(), 0
+        return MemoryRecorder(), 0
 
 
 def batch(*, journal: bool) -> Callable[[str, Path, Keep], AbstractAsyncContextManager[Run]]:

@@ -23,7 +23,7 @@ else:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
-class Lease:
+class ProcessLock:
     """
     The mark of a living process. There is no heartbeat: a stopped or busy process keeps it, a dead one cannot.
     A forked child shares it, and one that outlives a killed parent keeps the journal in use.

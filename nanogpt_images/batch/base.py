@@ -15,7 +15,7 @@ from ..errors import ConfigurationError
 from .events import BatchEvent, BatchReport
 
 
-class Followed(ABC):
+class BatchBase(ABC):
     """
     Leaving the block runs the batch to its end where nobody looked at events, lets end what is under way where
     somebody stopped looking, and breaks it off where the task is cancelled.

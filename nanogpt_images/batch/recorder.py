@@ -8,13 +8,13 @@ from typing import Protocol
 
 from ..errors import Charge
 from ..types.parameters import CountRule, split_count
-from .journal import Admission, Link, StoredImage
+from .journal import Admission, ImageRecord, SignedUrl
 from .rows import BatchRow
 from .states import State
 from .units import Unit, units_of, unpriced
 
 
-class Keeping(Protocol):
+class Recorder(Protocol):
     """The operations of `Journal` that the way of a request takes; see there for what each records."""
 
     async def admit(
@@ -38,9 +38,9 @@ class Keeping(Protocol):
     async def linked(
         self,
         unit_id: str,
-        links: Sequence[Link],
+        links: Sequence[SignedUrl],
         *,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class Keeping(Protocol):
     async def done(
         self,
         unit_id: str,
-        images: Sequence[StoredImage],
+        images: Sequence[ImageRecord],
         *,
         cost_nano: int | None = None,
         request_id: str | None = None,
@@ -65,7 +65,7 @@ class Keeping(Protocol):
         *,
         error_type: str,
         error_text: str,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Keeping(Protocol):
         ...
 
 
-class NoJournal:
+class MemoryRecorder:
     """For a batch without a directory: images stay in the events, nothing is written, nothing is resumed."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class NoJournal:
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
     ) -> list[Admission]:
-        """See `Keeping`."""
+        """See `Recorder`."""
         del price
         units: list[Unit] = []
         for row, rule in rows:

@@ -16,27 +16,27 @@ from .._base.descriptors import room_for
 from .._base.threads import in_thread
 from ..errors import ConfigurationError, NanoGPTError, ParameterError
 from ..money.budget import Budget
-from ..money.budget_gate import Funds
+from ..money.budget_gate import BudgetGate
 from ..money.nano import to_nano
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
 from ..resources.images import Images
 from ..transport.pacing.pacer import Pacer
-from .base import Followed
+from .base import BatchBase
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
 from .manifest.reader import ManifestRows
 from .manifest.source import record_of, rows_again
-from .recorder import Keeping, NoJournal
+from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
-from .run.concurrency import Gate
-from .run.executor import Work
+from .run.concurrency import ConcurrencyLimit
+from .run.executor import Executor
 from .run.later import Later
 from .run.objects import ObjectStorage
 from .run.recovery import recover
-from .run.settlement import Endings, Task
-from .run.stop_signal import Halt
-from .run.task_source import Feed, Rows
+from .run.settlement import Settlement, Task
+from .run.stop_signal import StopSignal
+from .run.task_source import Rows, TaskSource
 from .run.uploading import Uploading
 
 _MIN_PATIENCE: Final = 8
@@ -44,7 +44,7 @@ _LATER_PER_WORKER: Final = 16
 _LATER_AT_ONCE: Final = 4
 
 
-class Batch(Followed):
+class Batch(BatchBase):
     """
     Many generations at once. Make it with `client.batch()`::
 
@@ -114,8 +114,10 @@ class Batch(Followed):
         self._pace = pace
         self._on_event = on_event
         self._tally = Tally()
-        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency), keep_going=keep_going or rows is None)
-        self._gate = Gate(concurrency)
+        self._stop_signal = StopSignal(
+            patience=max(_MIN_PATIENCE, concurrency), keep_going=keep_going or rows is None
+        )
+        self._concurrency_limit = ConcurrencyLimit(concurrency)
         self._journal: Journal | None = None
         self._unfinished: list[tuple[ManifestRecord, ManifestRows]] = []
         self._pacer: Pacer | None = None
@@ -123,51 +125,51 @@ class Batch(Followed):
     @property
     def report(self) -> BatchReport:
         """The numbers now; final once the block is left."""
-        return self._tally.report(self._halt.reason)
+        return self._tally.report(self._stop_signal.reason)
 
     @property
     def in_flight(self) -> int:
         """Requests under way now."""
-        return self._gate.active
+        return self._concurrency_limit.active
 
     @property
     def limit(self) -> int:
         """Requests that may be under way at once now; below `concurrency` while the service pushes back."""
-        return self._gate.limit
+        return self._concurrency_limit.limit
 
     @property
     def throttle(self) -> str:
         """What keeps requests back now and why, such as `paused for 12 s after 429 rate_limit_exceeded`; else nothing."""
-        return self._gate.throttle
+        return self._concurrency_limit.throttle
 
     def drain(self) -> None:
         """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
-        self._halt.stop()
+        self._stop_signal.stop()
 
     async def __aenter__(self) -> Self:
         self._concurrency = await in_thread(room_for, self._concurrency)
-        self._gate = Gate(self._concurrency)
+        self._concurrency_limit = ConcurrencyLimit(self._concurrency)
         async with contextlib.AsyncExitStack() as stack:
-            keeping, spent = await self._open(stack)
+            recorder, spent = await self._open(stack)
             cap = None if self._budget_usd is None else to_nano(self._budget_usd)
-            funds = Funds(Budget(cap, spent))
-            endings = Endings(
+            budget_gate = BudgetGate(Budget(cap, spent))
+            endings = Settlement(
                 images=self._images,
-                keeping=keeping,
-                funds=funds,
-                halt=self._halt,
+                recorder=recorder,
+                budget_gate=budget_gate,
+                stop_signal=self._stop_signal,
                 tally=self._tally,
                 out=self._out,
                 provenance=self._provenance,
                 elsewhere=self._images_url is not None,
                 later=Later(_LATER_PER_WORKER * self._concurrency, self._images.download_retry),
             )
-            work = Work(
+            work = Executor(
                 images=self._images,
-                keeping=keeping,
-                funds=funds,
-                gate=self._gate,
-                halt=self._halt,
+                recorder=recorder,
+                budget_gate=budget_gate,
+                concurrency_limit=self._concurrency_limit,
+                stop_signal=self._stop_signal,
                 tally=self._tally,
                 endings=endings,
                 pacer=self._pacer,
@@ -175,25 +177,25 @@ class Batch(Followed):
             send, receive = anyio.create_memory_object_stream[BatchEvent](self._concurrency)
             stack.enter_context(receive)
             group = await stack.enter_async_context(anyio.create_task_group())
-            self._start(group, work, self._feed(keeping, cap), send)
+            self._start(group, work, self._feed(recorder, cap), send)
             self._follow(receive, group, stack.pop_all())
         return self
 
-    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Keeping, int]:
+    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Recorder, int]:
         if self._out is None:
-            return NoJournal(), 0
+            return MemoryRecorder(), 0
         self._journal = journal = await Journal.open(
             self._out, service=await self._service(), join=self._join, adopt=self._adopt
         )
         stack.push_async_callback(journal.aclose)
         await in_thread(make_directory, self._out / "images")
-        keeping: Keeping = journal
+        recorder: Recorder = journal
         if self._images_url is not None:
             storage = ObjectStorage(self._images_url)
             await storage.probe()
-            keeping = Uploading(journal, storage, self._out)
+            recorder = Uploading(journal, storage, self._out)
         if not self._join:
-            await recover(journal, keeping)
+            await recover(journal, recorder)
         self._pacer = self._pace(self._out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
@@ -201,7 +203,7 @@ class Batch(Followed):
             await journal.reopen(unknown=self._retry_unknown)
         await self._find_manifests(journal)
         totals = await journal.totals()
-        return keeping, totals.committed_nano
+        return recorder, totals.committed_nano
 
     async def _find_manifests(self, journal: Journal) -> None:
         """Record the manifest that the rows come from; for a retry, find those that were not read to their end."""
@@ -217,10 +219,10 @@ class Batch(Followed):
                 if rows is not None:
                     self._unfinished.append((record, rows))
 
-    def _feed(self, keeping: Keeping, cap: int | None) -> Feed:
-        return Feed(
+    def _feed(self, recorder: Recorder, cap: int | None) -> TaskSource:
+        return TaskSource(
             catalog=self._catalog,
-            keeping=keeping,
+            recorder=recorder,
             tally=self._tally,
             model=self._model,
             defaults=self._defaults,
@@ -230,15 +232,15 @@ class Batch(Followed):
         )
 
     def _start(
-        self, group: TaskGroup, work: Work, feed: Feed, send: MemoryObjectSendStream[BatchEvent]
+        self, group: TaskGroup, work: Executor, feed: TaskSource, send: MemoryObjectSendStream[BatchEvent]
     ) -> None:
         tasks_in, tasks_out = anyio.create_memory_object_stream[Task](self._concurrency)
-        group.start_soon(self._read, feed, tasks_in, work.halt)
+        group.start_soon(self._read, feed, tasks_in, work.stop_signal)
         group.start_soon(self._work, work, tasks_out, send)
 
     async def _work(
         self,
-        work: Work,
+        work: Executor,
         tasks: MemoryObjectReceiveStream[Task],
         events: MemoryObjectSendStream[BatchEvent],
     ) -> None:
@@ -254,48 +256,50 @@ class Batch(Followed):
                 later.close()
 
     async def _download_later(
-        self, work: Work, later: Later, events: MemoryObjectSendStream[BatchEvent]
+        self, work: Executor, later: Later, events: MemoryObjectSendStream[BatchEvent]
     ) -> None:
         async with events:
             # Waiting ends when the batch stops: what is left stays linked for the next run.
             with anyio.CancelScope() as waiting:
                 while True:
-                    work.halt.idle(waiting)
+                    work.stop_signal.idle(waiting)
                     item = await later.next()
                     if item is None:
                         break
-                    work.halt.busy(waiting)
+                    work.stop_signal.busy(waiting)
                     try:
                         event = await work.endings.download_again(item)
                         if event is not None and self._on_event is not None:
                             self._on_event(event)
                     except Exception as error:
-                        self._fail(work.halt, error)
+                        self._fail(work.stop_signal, error)
                         continue
                     finally:
                         later.done()
                     if event is not None:
                         await events.send(event)
-            work.halt.busy(waiting)
+            work.stop_signal.busy(waiting)
 
-    async def _read(self, feed: Feed, tasks: MemoryObjectSendStream[Task], halt: Halt) -> None:
+    async def _read(
+        self, feed: TaskSource, tasks: MemoryObjectSendStream[Task], stop_signal: StopSignal
+    ) -> None:
         async with tasks:
             # A source of rows that waits for something must not keep a stopped batch open.
             with anyio.CancelScope() as reading:
-                halt.idle(reading)
+                stop_signal.idle(reading)
                 try:
                     async for task in self._tasks(feed):
                         await tasks.send(task)
                 except Exception as error:
-                    self._fail(halt, error)
-            halt.busy(reading)
+                    self._fail(stop_signal, error)
+            stop_signal.busy(reading)
 
-    def _fail(self, halt: Halt, error: Exception) -> None:
+    def _fail(self, stop_signal: StopSignal, error: Exception) -> None:
         """Stop for *error*, and raise it once what is under way has ended: that is being paid for."""
         self._failure = self._failure or error
-        halt.stop(error if isinstance(error, NanoGPTError) else None)
+        stop_signal.stop(error if isinstance(error, NanoGPTError) else None)
 
-    async def _tasks(self, feed: Feed) -> AsyncIterator[Task]:
+    async def _tasks(self, feed: TaskSource) -> AsyncIterator[Task]:
         if self._rows is not None:
             async for task in feed.tasks(self._rows):
                 yield task
@@ -311,13 +315,13 @@ class Batch(Followed):
 
     async def _serve(
         self,
-        work: Work,
+        work: Executor,
         tasks: MemoryObjectReceiveStream[Task],
         events: MemoryObjectSendStream[BatchEvent],
     ) -> None:
         async with tasks, events:
             async for task in tasks:
-                if work.halt.requested:
+                if work.stop_signal.requested:
                     # What is left in the stream stays pending; taking it lets the reader end.
                     continue
                 try:
@@ -325,7 +329,7 @@ class Batch(Followed):
                     if event is not None and self._on_event is not None:
                         self._on_event(event)
                 except Exception as error:
-                    self._fail(work.halt, error)
+                    self._fail(work.stop_signal, error)
                     continue
                 if event is not None:
                     await events.send(event)

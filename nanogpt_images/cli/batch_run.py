@@ -15,13 +15,13 @@ from .gallery_page import gallery_at_end
 from .job import Run, carry_out, totals_of
 from .manifest import Manifest, planned
 from .output import count, money, note, one_line
-from .progress import Goal
-from .summary import Closing
+from .progress import RunTarget
+from .summary import RunSummary
 from .verbs.plan import cost_text, outline
 
 
 @attrs.frozen(kw_only=True)
-class Cluster:
+class ClusterOptions:
     """
     The Ray cluster of a batch.
 
@@ -37,7 +37,7 @@ class Cluster:
 
 
 @attrs.frozen(kw_only=True)
-class Job:
+class BatchJob:
     """A batch as the options describe it; see `AsyncClient.batch`."""
 
     manifest: Manifest
@@ -58,7 +58,7 @@ class Job:
     gallery: bool = True
     quiet: bool = False
     silent: bool = False
-    ray: Cluster | None = None
+    ray: ClusterOptions | None = None
 
     @property
     def service(self) -> list[str]:
@@ -72,7 +72,7 @@ def service_options(base_url: str | None, *, sandbox: bool) -> list[str]:
     return [*address, *(["--sandbox"] if sandbox else [])]
 
 
-async def work(job: Job) -> Closing:
+async def work(job: BatchJob) -> RunSummary:
     """
     Plan, announce and run *job*.
 
@@ -90,7 +90,7 @@ async def work(job: Job) -> Closing:
         if not job.silent:
             _announce(job, plan)
         large = job.manifest.is_large
-        goal = Goal(
+        goal = RunTarget(
             requests=None if plan is None or large else plan.requests,
             budget_usd=job.budget_usd,
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
@@ -100,7 +100,7 @@ async def work(job: Job) -> Closing:
         outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
         page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
-        return Closing(
+        return RunSummary(
             outcome=outcome,
             plan=None if large else plan,
             gallery=page,
@@ -111,7 +111,7 @@ async def work(job: Job) -> Closing:
         )
 
 
-def _batch(job: Job, client: AsyncClient) -> Run:
+def _batch(job: BatchJob, client: AsyncClient) -> Run:
     return client.batch(
         job.manifest.rows(),
         out=job.directory,
@@ -127,7 +127,7 @@ def _batch(job: Job, client: AsyncClient) -> Run:
     )
 
 
-def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
+def _ray_batch(job: BatchJob, cluster: ClusterOptions, client: AsyncClient) -> Run:
     from ..integrations.ray import ApiKey, ray_batch
 
     own_sandbox = job.sandbox and job.base_url is None
@@ -148,7 +148,7 @@ def _ray_batch(job: Job, cluster: Cluster, client: AsyncClient) -> Run:
     )
 
 
-async def _plan(job: Job, client: AsyncClient) -> Estimate | None:
+async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
     """The numbers of the manifest; None where nothing is checked against the catalogue."""
     if not job.validate:
         return None
@@ -176,7 +176,7 @@ async def _plan(job: Job, client: AsyncClient) -> Estimate | None:
     return plan
 
 
-def _announce(job: Job, plan: Estimate | None) -> None:
+def _announce(job: BatchJob, plan: Estimate | None) -> None:
     budget = f" · budget {money(job.budget_usd)}" if job.budget_usd is not None else ""
     if plan is None:
         note(f"plan: not made, rows are sent unchecked{budget}")

@@ -26,7 +26,7 @@ from .output import count, money, money_range, note, one_line, say, say_json, si
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class GenerationJob:
     """
     What is to be made, where, and for how much.
 
@@ -58,7 +58,9 @@ class Order:
         return prompt_slug(self.row.prompt) if self.name is None else safe_name(self.name)
 
 
-def carry_out(order: Order, *, base_url: str | None, sandbox: bool, quiet: bool, as_json: bool) -> int:
+def carry_out(
+    order: GenerationJob, *, base_url: str | None, sandbox: bool, quiet: bool, as_json: bool
+) -> int:
     """Pay for *order*, print what came, and return the exit code."""
     try:
         result = run_async(lambda: _generate(order, base_url, sandbox, quiet=quiet or as_json))
@@ -73,7 +75,9 @@ def carry_out(order: Order, *, base_url: str | None, sandbox: bool, quiet: bool,
     return 0
 
 
-async def _generate(order: Order, base_url: str | None, sandbox: bool, *, quiet: bool) -> GenerationResult:
+async def _generate(
+    order: GenerationJob, base_url: str | None, sandbox: bool, *, quiet: bool
+) -> GenerationResult:
     async with open_client(
         base_url=base_url,
         sandbox=sandbox,
@@ -94,7 +98,7 @@ async def _generate(order: Order, base_url: str | None, sandbox: bool, *, quiet:
         return await _paid(client, order)
 
 
-def _announce(order: Order, model: Model) -> None:
+def _announce(order: GenerationJob, model: Model) -> None:
     images = model.count_rule.images(order.images)
     price = price_of(model, order.request, assume_price_usd=order.assume_price_usd)
     cost = "not known" if price is None else money_range(to_usd(price.low_nano), to_usd(price.high_nano))
@@ -102,7 +106,7 @@ def _announce(order: Order, model: Model) -> None:
     note(f"plan: {count(images, 'image')} of {one_line(model.id)} · cost {cost}{budget}")
 
 
-def _prepare(order: Order) -> None:
+def _prepare(order: GenerationJob) -> None:
     if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
         raise OutputError(
             f"{files[0]} exists; --overwrite replaces it, --name chooses another. Nothing was sent."
@@ -110,7 +114,7 @@ def _prepare(order: Order) -> None:
     make_directory(order.directory)
 
 
-async def _paid(client: AsyncClient, order: Order) -> GenerationResult:
+async def _paid(client: AsyncClient, order: GenerationJob) -> GenerationResult:
     request = order.request
     store = DirectoryStore(
         order.directory,

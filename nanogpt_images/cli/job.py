@@ -26,7 +26,7 @@ from ..errors import (
     ReferenceImageError,
 )
 from .output import note
-from .progress import Goal, progress_for, refreshing
+from .progress import RunTarget, progress_for, refreshing
 from .signals import Interrupts, interrupting
 
 _KEPT_REASONS: Final = 100
@@ -84,7 +84,9 @@ class Outcome:
         return self.error or self.report.stopped
 
 
-async def carry_out(run: Run, directory: Path, goal: Goal, *, quiet: bool, silent: bool = False) -> Outcome:
+async def carry_out(
+    run: Run, directory: Path, goal: RunTarget, *, quiet: bool, silent: bool = False
+) -> Outcome:
     """
     Run a batch to its end, or until it is interrupted.
 

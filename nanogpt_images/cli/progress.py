@@ -35,7 +35,7 @@ class Progress(Protocol):
 
 
 @attrs.frozen(kw_only=True)
-class Goal:
+class RunTarget:
     """
     What a batch is to reach.
 
@@ -50,7 +50,7 @@ class Goal:
     spent_usd: float = 0.0
 
 
-def progress_for(goal: Goal, *, quiet: bool) -> Progress:
+def progress_for(goal: RunTarget, *, quiet: bool) -> Progress:
     """The display that fits stderr."""
     if quiet:
         return NoProgress()
@@ -95,7 +95,7 @@ class Meter:
         clock: Monotonic seconds.
     """
 
-    def __init__(self, goal: Goal, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, goal: RunTarget, clock: Callable[[], float] = time.monotonic) -> None:
         self.goal = goal
         self.clock = clock
         self._marks = [(clock(), 0, 0)]
@@ -143,7 +143,7 @@ class Meter:
 class PlainProgress:
     """A line at most every ten seconds, for logs."""
 
-    def __init__(self, goal: Goal, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, goal: RunTarget, clock: Callable[[], float] = time.monotonic) -> None:
         self._meter = Meter(goal, clock)
         self._last = clock()
 
@@ -162,7 +162,7 @@ class PlainProgress:
 class LiveProgress:
     """A bar and a line that are drawn anew, and gone at the end: the summary stands in their place."""
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: RunTarget) -> None:
         self._meter = Meter(goal)
         self._last = 0.0
         self._bar: RichProgress | None = None

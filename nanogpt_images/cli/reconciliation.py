@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from ..batch.journal import ModelSpending, Spending
+from ..batch.journal import ModelSpending, SpendingByModel
 from ..client import AsyncClient
 from ..errors import NanoGPTError
 from ..money.nano import to_usd
@@ -82,7 +82,7 @@ class Comparison:
         }
 
 
-async def compare(spending: Spending, client: AsyncClient) -> Comparison:
+async def compare(spending: SpendingByModel, client: AsyncClient) -> Comparison:
     """
     Ask the service about the days of a batch.
 
@@ -116,7 +116,7 @@ def _ranges(first: date, last: date) -> Iterator[tuple[date, date]]:
         first = end + timedelta(days=1)
 
 
-async def _labels(spending: Spending, client: AsyncClient) -> Mapping[str, set[str]]:
+async def _labels(spending: SpendingByModel, client: AsyncClient) -> Mapping[str, set[str]]:
     """By ID, what the account may call each model of the batch: its ID and its name."""
     labels = {model.model: {_folded(model.model)} for model in spending.models}
     try:

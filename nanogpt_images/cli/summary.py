@@ -22,7 +22,7 @@ _SHOWN_REASONS: Final = 5
 
 
 @attrs.frozen(kw_only=True)
-class Closing:
+class RunSummary:
     """
     All that the end of a run tells.
 
@@ -67,7 +67,7 @@ def _unfinished(totals: Totals | None) -> int:
     return totals.units[State.UNKNOWN] + totals.units[State.LINKED] + totals.charged_failures
 
 
-def close(closing: Closing, *, as_json: bool) -> int:
+def close(closing: RunSummary, *, as_json: bool) -> int:
     """Print the end of a run and return its exit code."""
     if as_json:
         say_json(_document(closing))
@@ -76,7 +76,7 @@ def close(closing: Closing, *, as_json: bool) -> int:
     return closing.code
 
 
-def _print(closing: Closing) -> None:
+def _print(closing: RunSummary) -> None:
     outcome, report = closing.outcome, closing.outcome.report
     parts = [
         count(report.done, "request") + " done",
@@ -122,7 +122,7 @@ def other_costs_text(report: BatchReport) -> str:
     return f"{count(report.other_currency, 'request')}: {amounts}; counted above at the expected price"
 
 
-def _unread(closing: Closing) -> str:
+def _unread(closing: RunSummary) -> str:
     report, totals = closing.outcome.report, closing.outcome.totals
     if not report.unread or totals is None:
         return ""
@@ -131,7 +131,7 @@ def _unread(closing: Closing) -> str:
     return f"{count(report.unread, 'row')} of {files} never read{why}"
 
 
-def _is_cut_short(closing: Closing) -> bool:
+def _is_cut_short(closing: RunSummary) -> bool:
     return bool(closing.outcome.interrupted) or closing.outcome.stopped is not None
 
 
@@ -143,7 +143,7 @@ def _print_reasons(outcome: Outcome) -> None:
         say(f"  and {count(len(outcome.reasons) - len(common), 'other reason')}; 'status' lists them")
 
 
-def _print_comparison(closing: Closing, plan: Estimate) -> None:
+def _print_comparison(closing: RunSummary, plan: Estimate) -> None:
     report, totals = closing.outcome.report, closing.outcome.totals
     header = ["", "planned", "this run"]
     rows = [
@@ -158,7 +158,7 @@ def _print_comparison(closing: Closing, plan: Estimate) -> None:
     say_table(header, rows, right=set(range(1, len(header))))
 
 
-def next_command(closing: Closing) -> str:
+def next_command(closing: RunSummary) -> str:
     """What to type next."""
     outcome, totals = closing.outcome, closing.outcome.totals
     again = shlex.join(["nanogpt-images", *closing.again])
@@ -177,7 +177,7 @@ def next_command(closing: Closing) -> str:
     return shlex.join(["nanogpt-images", "status", str(closing.directory)])
 
 
-def _remark(closing: Closing) -> str:
+def _remark(closing: RunSummary) -> str:
     """What to know before the next command."""
     if isinstance(closing.outcome.stopped, BudgetExceededError):
         return "with a higher --budget"
@@ -196,7 +196,7 @@ def _remark(closing: Closing) -> str:
     return ""
 
 
-def _document(closing: Closing) -> dict[str, object]:
+def _document(closing: RunSummary) -> dict[str, object]:
     outcome, plan = closing.outcome, closing.plan
     stopped = outcome.stopped
     return {

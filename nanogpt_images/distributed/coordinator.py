@@ -21,15 +21,15 @@ from ..batch.run.settlement import Task
 from ..batch.states import State
 from ..errors import Charge, ConfigurationError, JournalError, NanoGPTError
 from ..outputs import make_directory
-from .job_resources import Books, open_books
+from .job_resources import JobResources, open_books
 from .keys import Keys
 from .leases import Leases, Stage
 from .members import Member, Members
 from .messages import Beat, InFlight, Job, Leased, Opened, Status
-from .notifier import News
+from .notifier import Notifier
 from .progress import Counts
 from .reports import Failed, Linked, Report
-from .send_permits import Grants
+from .send_permits import SendPermits
 
 _MOST_QUEUED: Final = 2_000
 _MOST_EVENTS: Final = 20_000
@@ -76,10 +76,10 @@ class Coordinator:
         self._stopping = False
         self._reason: NanoGPTError | None = None
         self._paused_until = 0.0
-        self._news = News()
+        self._notifier = Notifier()
         self._opening = asyncio.Lock()
-        self._books: Books | None = None
-        self._grants: Grants | None = None
+        self._resources: JobResources | None = None
+        self._permits: SendPermits | None = None
         self._watch: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -87,56 +87,56 @@ class Coordinator:
         """See `ForDriver`. A restarted coordinator begins nothing."""
         self.driver_heard_at = self._clock()
         async with self._opening:
-            if self._books is not None or self._restarted:
+            if self._resources is not None or self._restarted:
                 raise JournalError(
                     "the coordinator was lost while the batch began. Run the same command again."
                 )
-            books = await open_books(self._job, self._tally)
+            resources = await open_books(self._job, self._tally)
             try:
                 await anyio.to_thread.run_sync(make_directory, self._job.out / "images")
-                await recover(books.journal, books.keeping)
+                await recover(resources.journal, resources.recorder)
                 if retry:
-                    await books.journal.reopen(unknown=unknown)
-                books = attrs.evolve(books, opened=await books.journal.totals())
+                    await resources.journal.reopen(unknown=unknown)
+                resources = attrs.evolve(resources, opened=await resources.journal.totals())
             except BaseException:
-                await books.aclose()
+                await resources.aclose()
                 raise
-            self._install(books)
-        return Opened(epoch=self.epoch, totals=books.opened)
+            self._install(resources)
+        return Opened(epoch=self.epoch, totals=resources.opened)
 
     async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
         """See `ForDriver`."""
-        books = await self._for_driver()
+        resources = await self._for_driver()
         if epoch != self.epoch:
             return False
         with self._while_open():
-            async for task in books.feed.tasks(rows):
+            async for task in resources.feed.tasks(rows):
                 await self._queue(task)
         return True
 
     async def complete(self, epoch: str, *, from_journal: bool) -> bool:
         """See `ForDriver`."""
-        books = await self._for_driver()
+        resources = await self._for_driver()
         if epoch != self.epoch:
             return False
         if from_journal:
             with self._while_open():
-                async for task in books.feed.resumed(books.journal.pending()):
+                async for task in resources.feed.resumed(resources.journal.pending()):
                     await self._queue(task)
         self._complete = True
-        self._news.tell()
+        self._notifier.tell()
         return True
 
     async def status(self) -> Status:
         """See `ForDriver`."""
-        books = await self._for_driver()
+        resources = await self._for_driver()
         events, self._events = self._events, []
         pause_s = self._paused_until - self._clock()
         skipped, unresolved = self._tally.skipped, self._tally.unresolved
         return Status(
             epoch=self.epoch,
-            opened=books.opened,
-            totals=await books.journal.totals(),
+            opened=resources.opened,
+            totals=await resources.journal.totals(),
             counts=attrs.evolve(self._counts, skipped=skipped, unresolved=unresolved),
             events=events,
             over=self._is_over,
@@ -155,8 +155,8 @@ class Coordinator:
         """See `ForDriver`: what the worker had sent is unknown, the rest is free."""
         await self._prepared()
         member = self._members.drop(worker)
-        if member is not None and self._grants is not None:
-            self._grants.started(member, member.open_starts)
+        if member is not None and self._permits is not None:
+            self._permits.started(member, member.open_starts)
         for task in self._leases.lose(worker):
             failure = Failed(
                 charge=Charge.UNKNOWN,
@@ -165,13 +165,13 @@ class Coordinator:
             )
             self._counts.add(task, Stage.SENT, failure)
             await failure.record(self._account(member), task.unit.id)
-        self._news.tell()
+        self._notifier.tell()
 
     async def finish(self) -> Totals:
         """See `ForDriver`. Images that a lost worker left whole on the disk are counted."""
-        books = await self._for_driver()
-        await recover(books.journal, books.keeping)
-        totals = await books.journal.totals()
+        resources = await self._for_driver()
+        await recover(resources.journal, resources.recorder)
+        totals = await resources.journal.totals()
         await self.aclose()
         return totals
 
@@ -181,9 +181,9 @@ class Coordinator:
             self._closed = True
             if self._watch is not None:
                 self._watch.cancel()
-            if self._books is not None:
-                books, self._books = self._books, None
-                await books.aclose()
+            if self._resources is not None:
+                resources, self._resources = self._resources, None
+                await resources.aclose()
 
     async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
         """See `ForWorkers`."""
@@ -193,7 +193,7 @@ class Coordinator:
         for held in in_flight:
             if self._leases.stage(worker, held.task.unit.id) is None:
                 await self._find(member, worker, held.task)
-        self._news.tell()
+        self._notifier.tell()
         return self.epoch
 
     async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
@@ -212,33 +212,33 @@ class Coordinator:
             if self._is_over or self._keys.is_retired(member.key):
                 return Leased(over=True)
             if tasks := self._leases.lease(worker, count):
-                self._news.tell()
+                self._notifier.tell()
                 return Leased(tasks=tasks)
             if (wait_s := deadline - self._clock()) <= 0:
                 break
-            await self._news.wait(wait_s)
+            await self._notifier.wait(wait_s)
         return Leased()
 
     async def send(self, worker: str, unit_id: str, reserved_nano: int) -> bool:
         """See `ForWorkers`."""
         await self._prepared()
-        assert self._grants is not None
-        return await self._grants.grant(worker, unit_id, reserved_nano)
+        assert self._permits is not None
+        return await self._permits.grant(worker, unit_id, reserved_nano)
 
     async def started(self, worker: str, count: int) -> None:
         """See `ForWorkers`."""
         await self._prepared()
-        assert self._grants is not None
+        assert self._permits is not None
         if (member := self._members.heard(worker)) is not None:
-            self._grants.started(member, count)
+            self._permits.started(member, count)
 
     async def paused(self, worker: str, seconds: float) -> None:
         """See `ForWorkers`."""
-        books = await self._prepared()
+        resources = await self._prepared()
         if (member := self._members.heard(worker)) is None:
             return
         self._paused_until = max(self._paused_until, self._clock() + seconds)
-        if (pacer := books.pacers[member.key]) is not None:
+        if (pacer := resources.pacers[member.key]) is not None:
             pacer.pause(seconds)
 
     async def report(self, worker: str, task: Task, report: Report) -> None:
@@ -256,13 +256,13 @@ class Coordinator:
             left = Task(unit=task.unit, links=report.links) if isinstance(report, Linked) else None
             self._leases.advance(worker, unit_id, report.stage, left)
         await report.record(self._account(member), unit_id)
-        self._news.tell()
+        self._notifier.tell()
 
     async def give_back(self, worker: str, unit_id: str) -> None:
         """See `ForWorkers`."""
         await self._prepared()
         if self._leases.give_back(worker, unit_id):
-            self._news.tell()
+            self._notifier.tell()
 
     async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
         """See `ForWorkers`."""
@@ -285,10 +285,10 @@ class Coordinator:
 
     async def _queue(self, task: Task) -> None:
         while self._leases.queued >= _MOST_QUEUED and not self._stopping:
-            await self._news.wait(_WAIT_S)
+            await self._notifier.wait(_WAIT_S)
         if not self._stopping:
             self._leases.offer(task.unit.id, task)
-            self._news.tell()
+            self._notifier.tell()
 
     async def _find(self, member: Member | None, worker: str, task: Task) -> Stage | None:
         """The stage of a unit that *worker* has in hand since before this coordinator, or before it was given up."""
@@ -301,8 +301,8 @@ class Coordinator:
         return stage
 
     def _account(self, member: Member | None) -> Journal:
-        assert self._books is not None
-        return self._books.accounts[0 if member is None else member.key]
+        assert self._resources is not None
+        return self._resources.accounts[0 if member is None else member.key]
 
     def _take(self, events: Sequence[BatchEvent]) -> None:
         # Perhaps nobody asks for them; the journal has it all.
@@ -312,23 +312,23 @@ class Coordinator:
         if not self._stopping:
             self._stopping = True
             self._reason = reason
-        self._news.tell()
+        self._notifier.tell()
 
-    async def _for_driver(self) -> Books:
+    async def _for_driver(self) -> JobResources:
         self.driver_heard_at = self._clock()
         return await self._prepared()
 
-    async def _prepared(self) -> Books:
+    async def _prepared(self) -> JobResources:
         """The open books; a restarted coordinator opens them at the first call."""
-        if self._books is not None:
-            return self._books
+        if self._resources is not None:
+            return self._resources
         async with self._opening:
-            if self._books is None:
+            if self._resources is None:
                 if self._closed or not self._restarted:
                     raise _closed()
                 self._install(await open_books(self._job, self._tally))
-        assert self._books is not None
-        return self._books
+        assert self._resources is not None
+        return self._resources
 
     @contextlib.contextmanager
     def _while_open(self) -> Generator[None]:
@@ -340,10 +340,10 @@ class Coordinator:
                 raise _closed() from error
             raise
 
-    def _install(self, books: Books) -> None:
-        self._books = books
-        self._grants = Grants(
-            books, self._leases, self._news, cap_nano=self._job.budget_nano, entitled=self._entitled
+    def _install(self, resources: JobResources) -> None:
+        self._resources = resources
+        self._permits = SendPermits(
+            resources, self._leases, self._notifier, cap_nano=self._job.budget_nano, entitled=self._entitled
         )
         self._watch = asyncio.create_task(self._watch_workers())
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from ..batch.events import BatchEvent
 from ..batch.run.settlement import Task
-from ..batch.run.stop_signal import Halt
+from ..batch.run.stop_signal import StopSignal
 from ..errors import BatchError, Charge, NanoGPTError
 from .leases import Stage
 from .messages import ForWorkers, InFlight, Leased, UnreachableError
@@ -23,7 +23,7 @@ _ANSWER_S: Final = 10.0
 _PATIENCE_S: Final = 300.0
 
 
-class Link:
+class CoordinatorClient:
     """
     The calls of one worker. Used as a context manager, which introduces the worker and gives signs of life.
 
@@ -40,13 +40,13 @@ class Link:
         *,
         worker: str,
         key: int,
-        halt: Halt,
+        stop_signal: StopSignal,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._coordinator = coordinator
         self._worker = worker
         self._key = key
-        self._halt = halt
+        self._stop_signal = stop_signal
         self._gone: BatchError | None = None
         self._clock = clock
         self._in_hand: dict[str, InFlight] = {}
@@ -57,7 +57,7 @@ class Link:
         self._beats: asyncio.Task[None] | None = None
         self.epoch = ""
 
-    async def __aenter__(self) -> Link:
+    async def __aenter__(self) -> CoordinatorClient:
         await self._meet("")
         self._beats = asyncio.create_task(self._beat())
         return self
@@ -180,7 +180,7 @@ class Link:
                     patience_s = getattr(error, "patience_s", _PATIENCE_S)
                     if (absent_s := self._clock() - began) > patience_s:
                         self._gone = _absent(absent_s)
-                        self._halt.stop(self._gone)
+                        self._stop_signal.stop(self._gone)
                         raise self._gone from None
                 await asyncio.sleep(_AGAIN_S)
 
@@ -196,10 +196,10 @@ class Link:
                 self._events = events + self._events
                 beat = None
             except NanoGPTError as error:
-                self._halt.stop(error)
+                self._stop_signal.stop(error)
                 return
             if beat is not None and beat.stop:
-                self._halt.stop()
+                self._stop_signal.stop()
             if beat is None or not beat.known:
                 with contextlib.suppress(BatchError):
                     await self._meet(epoch)

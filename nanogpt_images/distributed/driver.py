@@ -13,7 +13,7 @@ import anyio
 import attrs
 from anyio.abc import ObjectSendStream
 
-from ..batch.base import Followed
+from ..batch.base import BatchBase
 from ..batch.events import BatchEvent, BatchReport, Failures
 from ..batch.journal import Totals
 from ..batch.rows import BatchRow
@@ -22,7 +22,7 @@ from ..errors import BatchError, NanoGPTError
 from .keys import Keys
 from .messages import ForDriver, Job, Status, UnreachableError
 from .progress import report_of
-from .replay import Retold
+from .replay import ReplayableRows
 
 R = TypeVar("R")
 _POLL_S: Final = 0.25
@@ -48,7 +48,7 @@ class Cluster(Protocol):
         ...
 
 
-class DistributedBatch(Followed):
+class DistributedBatch(BatchBase):
     """
     A batch whose requests are made by workers elsewhere. Make it with `ray_batch()`.
 
@@ -70,7 +70,7 @@ class DistributedBatch(Followed):
 
     def __init__(
         self,
-        retold: Retold | None,
+        retold: ReplayableRows | None,
         *,
         job: Job,
         connect: Callable[[], Awaitable[Cluster]],

@@ -9,10 +9,10 @@ import attrs
 
 from ..batch.events import Tally
 from ..batch.journal import Journal, Totals
-from ..batch.journal.key_budget import Account
-from ..batch.recorder import Keeping
+from ..batch.journal.key_budget import KeyBudget
+from ..batch.recorder import Recorder
 from ..batch.run.objects import ObjectStorage
-from ..batch.run.task_source import Feed
+from ..batch.run.task_source import TaskSource
 from ..batch.run.uploading import Uploading
 from ..client import AsyncClient
 from ..money.nano import to_nano
@@ -24,7 +24,7 @@ from .messages import ApiKey, Job
 
 
 @attrs.frozen(kw_only=True)
-class Books:
+class JobResources:
     """
     Attributes:
         keeping: The journal as what was left on the disk comes into it.
@@ -36,11 +36,11 @@ class Books:
     """
 
     journal: Journal
-    keeping: Keeping
+    recorder: Recorder
     accounts: Sequence[Journal]
     pacers: Sequence[Pacer | None]
     client: AsyncClient
-    feed: Feed
+    feed: TaskSource
     opened: Totals
 
     async def aclose(self) -> None:
@@ -52,7 +52,7 @@ class Books:
         await self.journal.aclose()
 
 
-async def open_books(job: Job, tally: Tally) -> Books:
+async def open_books(job: Job, tally: Tally) -> JobResources:
     """
     Open the journal of *job*, which nobody else may have open.
 
@@ -74,17 +74,17 @@ async def open_books(job: Job, tally: Tally) -> Books:
         await client.aclose()
         raise
     caps = [key.budget_usd for key in job.keys]
-    return Books(
+    return JobResources(
         journal=journal,
-        keeping=journal if storage is None else Uploading(journal, storage, job.out),
+        recorder=journal if storage is None else Uploading(journal, storage, job.out),
         accounts=[journal]
         if caps == [None]
         else [_account(journal, number, key) for number, key in enumerate(job.keys, start=1)],
         pacers=[_pacer(job, number) for number in range(len(caps))],
         client=client,
-        feed=Feed(
+        feed=TaskSource(
             catalog=client.catalog,
-            keeping=journal,
+            recorder=journal,
             tally=tally,
             validate=job.validate,
             assume_price_usd=job.assume_price_usd,
@@ -94,11 +94,11 @@ async def open_books(job: Job, tally: Tally) -> Books:
     )
 
 
-def _account(journal: Journal, number: int, key: ApiKey) -> Account:
+def _account(journal: Journal, number: int, key: ApiKey) -> KeyBudget:
     cap_nano = None if key.budget_usd is None else to_nano(key.budget_usd)
     # A key keeps its sums when the next run names the keys in another order.
     name = hashlib.sha256(key.key.encode()).hexdigest()[:16]
-    return Account(journal, name, label=f"key {number}", cap_nano=cap_nano)
+    return KeyBudget(journal, name, label=f"key {number}", cap_nano=cap_nano)
 
 
 def _pacer(job: Job, number: int) -> Pacer | None:

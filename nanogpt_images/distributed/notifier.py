@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 
-class News:
+class Notifier:
     """Wakes all who wait. Bound to one event loop."""
 
     def __init__(self) -> None:

@@ -8,21 +8,20 @@ from pathlib import Path, PurePosixPath
 import anyio.to_thread
 
 from .._base.durable import sync_directories, sync_files
-from ..batch.journal import Admission, StoredImage
-from ..batch.journal import Link as ImageLink
+from ..batch.journal import Admission, ImageRecord, SignedUrl
 from ..batch.rows import BatchRow
 from ..batch.run.settlement import Task
 from ..batch.run.stop_signal import Halted
 from ..batch.units import Unit, unpriced
 from ..errors import Charge, OutputError
 from ..types.parameters import CountRule
-from .coordinator_client import Link
+from .coordinator_client import CoordinatorClient
 from .reports import Done, Failed, Linked, Postponed, Refused, Repeated
 
 
-class RemoteKeeping:
+class RemoteRecorder:
     """
-    `Keeping` over a link. Images are on the disk itself before they are reported.
+    `Recorder` over a link. Images are on the disk itself before they are reported.
 
     Args:
         link: The way to the coordinator.
@@ -30,7 +29,7 @@ class RemoteKeeping:
         out: The batch's directory.
     """
 
-    def __init__(self, link: Link, tasks: Mapping[str, Task], out: Path) -> None:
+    def __init__(self, link: CoordinatorClient, tasks: Mapping[str, Task], out: Path) -> None:
         self._link = link
         self._tasks = tasks
         self._out = out
@@ -43,30 +42,30 @@ class RemoteKeeping:
         raise NotImplementedError
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """See `Keeping`. Raises Halted where the task is not, or not any more, this worker's to send."""
+        """See `Recorder`. Raises Halted where the task is not, or not any more, this worker's to send."""
         del reserved_nano, cap_nano
         if not await self._link.send(self._tasks[unit_id]):
             raise Halted
         self.granted += 1
 
     async def refused(self, unit_id: str) -> None:
-        """See `Keeping`."""
+        """See `Recorder`."""
         await self._link.report(self._tasks[unit_id], Refused())
 
     async def repeated(self, unit_id: str) -> None:
-        """See `Keeping`."""
+        """See `Recorder`."""
         await self._link.report(self._tasks[unit_id], Repeated())
 
     async def linked(
         self,
         unit_id: str,
-        links: Sequence[ImageLink],
+        links: Sequence[SignedUrl],
         *,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        """See `Keeping`."""
+        """See `Recorder`."""
         await self._sync(images)
         report = Linked(links=tuple(links), images=images, cost_nano=cost_nano, request_id=request_id)
         await self._link.report(self._tasks[unit_id], report)
@@ -74,12 +73,12 @@ class RemoteKeeping:
     async def done(
         self,
         unit_id: str,
-        images: Sequence[StoredImage],
+        images: Sequence[ImageRecord],
         *,
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        """See `Keeping`."""
+        """See `Recorder`."""
         await self._sync(images)
         report = Done(images=images, cost_nano=cost_nano, request_id=request_id)
         await self._link.report(self._tasks[unit_id], report)
@@ -91,11 +90,11 @@ class RemoteKeeping:
         *,
         error_type: str,
         error_text: str,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
-        """See `Keeping`."""
+        """See `Recorder`."""
         await self._sync(images)
         report = Failed(
             charge=charge,
@@ -108,13 +107,13 @@ class RemoteKeeping:
         await self._link.report(self._tasks[unit_id], report)
 
     async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """See `Keeping`."""
+        """See `Recorder`."""
         await self._link.report(self._tasks[unit_id], Postponed(error_type=error_type, error_text=error_text))
 
     async def aclose(self) -> None:
         """Nothing follows."""
 
-    async def _sync(self, images: Sequence[StoredImage]) -> None:
+    async def _sync(self, images: Sequence[ImageRecord]) -> None:
         paths = [self._out / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
         if paths:
             await anyio.to_thread.run_sync(_sync, paths)
@@ -123,17 +122,17 @@ class RemoteKeeping:
 class RemotePacing:
     """`Pacing` over a link: the place comes with the grant, so only its end and pauses are told."""
 
-    def __init__(self, link: Link, keeping: RemoteKeeping) -> None:
+    def __init__(self, link: CoordinatorClient, recorder: RemoteRecorder) -> None:
         self._link = link
-        self._keeping = keeping
+        self._recorder = recorder
 
     async def take(self) -> None:
         """The place is waited for where the request is written down."""
 
     def started(self) -> None:
         """See `Pacing`."""
-        if self._keeping.granted:
-            self._keeping.granted -= 1
+        if self._recorder.granted:
+            self._recorder.granted -= 1
             self._link.started()
 
     def pause(self, seconds: float) -> None:

@@ -16,7 +16,7 @@ from ..batch.run.task_source import Row, Rows, chunks
 _CHUNK: Final = 256
 
 
-class Retold:
+class ReplayableRows:
     """
     The rows of a source, from the first one for everybody who asks.
 
@@ -69,7 +69,7 @@ class Retold:
 
 
 def _kept() -> TextIO:
-    # Closed, and so removed, by `Retold.aclose`.
+    # Closed, and so removed, by `ReplayableRows.aclose`.
     return tempfile.TemporaryFile("w+", encoding="utf-8")
 
 

@@ -1,5 +1,5 @@
 """
-The outcomes that a worker reports, each an operation of `Keeping` on its way to the journal.
+The outcomes that a worker reports, each an operation of `Recorder` on its way to the journal.
 
 `stage` is how far the request is afterwards; None when it is over for this run.
 """
@@ -11,8 +11,8 @@ from typing import ClassVar, TypeAlias
 
 import attrs
 
-from ..batch.journal import Link, StoredImage
-from ..batch.recorder import Keeping
+from ..batch.journal import ImageRecord, SignedUrl
+from ..batch.recorder import Recorder
 from ..errors import Charge
 from .leases import Stage
 
@@ -23,9 +23,9 @@ class Refused:
 
     stage: ClassVar[Stage | None] = Stage.HELD
 
-    async def record(self, keeping: Keeping, unit_id: str) -> None:
+    async def record(self, recorder: Recorder, unit_id: str) -> None:
         """Hand it to *keeping*."""
-        await keeping.refused(unit_id)
+        await recorder.refused(unit_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,9 +34,9 @@ class Repeated:
 
     stage: ClassVar[Stage | None] = Stage.HELD
 
-    async def record(self, keeping: Keeping, unit_id: str) -> None:
+    async def record(self, recorder: Recorder, unit_id: str) -> None:
         """Hand it to *keeping*."""
-        await keeping.repeated(unit_id)
+        await recorder.repeated(unit_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,14 +45,14 @@ class Linked:
 
     stage: ClassVar[Stage | None] = Stage.LINKED
 
-    links: Sequence[Link]
-    images: Sequence[StoredImage] = ()
+    links: Sequence[SignedUrl]
+    images: Sequence[ImageRecord] = ()
     cost_nano: int | None = None
     request_id: str | None = None
 
-    async def record(self, keeping: Keeping, unit_id: str) -> None:
+    async def record(self, recorder: Recorder, unit_id: str) -> None:
         """Hand it to *keeping*."""
-        await keeping.linked(
+        await recorder.linked(
             unit_id, self.links, images=self.images, cost_nano=self.cost_nano, request_id=self.request_id
         )
 
@@ -63,13 +63,13 @@ class Done:
 
     stage: ClassVar[Stage | None] = None
 
-    images: Sequence[StoredImage]
+    images: Sequence[ImageRecord]
     cost_nano: int | None = None
     request_id: str | None = None
 
-    async def record(self, keeping: Keeping, unit_id: str) -> None:
+    async def record(self, recorder: Recorder, unit_id: str) -> None:
         """Hand it to *keeping*."""
-        await keeping.done(unit_id, self.images, cost_nano=self.cost_nano, request_id=self.request_id)
+        await recorder.done(unit_id, self.images, cost_nano=self.cost_nano, request_id=self.request_id)
 
 
 @attrs.frozen(kw_only=True)
@@ -81,13 +81,13 @@ class Failed:
     charge: Charge
     error_type: str
     error_text: str
-    images: Sequence[StoredImage] = ()
+    images: Sequence[ImageRecord] = ()
     cost_nano: int | None = None
     request_id: str | None = None
 
-    async def record(self, keeping: Keeping, unit_id: str) -> None:
+    async def record(self, recorder: Recorder, unit_id: str) -> None:
         """Hand it to *keeping*."""
-        await keeping.failed(
+        await recorder.failed(
             unit_id,
             self.charge,
             error_type=self.error_type,
@@ -107,9 +107,9 @@ class Postponed:
     error_type: str
     error_text: str
 
-    async def record(self, keeping: Keeping, unit_id: str) -> None:
+    async def record(self, recorder: Recorder, unit_id: str) -> None:
         """Hand it to *keeping*."""
-        await keeping.postponed(unit_id, error_type=self.error_type, error_text=self.error_text)
+        await recorder.postponed(unit_id, error_type=self.error_type, error_text=self.error_text)
 
 
 Report: TypeAlias = Refused | Repeated | Linked | Done | Failed | Postponed

@@ -8,15 +8,15 @@ from typing import Final
 from ..batch.run.settlement import Task
 from ..errors import BudgetExceededError
 from ..transport.pacing.pacer import Pacer
-from .job_resources import Books
+from .job_resources import JobResources
 from .leases import Leases, Stage
 from .members import Member
-from .notifier import News
+from .notifier import Notifier
 
 _SETTLE_S: Final = 2.0
 
 
-class Grants:
+class SendPermits:
     """
     Args:
         books: Journal, accounts and pacing windows.
@@ -28,16 +28,16 @@ class Grants:
 
     def __init__(
         self,
-        books: Books,
+        resources: JobResources,
         leases: Leases[str, Task],
-        news: News,
+        notifier: Notifier,
         *,
         cap_nano: int | None,
         entitled: Callable[[str], Member | None],
     ) -> None:
-        self._books = books
+        self._resources = resources
         self._leases = leases
-        self._news = news
+        self._notifier = notifier
         self._cap_nano = cap_nano
         self._entitled = entitled
 
@@ -52,7 +52,7 @@ class Grants:
             BudgetExceededError: A budget could be passed, and nothing is under way that may turn out cheaper.
         """
         while (member := self._holder(worker, unit_id)) is not None:
-            pacer = self._books.pacers[member.key]
+            pacer = self._resources.pacers[member.key]
             if pacer is not None:
                 await pacer.take()
             if self._holder(worker, unit_id) is not member:
@@ -62,14 +62,14 @@ class Grants:
             self._leases.advance(worker, unit_id, Stage.SENT)
             member.open_starts += 1
             try:
-                account = self._books.accounts[member.key]
+                account = self._resources.accounts[member.key]
                 await account.sent(unit_id, reserved_nano, cap_nano=self._cap_nano)
             except BaseException as error:
                 self._leases.advance(worker, unit_id, Stage.HELD)
                 self.started(member, 1)
                 if not isinstance(error, BudgetExceededError) or not self._leases.sent:
                     raise
-                await self._news.wait(_SETTLE_S)
+                await self._notifier.wait(_SETTLE_S)
                 continue
             return self._leases.stage(worker, unit_id) is Stage.SENT
         return False
@@ -78,7 +78,7 @@ class Grants:
         """So many granted requests have left, or will not leave."""
         for _ in range(min(count, member.open_starts)):
             member.open_starts -= 1
-            _end_start(self._books.pacers[member.key])
+            _end_start(self._resources.pacers[member.key])
 
     def _holder(self, worker: str, unit_id: str) -> Member | None:
         return self._entitled(worker) if self._leases.stage(worker, unit_id) is Stage.HELD else None

@@ -11,21 +11,21 @@ import anyio
 from .._base.descriptors import room_for
 from .._base.threads import in_thread
 from ..batch.events import Tally
-from ..batch.run.concurrency import Gate
-from ..batch.run.executor import Work
+from ..batch.run.concurrency import ConcurrencyLimit
+from ..batch.run.executor import Executor
 from ..batch.run.objects import ObjectStorage
-from ..batch.run.settlement import Endings, Task
-from ..batch.run.stop_signal import Halt
+from ..batch.run.settlement import Settlement, Task
+from ..batch.run.stop_signal import StopSignal
 from ..batch.run.uploading import Uploading
 from ..batch.states import State
 from ..client import AsyncClient
 from ..errors import NanoGPTError
 from ..money.budget import Budget
-from ..money.budget_gate import Funds
+from ..money.budget_gate import BudgetGate
 from ..transport.retry import RetryPolicy
-from .coordinator_client import Link
+from .coordinator_client import CoordinatorClient
 from .messages import ForWorkers, Job
-from .remote import RemoteKeeping, RemotePacing
+from .remote import RemotePacing, RemoteRecorder
 
 _MIN_PATIENCE: Final = 8
 
@@ -57,8 +57,8 @@ class Worker:
         self._concurrency = concurrency
         self._retry = retry
         self._key = key
-        self._halt = Halt(patience=max(_MIN_PATIENCE, concurrency), keep_going=True)
-        self._link = Link(coordinator, worker=name, key=key, halt=self._halt)
+        self._stop_signal = StopSignal(patience=max(_MIN_PATIENCE, concurrency), keep_going=True)
+        self._link = CoordinatorClient(coordinator, worker=name, key=key, stop_signal=self._stop_signal)
         self._tasks: dict[str, Task] = {}
         self._waiting: deque[Task] = deque()
         self._leasing = anyio.Lock()
@@ -90,41 +90,41 @@ class Worker:
             async with anyio.create_task_group() as group:
                 for _ in range(self._concurrency):
                     group.start_soon(self._serve, work)
-            await self._link.leave(self._halt.reason)
+            await self._link.leave(self._stop_signal.reason)
 
-    def _work(self, client: AsyncClient) -> Work:
-        keeping = RemoteKeeping(self._link, self._tasks, self._job.out)
+    def _work(self, client: AsyncClient) -> Executor:
+        recorder = RemoteRecorder(self._link, self._tasks, self._job.out)
         url, out = self._job.images_url, self._job.out
         # Money is the coordinator's: here nothing is capped.
-        funds = Funds(Budget(None))
+        budget_gate = BudgetGate(Budget(None))
         tally = Tally()
-        endings = Endings(
+        endings = Settlement(
             images=client.images,
-            keeping=keeping if url is None else Uploading(keeping, ObjectStorage(url), out),
-            funds=funds,
-            halt=self._halt,
+            recorder=recorder if url is None else Uploading(recorder, ObjectStorage(url), out),
+            budget_gate=budget_gate,
+            stop_signal=self._stop_signal,
             tally=tally,
             out=out,
             provenance=self._job.provenance,
             elsewhere=url is not None,
         )
-        return Work(
+        return Executor(
             images=client.images,
-            keeping=keeping,
-            funds=funds,
-            gate=Gate(self._concurrency),
-            halt=self._halt,
+            recorder=recorder,
+            budget_gate=budget_gate,
+            concurrency_limit=ConcurrencyLimit(self._concurrency),
+            stop_signal=self._stop_signal,
             tally=tally,
             endings=endings,
-            pacer=RemotePacing(self._link, keeping),
+            pacer=RemotePacing(self._link, recorder),
         )
 
-    async def _serve(self, work: Work) -> None:
+    async def _serve(self, work: Executor) -> None:
         while (task := await self._next()) is not None:
             try:
                 event = await work.carry_out(task)
             except NanoGPTError as error:
-                self._halt.stop(error)
+                self._stop_signal.stop(error)
                 return
             finally:
                 self._tasks.pop(task.unit.id, None)
@@ -137,14 +137,14 @@ class Worker:
     async def _next(self) -> Task | None:
         """The next task; None when there is none any more."""
         async with self._leasing:
-            while not self._waiting and not self._over and not self._halt.requested:
+            while not self._waiting and not self._over and not self._stop_signal.requested:
                 with anyio.CancelScope() as waiting:
-                    self._halt.idle(waiting)
+                    self._stop_signal.idle(waiting)
                     leased = await self._link.lease(self._concurrency)
                     self._over = leased.over
                     self._waiting.extend(leased.tasks)
-                self._halt.busy(waiting)
-            if self._halt.requested or not self._waiting:
+                self._stop_signal.busy(waiting)
+            if self._stop_signal.requested or not self._waiting:
                 return None
             task = self._waiting.popleft()
             self._tasks[task.unit.id] = task

@@ -16,7 +16,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 class CsvWriter:
     """
-    See `Writer`. UTF-8, quoted as in RFC 4180.
+    See `RowWriter`. UTF-8, quoted as in RFC 4180.
 
     Args:
         path: The file.
@@ -32,7 +32,7 @@ class CsvWriter:
         self._csv.writerow(NAMES)
 
     def write(self, images: Sequence[ResultRecord]) -> None:
-        """See `Writer`."""
+        """See `RowWriter`."""
         self._csv.writerows([self._shown(cell) for cell in cells(image)] for image in images)
         self.images += len(images)
 
@@ -41,5 +41,5 @@ class CsvWriter:
         return f"'{cell}" if is_formula and not self._raw else cell
 
     def close(self) -> None:
-        """See `Writer`."""
+        """See `RowWriter`."""
         self._file.close()

@@ -28,7 +28,7 @@ _HUGGING_FACE: Final = {"huggingface": json.dumps({"info": {"features": {"image"
 
 class ParquetWriter:
     """
-    See `Writer`.
+    See `RowWriter`.
 
     Args:
         path: The file to write.
@@ -54,7 +54,7 @@ class ParquetWriter:
         )
 
     def write(self, images: Sequence[ResultRecord]) -> None:
-        """See `Writer`."""
+        """See `RowWriter`."""
         for image in images:
             row = cells(image)
             if self._source is not None:
@@ -66,7 +66,7 @@ class ParquetWriter:
                 self._flush()
 
     def close(self) -> None:
-        """See `Writer`."""
+        """See `RowWriter`."""
         self._flush()
         self._parquet.close()
 

@@ -45,7 +45,7 @@ class ExportReport:
     size_bytes: int
 
 
-class Writer(Protocol):
+class RowWriter(Protocol):
     """Writes one format. Blocking; used by one thread at a time."""
 
     images: int
@@ -107,7 +107,7 @@ async def export_batch(
     run = anyio.to_thread.run_sync
     async with await Journal.open(source, service=None, read_only=True) as journal:
         target = await run(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
-        writer: Writer | None = None
+        writer: RowWriter | None = None
         try:
             writer = await run(
                 lambda: _open(
@@ -127,7 +127,7 @@ async def export_batch(
 
 def _open(
     to: ExportFormat, source: Path, target: Target, *, embed_images: bool, raw: bool, max_shard_bytes: int
-) -> Writer:
+) -> RowWriter:
     """The writer of a format; only that one's module is loaded."""
     with failing_as(target.path):
         match to:
@@ -147,18 +147,18 @@ def _open(
                 assert_never(to)
 
 
-def _write(writer: Writer, images: Sequence[ResultRecord], target: Target) -> None:
+def _write(writer: RowWriter, images: Sequence[ResultRecord], target: Target) -> None:
     with failing_as(target.path):
         writer.write(images)
 
 
-def _complete(writer: Writer, target: Target) -> None:
+def _complete(writer: RowWriter, target: Target) -> None:
     with failing_as(target.path):
         writer.close()
         target.publish()
 
 
-def _abandon(writer: Writer | None, target: Target) -> None:
+def _abandon(writer: RowWriter | None, target: Target) -> None:
     if writer is not None:
         # A full disk takes the last bytes no more than those before; only the file has to be let go.
         with contextlib.suppress(Exception):

@@ -25,7 +25,7 @@ from ..errors import ParameterError
 
 class ShardWriter:
     """
-    See `Writer`.
+    See `RowWriter`.
 
     Args:
         directory: For the shards; it is made.
@@ -48,7 +48,7 @@ class ShardWriter:
         self._tar = self._next_shard()
 
     def write(self, images: Sequence[ResultRecord]) -> None:
-        """See `Writer`."""
+        """See `RowWriter`."""
         for image in images:
             try:
                 file = (self._source / image.file).open("rb")
@@ -63,7 +63,7 @@ class ShardWriter:
             self.images += 1
 
     def close(self) -> None:
-        """See `Writer`."""
+        """See `RowWriter`."""
         self._tar.close()
 
     def _add_sample(self, image: ResultRecord, file: BinaryIO) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 from PIL import Image, ImageOps
 
-from ..batch.journal import StoredImage
+from ..batch.journal import ImageRecord
 
 DIRECTORY: Final = "thumbnails"
 MAX_SIZE: Final = (640, 320)
@@ -43,7 +43,7 @@ class Thumbnail:
     made: bool = False
 
 
-def make_thumbnail(directory: Path, image: StoredImage) -> Thumbnail:
+def make_thumbnail(directory: Path, image: ImageRecord) -> Thumbnail:
     """
     The thumbnail of an image of the batch in *directory*, made unless it exists.
 
@@ -78,7 +78,7 @@ def _area(width: int | None, height: int | None) -> int:
     return (width or 0) * (height or 0)
 
 
-def _small(source: Path, image: StoredImage) -> Image.Image | str:
+def _small(source: Path, image: ImageRecord) -> Image.Image | str:
     """The picture, or what is wrong with its file."""
     if _area(image.width, image.height) > MAX_PIXELS:
         return _TOO_LARGE

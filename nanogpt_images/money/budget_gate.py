@@ -9,7 +9,7 @@ from .budget import Budget
 from .nano import to_usd
 
 
-class Funds:
+class BudgetGate:
     """Reservations on a `Budget`, awaited. Bound to one event loop."""
 
     def __init__(self, budget: Budget) -> None:

@@ -3,7 +3,7 @@
 from .._base.disk import existing_images, make_directory
 from .._base.owner import PART_SUFFIX, abandoned
 from .._base.part_file import write_image
-from ..types.result import StoredImage
+from ..types.result import ReceivedImage
 from .directory import NO_PROVENANCE, DirectoryStore
 from .stores import ImageStore, MemoryStore, finished
 
@@ -13,7 +13,7 @@ __all__ = [
     "DirectoryStore",
     "ImageStore",
     "MemoryStore",
-    "StoredImage",
+    "ReceivedImage",
     "abandoned",
     "existing_images",
     "finished",

@@ -16,7 +16,7 @@ from ..errors import OutputError
 from ..provenance.embedding import Embedding
 from ..provenance.record import Provenance
 from ..provenance.steps import Edit
-from ..types.result import StoredImage
+from ..types.result import ReceivedImage
 
 NO_PROVENANCE: Final = " has no provenance in it: "
 
@@ -46,7 +46,7 @@ class DirectoryStore:
         digest: bool = False,
         provenance: Provenance | None = None,
     ) -> None:
-        self.kept: Sequence[StoredImage] = ()
+        self.kept: Sequence[ReceivedImage] = ()
         self._directory = directory
         self._stem = stem
         self._overwrite = overwrite
@@ -76,15 +76,15 @@ class DirectoryStore:
             embedding.close()
         return any(embedding.undo is not None for embedding in embeddings)
 
-    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+    def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
         """
         See `ImageStore`.
 
         Raises:
-            OutputError: Some image is not in its file; `partial` has the `StoredImage` of each, in memory where
+            OutputError: Some image is not in its file; `partial` has the `ReceivedImage` of each, in memory where
                 the disk took none. What could not be given its name stays as a `.part` file, named in the text.
         """
-        stored: list[StoredImage] = []
+        stored: list[ReceivedImage] = []
         failure: OutputError | None = None
         for index in indices:
             problem = self._settle(index)
@@ -108,7 +108,7 @@ class DirectoryStore:
                 except OutputError:
                     failure = failure or part.failure
             stored.append(
-                StoredImage(
+                ReceivedImage(
                     index=index,
                     info=info,
                     size_bytes=part.size_bytes,

@@ -9,7 +9,7 @@ from typing import Protocol
 from .._base.sink import Sink
 from .._base.sniff import HEAD_BYTES, sniff
 from .._base.threads import in_thread
-from ..types.result import StoredImage
+from ..types.result import ReceivedImage
 
 
 class ImageStore(Protocol):
@@ -20,7 +20,7 @@ class ImageStore(Protocol):
         kept: What `finish` has kept, for whoever was cancelled before it could be told.
     """
 
-    kept: Sequence[StoredImage]
+    kept: Sequence[ReceivedImage]
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
         """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
@@ -30,7 +30,7 @@ class ImageStore(Protocol):
         """Whether `finish` of these images, which are complete, would stall an event loop."""
         ...
 
-    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+    def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
         """Keep the images *indices*, which are complete, in that order; discard all others."""
         ...
 
@@ -43,7 +43,7 @@ class MemoryStore:
     """Keeps images as bytes. The buffer that grows is the one handed out: no image exists twice."""
 
     def __init__(self) -> None:
-        self.kept: Sequence[StoredImage] = ()
+        self.kept: Sequence[ReceivedImage] = ()
         self._buffers: dict[int, BytesIO] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
@@ -57,13 +57,13 @@ class MemoryStore:
         del indices
         return False
 
-    def finish(self, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+    def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
         """See `ImageStore`."""
-        stored: list[StoredImage] = []
+        stored: list[ReceivedImage] = []
         for index in indices:
             data = self._buffers.pop(index).getvalue()
             info = sniff(data[:HEAD_BYTES])
-            stored.append(StoredImage(index=index, info=info, size_bytes=len(data), data=data))
+            stored.append(ReceivedImage(index=index, info=info, size_bytes=len(data), data=data))
         self.discard()
         self.kept = tuple(stored)
         return self.kept
@@ -73,7 +73,7 @@ class MemoryStore:
         self._buffers.clear()
 
 
-async def finished(store: ImageStore, indices: Sequence[int]) -> tuple[StoredImage, ...]:
+async def finished(store: ImageStore, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
     """`store.finish`, in a thread where it would stall the event loop."""
     if store.is_slow(indices):
         return await in_thread(store.finish, indices)

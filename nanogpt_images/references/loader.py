@@ -20,7 +20,7 @@ from ..types.reference import (
     ReferenceInput,
     Remote,
 )
-from .one import OneLoader
+from .one import ImageLoader
 
 _MOST_AT_ONCE: Final = 8
 
@@ -53,7 +53,7 @@ async def load_references(
         ParameterError: Too many images, or one outside the limits; nothing was sent.
         ReferenceImageError: An image that cannot be read or fetched, or is none; nothing was sent.
     """
-    loader = OneLoader(
+    loader = ImageLoader(
         remote=remote,
         limits=limits or ReferenceLimits(),
         max_encoded_bytes=max_encoded_bytes,
@@ -89,7 +89,7 @@ async def load_reference(
     Args:
         position: Its place among several, from 0, for the texts of errors.
     """
-    loader = OneLoader(
+    loader = ImageLoader(
         remote=remote,
         limits=limits or ReferenceLimits(),
         max_encoded_bytes=max_encoded_bytes,
@@ -192,7 +192,7 @@ class ReferenceLoader:
         )
 
 
-async def _side_by_side(loader: OneLoader, sources: Sequence[ReferenceInput]) -> tuple[Reference, ...]:
+async def _side_by_side(loader: ImageLoader, sources: Sequence[ReferenceInput]) -> tuple[Reference, ...]:
     loaded: dict[int, Reference] = {}
     failed: list[NanoGPTError] = []
     slots = anyio.CapacityLimiter(_MOST_AT_ONCE)

@@ -45,7 +45,7 @@ FirstT = TypeVar("FirstT")
 
 
 @attrs.frozen(kw_only=True)
-class OneLoader:
+class ImageLoader:
     """One way of loading images, the same for all of a request."""
 
     remote: Remote

@@ -16,7 +16,7 @@ from .._base.logs import get_logger
 from .._base.sink import Sink
 from .._base.sniff import TAIL_BYTES, has_end
 from ..errors import Charge, DownloadError, NanoGPTError, OutcomeUnknownError, StatusError
-from ..outputs import ImageStore, MemoryStore, StoredImage, finished
+from ..outputs import ImageStore, MemoryStore, ReceivedImage, finished
 from ..transport.protocol import HttpRequest, HttpResponse, Transport
 from ..transport.retry import RetryPolicy
 from ..transport.secrets import not_pickled
@@ -129,7 +129,7 @@ class Downloads:
         *,
         request_id: str | None = None,
         received_at: float | None = None,
-    ) -> tuple[StoredImage, ...]:
+    ) -> tuple[ReceivedImage, ...]:
         """
         Download *links* into *store*, one after the other.
 

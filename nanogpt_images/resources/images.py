@@ -14,7 +14,7 @@ from .._base.logs import get_logger
 from .._base.names import image_stem, prompt_slug, safe_name
 from ..errors import ConfigurationError, DownloadError, NanoGPTError, NotFoundError, OutputError
 from ..events import Observers
-from ..outputs import DirectoryStore, ImageStore, MemoryStore, StoredImage, existing_images, make_directory
+from ..outputs import DirectoryStore, ImageStore, MemoryStore, ReceivedImage, existing_images, make_directory
 from ..provenance.record import Provenance
 from ..references import ReferenceInput, ReferenceLoader
 from ..transport.retry import RetryPolicy
@@ -448,7 +448,7 @@ class Images:
         )
 
 
-def _with_stored(result: GenerationResult, stored: Sequence[StoredImage]) -> GenerationResult:
+def _with_stored(result: GenerationResult, stored: Sequence[ReceivedImage]) -> GenerationResult:
     by_index = {image.index: Image.stored(image) for image in stored}
     return attrs.evolve(
         result,

@@ -10,7 +10,7 @@ import attrs
 from .._base.display import shown
 from .._base.logs import get_logger
 from ..errors import Charge, OutputError, ResponseDecodeError, TaskPendingError, TransportError
-from ..outputs import ImageStore, StoredImage, finished
+from ..outputs import ImageStore, ReceivedImage, finished
 from ..transport.protocol import HttpResponse
 from ..transport.secrets import NO_SECRET, Redactor
 from ..wire.answers import Answer, decode_answer
@@ -32,7 +32,7 @@ class Received:
     """
 
     answer: Answer
-    stored: tuple[StoredImage, ...]
+    stored: tuple[ReceivedImage, ...]
     problem: str | None = None
 
 
@@ -127,7 +127,7 @@ async def _finish(
     try:
         return Received(answer=answer, stored=await finished(store, whole))
     except OutputError as error:
-        kept = cast("tuple[StoredImage, ...]", error.partial or ())
+        kept = cast("tuple[ReceivedImage, ...]", error.partial or ())
         raise _unwritten(error, response, model, Received(answer=answer, stored=kept)) from error
 
 

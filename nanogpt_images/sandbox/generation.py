@@ -13,33 +13,33 @@ from .drawing.sizes import pixel_size
 from .faults.alterations import altered, event_stream
 from .faults.bodies import answer_instead
 from .faults.broken_writes import send_badly
-from .faults.kinds import Stage
-from .faults.rules import Fault, Target
-from .http.exchange import Wire
+from .faults.kinds import FaultStage
+from .faults.rules import Fault, FaultTarget
+from .http.exchange import HttpExchange
 from .http.payload import Payload, Pieces, b64_entry, url_entry
 from .http.refusals import Refusal, Route
-from .http.responses import Answer, JsonObject
+from .http.responses import JsonObject, Response
 from .ledger import Entry
 from .moderation import Moderation, moderated
 from .service import Service
 from .validation import Order, checked_json, checked_order
 
-_LATE = frozenset({Stage.INSTEAD, Stage.PAYLOAD, Stage.WIRE})
+_LATE = frozenset({FaultStage.INSTEAD, FaultStage.PAYLOAD, FaultStage.WIRE})
 _DEAD_URLS = frozenset({"url_404", "url_html"})
 
 
-async def generate(service: Service, wire: Wire, route: Route) -> web.StreamResponse:
+async def generate(service: Service, exchange: HttpExchange, route: Route) -> web.StreamResponse:
     """Serve one generation POST."""
     service.ledger.begin(service.options.monotonic())
-    generation = Generation(service, wire, route)
+    generation = Generation(service, exchange, route)
     try:
         fault = await generation.early_fault()
         if fault is None:
             return await generation.serve()
         if fault.kind == "stall_before_body":
-            await wire.stall(fault.after_s)
+            await exchange.stall(fault.after_s)
             return await generation.serve()
-        return wire.close() if fault.kind == "refuse" else wire.reset()
+        return exchange.close() if fault.kind == "refuse" else exchange.reset()
     finally:
         service.ledger.end()
 
@@ -47,9 +47,9 @@ async def generate(service: Service, wire: Wire, route: Route) -> web.StreamResp
 class Generation:
     """One generation; its methods are the steps, in order."""
 
-    def __init__(self, service: Service, wire: Wire, route: Route) -> None:
+    def __init__(self, service: Service, exchange: HttpExchange, route: Route) -> None:
         self._service = service
-        self._wire = wire
+        self._exchange = exchange
         self._route: Route = route
         self._moderation: Moderation | None = None
         self._started = service.options.clock()
@@ -59,23 +59,23 @@ class Generation:
         """The fault that strikes before the body is read, judged by what has arrived of it."""
         if not self._service.faults.has_early():
             return None
-        text = (await self._wire.peek()).decode("utf-8", "replace")
+        text = (await self._exchange.peek()).decode("utf-8", "replace")
         named = next((model_id for model_id in self._service.models if f'"{model_id}"' in text), None)
-        target = Target(route=self._route, model=named, prompt=text)
-        return self._service.faults.pick(target, frozenset({Stage.EARLY}))
+        target = FaultTarget(route=self._route, model=named, prompt=text)
+        return self._service.faults.pick(target, frozenset({FaultStage.EARLY}))
 
     async def serve(self) -> web.StreamResponse:
         """Answer the request."""
         try:
-            raw = await self._wire.read_body()
-            key = key_of(self._wire.request.headers, self._service.options.key)
+            raw = await self._exchange.read_body()
+            key = key_of(self._exchange.request.headers, self._service.options.key)
             self._service.limiter.start(key)
         except Refusal as refusal:
             return await self._refused(refusal)
         entry: Entry | None = None
         try:
             order = self._order(raw)
-            self._moderation = moderated(self._wire.request.headers, order.prompt)
+            self._moderation = moderated(self._exchange.request.headers, order.prompt)
             if self._moderation is not None and self._moderation.flagged:
                 entry = self._blocked(order, self._moderation, label_of(key))
                 raise self._moderation.refusal()
@@ -87,12 +87,12 @@ class Generation:
             self._service.limiter.finish(key, entry.cost_usd if entry is not None and entry.billed else 0.0)
 
     async def _refused(self, refusal: Refusal) -> web.StreamResponse:
-        answer = refusal.answer_for(self._wire.request_id)
+        answer = refusal.answer_for(self._exchange.request_id)
         self._service.ledger.statuses[answer.status] += 1
-        return await self._wire.send(answer)
+        return await self._exchange.send(answer)
 
     def _order(self, raw: bytes) -> Order:
-        body = checked_json(self._wire.request.headers.get("Content-Type", ""), raw, self._route)
+        body = checked_json(self._exchange.request.headers.get("Content-Type", ""), raw, self._route)
         return checked_order(body, self._service.models, self._route)
 
     def _entry(self, order: Order, key: str) -> Entry:
@@ -111,7 +111,7 @@ class Generation:
     def _line(self, order: Order, key: str, *, images: int, cost_usd: float) -> Entry:
         self._service.account.hold(key, cost_usd)
         entry = Entry(
-            request_id=self._wire.request_id,
+            request_id=self._exchange.request_id,
             started=self._started,
             started_monotonic=self._started_monotonic,
             key=key,
@@ -127,7 +127,9 @@ class Generation:
 
     async def _fulfil(self, order: Order, entry: Entry) -> web.StreamResponse:
         """Draw, bill, then write the answer, or what the fault makes of it."""
-        target = Target(route=order.route, model=order.model.id, prompt=order.prompt, delivery=order.delivery)
+        target = FaultTarget(
+            route=order.route, model=order.model.id, prompt=order.prompt, delivery=order.delivery
+        )
         fault = self._service.faults.pick(target, _LATE)
         entry.fault = None if fault is None else fault.kind
         try:
@@ -136,20 +138,22 @@ class Generation:
             entry.billed = fault is None or fault.bills
         finally:
             self._service.account.settle(entry.key, entry.cost_usd, billed=entry.billed)
-        if fault is not None and fault.stage is Stage.INSTEAD:
-            around = self._service.surroundings(
-                self._wire.request.path, model_id=order.model.id, required_usd=order.cost_usd
+        if fault is not None and fault.stage is FaultStage.INSTEAD:
+            around = self._service.context(
+                self._exchange.request.path, model_id=order.model.id, required_usd=order.cost_usd
             )
-            return await self._write(answer_instead(fault.kind, around, self._wire.request_id), entry, fault)
+            return await self._write(
+                answer_instead(fault.kind, around, self._exchange.request_id), entry, fault
+            )
         payload = self._payload(order, entry, images)
         answer = payload.answer() if fault is None else altered(fault.kind, payload)
         return await self._write(event_stream(answer) if order.stream else answer, entry, fault)
 
     async def _images(self, order: Order, fault: Fault | None) -> list[Pieces]:
         """The entries of `data`, after the time that drawing takes; none for a fault that would not send them."""
-        if fault is not None and fault.stage is Stage.INSTEAD and not fault.bills:
+        if fault is not None and fault.stage is FaultStage.INSTEAD and not fault.bills:
             return []
-        await self._wire.pause(self._service.latency_s())
+        await self._exchange.pause(self._service.latency_s())
         kind = "" if fault is None else fault.kind
         count = order.images + {"fewer_images": -1, "more_images": 1}.get(kind, 0)
         if kind == "undeclared_jpeg":
@@ -160,13 +164,15 @@ class Generation:
             or self._service.random.random() < self._service.options.url_fallback_rate
         )
         if order.delivery == "b64_json" or fallback:
-            texts = await asyncio.gather(*map(self._service.studio.base64, sketches))
+            texts = await asyncio.gather(*map(self._service.drawing_pool.base64, sketches))
             return [b64_entry(text) for text in texts]
         return [url_entry(self._url(sketch, kind)) for sketch in sketches]
 
     def _url(self, sketch: Sketch, kind: str) -> str:
         if kind in _DEAD_URLS:
-            return f"{self._service.urls.origin}/{kind}/{self._wire.request_id}.png?expires=9999999999&sig=0"
+            return (
+                f"{self._service.urls.origin}/{kind}/{self._exchange.request_id}.png?expires=9999999999&sig=0"
+            )
         return self._service.urls.issue(sketch, ttl_s=-1 if kind == "url_expired" else None)
 
     def _payload(self, order: Order, entry: Entry, images: list[Pieces]) -> Payload:
@@ -179,14 +185,14 @@ class Generation:
         headers = {} if self._moderation is None else self._moderation.headers
         return Payload(data=images, fields=fields, headers=headers)
 
-    async def _write(self, answer: Answer, entry: Entry, fault: Fault | None) -> web.StreamResponse:
+    async def _write(self, answer: Response, entry: Entry, fault: Fault | None) -> web.StreamResponse:
         entry.status = answer.status
         self._service.ledger.statuses[answer.status] += 1
-        if fault is None or fault.stage is not Stage.WIRE:
-            response = await self._wire.send(answer)
+        if fault is None or fault.stage is not FaultStage.WIRE:
+            response = await self._exchange.send(answer)
             entry.answered = True
             return response
-        written = await send_badly(self._wire, answer, fault)
+        written = await send_badly(self._exchange, answer, fault)
         entry.answered = written.whole
         return written.response
 

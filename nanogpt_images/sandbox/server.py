@@ -16,7 +16,7 @@ from .billing.quotas import label_of
 from .catalog.definitions import SandboxModel
 from .drawing.draw import require_pillow
 from .faults.rules import Fault
-from .http.exchange import Wire
+from .http.exchange import HttpExchange
 from .http.files import serve_file
 from .http.routes import serve
 from .http.urls import Visit
@@ -135,24 +135,24 @@ class Sandbox:
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
-        self._service.studio.close()
+        self._service.drawing_pool.close()
 
     async def _listen(
         self,
         port: int,
-        serve_one: Callable[[Wire], Awaitable[web.StreamResponse]],
+        serve_one: Callable[[HttpExchange], Awaitable[web.StreamResponse]],
         request_ids: Iterator[str],
     ) -> int:
         """Listen on *port* and return the port in use."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            wire = Wire(request=request, request_id=next(request_ids), pause=self._pause)
+            exchange = HttpExchange(request=request, request_id=next(request_ids), pause=self._pause)
             try:
                 stranger = foreign(request.headers)
-                return await (serve_one(wire) if stranger is None else wire.send(stranger))
+                return await (serve_one(exchange) if stranger is None else exchange.send(stranger))
             except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
                 # The client went, with its request incomplete or its answer unread, or the sandbox is closing.
-                return wire.close()
+                return exchange.close()
 
         runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=_SHUTDOWN_S)
         self._runners.append(runner)
@@ -161,11 +161,11 @@ class Sandbox:
         await site.start()
         return int(runner.addresses[0][1])
 
-    async def _serve_api(self, wire: Wire) -> web.StreamResponse:
-        return await serve(self._service, wire)
+    async def _serve_api(self, exchange: HttpExchange) -> web.StreamResponse:
+        return await serve(self._service, exchange)
 
-    async def _serve_file(self, wire: Wire) -> web.StreamResponse:
-        return await serve_file(self._service, wire)
+    async def _serve_file(self, exchange: HttpExchange) -> web.StreamResponse:
+        return await serve_file(self._service, exchange)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but no longer than the sandbox is open."""

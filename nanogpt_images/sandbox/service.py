@@ -9,8 +9,8 @@ from .billing.account import Account
 from .billing.quotas import Limiter
 from .catalog.definitions import SandboxModel
 from .catalog.registry import built_in_models
-from .drawing.pool import Studio
-from .faults.bodies import Surroundings
+from .drawing.pool import DrawingPool
+from .faults.bodies import FaultContext
 from .faults.rules import Fault, FaultPicker
 from .http.urls import SignedUrls
 from .ledger import Ledger
@@ -25,7 +25,7 @@ class Service:
         self.ledger = Ledger()
         self.limiter = Limiter(options)
         self.account = Account(options.balance_usd)
-        self.studio = Studio(image_bytes=options.image_bytes)
+        self.drawing_pool = DrawingPool(image_bytes=options.image_bytes)
         self.urls = SignedUrls(seed=options.seed, ttl_s=options.url_ttl_s, clock=options.clock)
         self.faults = FaultPicker(options.faults, options.seed)
         # Latencies and fallbacks, no secrets.
@@ -56,11 +56,9 @@ class Service:
         latency = self.options.latency_s
         return self.random.uniform(*latency) if isinstance(latency, tuple) else latency
 
-    def surroundings(
-        self, path: str, *, model_id: str | None = None, required_usd: float = 0.0
-    ) -> Surroundings:
+    def context(self, path: str, *, model_id: str | None = None, required_usd: float = 0.0) -> FaultContext:
         """What the answers of faults need to know."""
-        return Surroundings(
+        return FaultContext(
             limiter=self.limiter,
             second_origin=self.urls.origin,
             path=path,

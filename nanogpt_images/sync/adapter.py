@@ -13,7 +13,7 @@ R = TypeVar("R")
 AsyncT = TypeVar("AsyncT")
 
 
-class Reach(Generic[AsyncT]):
+class BlockingProxy(Generic[AsyncT]):
     """Something blocking: the async object that does the work, and the portal to reach it."""
 
     _portal: Portal
@@ -23,7 +23,7 @@ class Reach(Generic[AsyncT]):
         return self._portal.run(call)
 
 
-class Resource(Reach[AsyncT]):
+class Resource(BlockingProxy[AsyncT]):
     """A blocking resource of a client."""
 
     def __init__(self, portal: Portal, target: AsyncT) -> None:
@@ -33,14 +33,14 @@ class Resource(Reach[AsyncT]):
 
 def blocking(
     method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Reach[AsyncT], P], R]:
+) -> Callable[Concatenate[BlockingProxy[AsyncT], P], R]:
     """
     The blocking form of an async *method*: its parameters exist once and cannot drift.
 
     Type checkers see the full signature through the ParamSpec; help() and inspect see it as well.
     """
 
-    def call(self: Reach[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: BlockingProxy[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._invoke(functools.partial(method, self._target, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
 
     functools.update_wrapper(call, method)

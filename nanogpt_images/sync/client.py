@@ -21,8 +21,8 @@ from ..resources.account import Account as AsyncAccount
 from ..resources.catalog import Catalog as AsyncCatalog
 from ..resources.images import Images as AsyncImages
 from ..types.result import GenerationResult, Image, ImageData, ResultData, target_of
-from .adapter import Reach, Resource, blocking
-from .portal import Entered, Portal
+from .adapter import BlockingProxy, Resource, blocking
+from .portal import Portal, PortalContext
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -191,7 +191,7 @@ class BlockingBatch(Resource[Batch]):
     """
 
     wait = blocking(Batch.wait)
-    _entered: Entered[Batch] | None = None
+    _entered: PortalContext[Batch] | None = None
 
     @property
     def report(self) -> BatchReport:
@@ -248,7 +248,7 @@ def _batch(
     return make
 
 
-class Client(Reach[AsyncClient]):
+class Client(BlockingProxy[AsyncClient]):
     """
     A blocking client of the NanoGPT image API; it works in a notebook whose loop is running.
 

@@ -82,10 +82,10 @@ class Portal:
                 future.cancel()
             raise
 
-    def enter(self, context: AbstractAsyncContextManager[R]) -> Entered[R]:
+    def enter(self, context: AbstractAsyncContextManager[R]) -> PortalContext[R]:
         """*context* as a blocking context manager."""
         loop = self._started()
-        return Entered(self, loop, loop.portal.wrap_async_context_manager(context))
+        return PortalContext(self, loop, loop.portal.wrap_async_context_manager(context))
 
     def close(self) -> None:
         """Cancel what runs, close what the client opened, and end the thread."""
@@ -124,7 +124,7 @@ class Portal:
             return self._loop
 
 
-class Entered(Generic[R]):
+class PortalContext(Generic[R]):
     """A context manager that is open on a portal's loop, and has no meaning without it."""
 
     def __init__(self, portal: Portal, loop: LoopThread, context: AbstractContextManager[R]) -> None:

@@ -17,7 +17,7 @@ from .secrets import Redactor
 _log = get_logger()
 
 
-class WatchedTransport:
+class ObservedTransport:
     """
     Watches *transport*.
 

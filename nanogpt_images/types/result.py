@@ -24,7 +24,7 @@ _Json = Mapping[str, object]
 
 
 @attrs.frozen(kw_only=True)
-class StoredImage:
+class ReceivedImage:
     """An image that arrived whole. Either `data` or `path` is set; `problem` says what could not be done for it."""
 
     index: int
@@ -93,7 +93,7 @@ class Image(ImageData):
     __slots__ = ()
 
     @classmethod
-    def stored(cls, stored: StoredImage, **more: object) -> Image:
+    def stored(cls, stored: ReceivedImage, **more: object) -> Image:
         """The image that was received as *stored*."""
         facts = {**describe(stored), **more}
         return cls(**facts)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ class GenerationResult(ResultData):
         return max(0, self.asked - len(self.images))
 
 
-def describe(stored: StoredImage) -> dict[str, object]:
+def describe(stored: ReceivedImage) -> dict[str, object]:
     """The fields of an image that follow from its bytes."""
     return {
         "index": stored.index,

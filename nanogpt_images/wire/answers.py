@@ -22,7 +22,7 @@ _BALANCE_HEADERS: Final = ("x-remaining-balance",)
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class AnswerEntry:
     """
     One entry of `data` that holds an image.
 
@@ -51,7 +51,7 @@ class Answer:
         task_id: ID of a task to be polled, where the service gives one.
     """
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AnswerEntry, ...]
     created: datetime | None = None
     cost_usd: float | None = None
     other_cost: Cost | None = None
@@ -119,20 +119,20 @@ def decode_answer(
     )
 
 
-def _entries(data: object, received: Collection[int]) -> tuple[Entry, ...]:
-    entries: list[Entry] = []
+def _entries(data: object, received: Collection[int]) -> tuple[AnswerEntry, ...]:
+    entries: list[AnswerEntry] = []
     for index, item in enumerate(data if isinstance(data, list) else ()):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         fields = as_object(item)  # pyright: ignore[reportUnknownArgumentType]
         url = as_text(fields.get("url"))
         extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
         if index in received:
-            entries.append(Entry(index=index, extra=extra))
+            entries.append(AnswerEntry(index=index, extra=extra))
         elif url is not None and url[:5].lower() == "data:":
             # Source: RFC 2397; the base64 form was cut out of the body already. An SVG comes like this.
             if data := unquote_to_bytes(url.partition(",")[2]):
-                entries.append(Entry(index=index, data=data, extra=extra))
+                entries.append(AnswerEntry(index=index, data=data, extra=extra))
         elif url is not None:
-            entries.append(Entry(index=index, url=url, extra=extra))
+            entries.append(AnswerEntry(index=index, url=url, extra=extra))
     return tuple(entries)
 
 

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nanogpt_images._base.file_lock import Lease, forget, is_alive
+from nanogpt_images._base.file_lock import ProcessLock, forget, is_alive
 
 HOLD = """
 import sys, pathlib
-from nanogpt_images._base.file_lock import Lease
-lease = Lease(pathlib.Path(sys.argv[1]), "token")
+from nanogpt_images._base.file_lock import ProcessLock
+lease = ProcessLock(pathlib.Path(sys.argv[1]), "token")
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -19,7 +19,7 @@ sys.stdin.read()
 
 def test_held_and_given_back(tmp_path: Path) -> None:
     """A lease is alive until it is given back, also for its own process."""
-    lease = Lease(tmp_path, "token")
+    lease = ProcessLock(tmp_path, "token")
     assert is_alive(tmp_path, "token")
     assert is_alive(tmp_path, "token"), "looking must not take the lock"
     lease.release()

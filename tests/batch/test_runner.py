@@ -21,7 +21,7 @@ from nanogpt_images import AsyncClient, RetryPolicy
 from nanogpt_images.batch.events import BatchReport
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.rows import BatchRow
-from nanogpt_images.batch.run.concurrency import Gate
+from nanogpt_images.batch.run.concurrency import ConcurrencyLimit
 from nanogpt_images.batch.runner import Batch
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import (
@@ -614,10 +614,10 @@ async def test_pressure_lowers_the_concurrency_and_costs_no_row(open_job, monkey
     """A 503 is a sign for the whole batch; its request is sent again."""
     signs: list[str] = []
 
-    def slower(gate: Gate, reason: str) -> None:
+    def slower(concurrency_limit: ConcurrencyLimit, reason: str) -> None:
         signs.append(reason)
 
-    monkeypatch.setattr(Gate, "slower", slower)
+    monkeypatch.setattr(ConcurrencyLimit, "slower", slower)
     async with open_job(Fault("503", times=3), client={"retry": RetryPolicy()}) as job:
         job.client._sender._sleep = lambda _: asyncio.sleep(0)
         _, report = await job.run(job.rows(30), concurrency=10)

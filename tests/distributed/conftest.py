@@ -18,7 +18,7 @@ from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.distributed.coordinator import Coordinator
 from nanogpt_images.distributed.driver import DistributedBatch
 from nanogpt_images.distributed.messages import ApiKey, Job, UnreachableError
-from nanogpt_images.distributed.replay import Retold
+from nanogpt_images.distributed.replay import ReplayableRows
 from nanogpt_images.distributed.worker import Worker
 from nanogpt_images.money.nano import to_nano
 from nanogpt_images.sandbox import Fault, Sandbox
@@ -119,13 +119,13 @@ class Cluster:
         """The coordinator dies as by a kill: nothing is recorded, its lock is free."""
         coordinator, self.wire.coordinator = self.wire.coordinator, None
         assert coordinator is not None
-        assert coordinator._books is not None
+        assert coordinator._resources is not None
         for call in self.wire.calls:
             call.cancel()
         assert coordinator._watch is not None
         coordinator._watch.cancel()
-        await coordinator._books.client.aclose()
-        await coordinator._books.journal._run(lambda store: store.members.drop())
+        await coordinator._resources.client.aclose()
+        await coordinator._resources.journal._run(lambda store: store.members.drop())
 
     def restart_coordinator(self) -> None:
         """Another one takes its place."""
@@ -176,7 +176,7 @@ class Setup:
             return self.cluster
 
         return DistributedBatch(
-            None if rows is None else Retold(rows),
+            None if rows is None else ReplayableRows(rows),
             job=job,
             connect=connect,
             workers=workers,

@@ -15,7 +15,7 @@ import attrs
 import pytest
 from PIL import Image
 
-from nanogpt_images.batch.journal import Journal, Link, StoredImage
+from nanogpt_images.batch.journal import ImageRecord, Journal, SignedUrl
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
 from nanogpt_images.types.parameters import CountRule
@@ -115,13 +115,13 @@ async def _end(journal: Journal, out: Path, unit: Any, row: Row, place: int) -> 
         )
     elif row.ending == "linked":
         await journal.linked(
-            unit.id, [Link(index=0, url="https://files.invalid/secret")], request_id=request_id
+            unit.id, [SignedUrl(index=0, url="https://files.invalid/secret")], request_id=request_id
         )
     else:
         await journal.done(unit.id, images, cost_nano=40_000_000, request_id=request_id)
 
 
-def _write(out: Path, unit: Any, row: Row, place: int) -> list[StoredImage]:
+def _write(out: Path, unit: Any, row: Row, place: int) -> list[ImageRecord]:
     files = row.files
     if files is None:
         width, height = row.size or (48, 32)
@@ -135,7 +135,7 @@ def _write(out: Path, unit: Any, row: Row, place: int) -> list[StoredImage]:
         name = f"images/{unit.image_stem(index)}.{suffix}"
         (out / name).write_bytes(data)
         stored.append(
-            StoredImage(
+            ImageRecord(
                 index=index,
                 file=name,
                 media_type=row.media_type,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nanogpt_images.batch.journal import StoredImage
+from nanogpt_images.batch.journal import ImageRecord
 from nanogpt_images.gallery import thumbnails
 from nanogpt_images.gallery.thumbnails import make_thumbnail
 
@@ -18,13 +18,13 @@ from .conftest import bomb, picture
 
 def store(
     folder: Path, data: bytes | None, *, file: str = "images/fox.png", **changes: object
-) -> StoredImage:
+) -> ImageRecord:
     (folder / "images").mkdir(exist_ok=True)
     if data is not None:
         (folder / file).write_bytes(data)
     fields = {"media_type": "image/png", "width": None, "height": None, **changes}
     digest = hashlib.sha256(data or b"").hexdigest()
-    return StoredImage(index=0, file=file, bytes=len(data or b""), **{"sha256": digest, **fields})  # type: ignore[arg-type]
+    return ImageRecord(index=0, file=file, bytes=len(data or b""), **{"sha256": digest, **fields})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
@@ -125,7 +125,7 @@ def test_nothing_outside_is_read(tmp_path: Path, file: str) -> None:
     """A record that names a file elsewhere is not followed."""
     (tmp_path / "job" / "images").mkdir(parents=True)
     (tmp_path / "secret.png").write_bytes(picture())
-    image = StoredImage(index=0, file=file, media_type="image/png", bytes=1, sha256="0" * 64)
+    image = ImageRecord(index=0, file=file, media_type="image/png", bytes=1, sha256="0" * 64)
     assert "does not name a file of this batch" in make_thumbnail(tmp_path / "job", image).fault
 
 

@@ -11,18 +11,18 @@ from leaks import assert_idle, nothing_left_open, unfinished_files
 
 import nanogpt_images as ngi
 from nanogpt_images.sandbox import BlockingSandbox, Fault
-from nanogpt_images.sandbox.faults.kinds import KINDS, Stage
+from nanogpt_images.sandbox.faults.kinds import KINDS, FaultStage
 
-ANSWERED = (Stage.WIRE, Stage.INSTEAD)
+ANSWERED = (FaultStage.WIRE, FaultStage.INSTEAD)
 # Not here: stalls (a listing has a limit of time of its own, which no option shortens), an empty listing (an answer
 # like another), and a reset after the answer, which can just as well strike the POST that follows on its connection.
 ON_LISTINGS = [
     kind
     for kind, about in KINDS.items()
-    if about.stage in (*ANSWERED, Stage.PAYLOAD)
+    if about.stage in (*ANSWERED, FaultStage.PAYLOAD)
     and not kind.startswith(("stall", "zero", "reset_at_end", "url_"))
 ]
-ON_DOWNLOADS = [kind for kind, about in KINDS.items() if about.stage in (*ANSWERED, Stage.FILE)]
+ON_DOWNLOADS = [kind for kind, about in KINDS.items() if about.stage in (*ANSWERED, FaultStage.FILE)]
 
 
 @pytest.mark.parametrize("kind", ON_LISTINGS)

@@ -25,7 +25,7 @@ from nanogpt_images import (
     RetryPolicy,
     TransportError,
 )
-from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit
@@ -268,8 +268,8 @@ async def test_a_retry_does_not_pay_again_for_images_that_are_there(charge: Char
     assert totals.spent_nano == spent
 
 
-def stored(out: Path, unit: Unit, index: int) -> StoredImage:
+def stored(out: Path, unit: Unit, index: int) -> ImageRecord:
     file = f"images/{unit.image_stem(index)}.png"
     (out / file).write_bytes(PNG)
     digest = hashlib.sha256(PNG).hexdigest()
-    return StoredImage(index=index, file=file, media_type="image/png", bytes=len(PNG), sha256=digest)
+    return ImageRecord(index=index, file=file, media_type="image/png", bytes=len(PNG), sha256=digest)

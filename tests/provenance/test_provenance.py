@@ -19,7 +19,7 @@ from PIL import Image
 
 from nanogpt_images import GenerateRequest, OpenAIRequest, Provenance, read_provenance
 from nanogpt_images.errors import OutputError
-from nanogpt_images.outputs import DirectoryStore, StoredImage
+from nanogpt_images.outputs import DirectoryStore, ReceivedImage
 
 RECORD = Provenance(
     prompt='ein Fuchs 🦊 im <Schnee> & "Eis" \u0000\u0007 ]]>\nzweite Zeile',
@@ -60,7 +60,7 @@ PICTURES = {
 }
 
 
-def store(directory: Path, data: bytes, *, piece: int = 1000, record: Provenance = RECORD) -> StoredImage:
+def store(directory: Path, data: bytes, *, piece: int = 1000, record: Provenance = RECORD) -> ReceivedImage:
     made = DirectoryStore(
         directory, lambda index, total: "fox", overwrite=True, digest=True, provenance=record
     )

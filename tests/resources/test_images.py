@@ -37,7 +37,7 @@ from nanogpt_images import (
     TaskPendingError,
     estimate,
 )
-from nanogpt_images.batch.journal import Link
+from nanogpt_images.batch.journal import SignedUrl
 from nanogpt_images.sandbox import Fault
 
 KEY = "sk-nano-test-key"
@@ -411,7 +411,13 @@ async def test_no_text_holds_a_long_url() -> None:
     request = GenerateRequest(model="m", prompt="p", extra={"imageDataUrl": f"data:,{'x' * 5000}"})
     row = BatchRow("p", "m", input_references=[f"data:,{'x' * 5000}"])
     assert result.images[0].url == url
-    texts = [repr(result), repr(result.images[0]), repr(request), repr(row), repr(Link(index=0, url=url))]
+    texts = [
+        repr(result),
+        repr(result.images[0]),
+        repr(request),
+        repr(row),
+        repr(SignedUrl(index=0, url=url)),
+    ]
     for call in (client.images.generate("x", model="m", validate=False), result.images[0].read()):
         with pytest.raises(NanoGPTError) as caught:
             await call

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from nanogpt_images.sandbox import Fault, load_faults
-from nanogpt_images.sandbox.faults.kinds import Stage
-from nanogpt_images.sandbox.faults.rules import FaultPicker, Target
+from nanogpt_images.sandbox.faults.kinds import FaultStage
+from nanogpt_images.sandbox.faults.rules import FaultPicker, FaultTarget
 
-ALL = frozenset(Stage)
-FOX = Target(route="images", model="hidream", prompt="a red fox", delivery="b64_json")
+ALL = frozenset(FaultStage)
+FOX = FaultTarget(route="images", model="hidream", prompt="a red fox", delivery="b64_json")
 
 
 def struck(fault, targets, *, seed=0):
@@ -45,7 +45,7 @@ def test_conditions(conditions, numbers):
 
 def test_every_counts_matching_requests():
     """`every` counts the requests that meet the other conditions, not all requests."""
-    other = Target(route="images", model="other", prompt="x")
+    other = FaultTarget(route="images", model="other", prompt="x")
     assert struck(Fault("500", every=2, model="hidream"), [FOX, other, other, FOX, other, FOX, FOX]) == [4, 7]
 
 
@@ -68,7 +68,7 @@ def test_first_rule_wins():
 def test_usual_routes():
     """Without a route, faults strike generations; faults of downloads and listings strike those."""
     routes = ["images", "openai", "catalog", "endpoints", "account", "files"]
-    targets = [Target(route=route) for route in routes]
+    targets = [FaultTarget(route=route) for route in routes]
     assert struck(Fault("500"), targets) == [1, 2]
     assert struck(Fault("url_cut"), targets) == [6]
     assert struck(Fault("catalog_shrinks"), targets) == [3]

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from nanogpt_images.sandbox import Fault
-from nanogpt_images.sandbox.faults.kinds import KINDS, Stage
+from nanogpt_images.sandbox.faults.kinds import KINDS, FaultStage
 
 BROKEN = [
     "refuse",
@@ -64,7 +64,7 @@ STATUSES = {
     "redirect": 307,
 }
 SUCCESSES = [
-    kind for kind, about in KINDS.items() if about.stage is Stage.PAYLOAD and about.delivery != "url"
+    kind for kind, about in KINDS.items() if about.stage is FaultStage.PAYLOAD and about.delivery != "url"
 ]
 
 
@@ -424,5 +424,7 @@ def test_every_kind_is_documented():
     """The table in the documentation has each kind, with what it bills and what the client sees."""
     text = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
     for name, kind in KINDS.items():
-        billed = "free" if kind.stage in {Stage.FILE, Stage.LISTING} else "yes" if kind.billed else "no"
+        billed = (
+            "free" if kind.stage in {FaultStage.FILE, FaultStage.LISTING} else "yes" if kind.billed else "no"
+        )
         assert f"| `{name}` | {kind.stage.name.lower()} | {billed} | {kind.effect} |" in text

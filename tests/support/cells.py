@@ -11,14 +11,16 @@ from leaks import PATIENCE_S, assert_idle, spent
 
 from nanogpt_images import AsyncClient, Charge, NanoGPTError
 from nanogpt_images.sandbox import BlockingSandbox, Fault
-from nanogpt_images.sandbox.faults.kinds import KINDS, Stage
+from nanogpt_images.sandbox.faults.kinds import KINDS, FaultStage
 
 MODEL, PROMPT, ASKED = "tiny-and-fast", "a red fox", 2
 # What hangs is given so long; everything else ends by itself.
 _SHORT_S, _LONG_S = 0.4, 30.0
 _NANO = 10**9
 
-URL_ONLY = [kind for kind, about in KINDS.items() if about.delivery == "url" or about.stage is Stage.FILE]
+URL_ONLY = [
+    kind for kind, about in KINDS.items() if about.delivery == "url" or about.stage is FaultStage.FILE
+]
 """Kinds that strike only where images come as URLs."""
 EMBEDDED = [kind for kind in KINDS if kind not in URL_ONLY]
 """Kinds that strike where images come in the answer."""

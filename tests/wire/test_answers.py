@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from nanogpt_images.types.prices import Cost
-from nanogpt_images.wire.answers import Answer, Entry, decode_answer
+from nanogpt_images.wire.answers import Answer, AnswerEntry, decode_answer
 
 
 def decode(body: object, received: tuple[int, ...] = (), **headers: str) -> Answer:
@@ -33,7 +33,7 @@ def test_the_documented_body() -> None:
         (0,),
     )
     assert answer == Answer(
-        entries=(Entry(index=0), Entry(index=1, url="https://files.example/x.png?sig=1")),
+        entries=(AnswerEntry(index=0), AnswerEntry(index=1, url="https://files.example/x.png?sig=1")),
         created=datetime.fromtimestamp(1_790_000_000, UTC),
         cost_usd=0.014,
         payment_source="USD",

@@ -14,7 +14,7 @@ from . import manifests
 from .database.store import Store
 from .division import Found, divide
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
-from .records import Admission, Link
+from .records import Admission, SignedUrl
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
 _FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"
@@ -102,7 +102,7 @@ def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
         return Admission(unit=unit, state=state, claimed=True)
     select = "SELECT links, linked_at, request_id FROM unit WHERE seq = ?"
     text, linked_at, request_id = store.connection.execute(select, (seq,)).fetchone()
-    links = tuple(Link(index=index, url=url) for index, url in json.loads(text))
+    links = tuple(SignedUrl(index=index, url=url) for index, url in json.loads(text))
     return Admission(
         unit=unit, state=state, claimed=True, links=links, linked_at=linked_at, request_id=request_id
     )

@@ -20,7 +20,7 @@ from ..states import State
 from ..units import Unit, unit_id
 from . import results
 from .database.store import Store
-from .records import UNKNOWN_TYPE, StoredImage
+from .records import UNKNOWN_TYPE, ImageRecord
 
 _log = get_logger(__name__)
 _SPARE_NAME: Final = "results.before-adopt.jsonl"
@@ -47,7 +47,7 @@ _FIRST_ADOPTED: Final = 1 << 32
 class _Line:
     row: BatchRow
     index: int
-    image: StoredImage
+    image: ImageRecord
     cost_nano: int
     request_id: str | None
 
@@ -108,7 +108,7 @@ def adopt(store: Store) -> int:
 
 
 def add_finished(
-    store: Store, unit: Unit, image: StoredImage, *, cost_nano: int, request_id: str | None
+    store: Store, unit: Unit, image: ImageRecord, *, cost_nano: int, request_id: str | None
 ) -> None:
     """Add a request of one image that is done."""
     added = store.connection.execute(
@@ -154,7 +154,7 @@ def _line(directory: Path, text: bytes) -> _Line | None:
     """What a line of the list says, if it is one, and its file is what it says."""
     try:
         fields = cast("dict[str, object]", json.loads(text))
-        image = StoredImage(
+        image = ImageRecord(
             index=0,
             file=str(fields["file"]),
             media_type=str(fields.get("media_type") or UNKNOWN_TYPE),
@@ -177,7 +177,7 @@ def _line(directory: Path, text: bytes) -> _Line | None:
     return line if image.is_elsewhere or _is_there(directory, image) else None
 
 
-def _is_there(directory: Path, image: StoredImage) -> bool:
+def _is_there(directory: Path, image: ImageRecord) -> bool:
     file = PurePosixPath(image.file)
     if file.is_absolute() or ".." in file.parts:
         return False
@@ -188,7 +188,7 @@ def _is_there(directory: Path, image: StoredImage) -> bool:
         return False
 
 
-def _row(fields: dict[str, object], image: StoredImage) -> BatchRow:
+def _row(fields: dict[str, object], image: ImageRecord) -> BatchRow:
     """The row of a line; the list does not name its route, but the parameters do, or the name of the file."""
     given = {name: fields.get(name) for name in ("prompt", "model", "key", "parameters")}
     routes: tuple[Route, ...] = ("images", "openai")

@@ -24,11 +24,11 @@ from .records import (
     Admission,
     Ending,
     Holder,
-    Link,
+    ImageRecord,
     ManifestRecord,
     ResultRecord,
-    Spending,
-    StoredImage,
+    SignedUrl,
+    SpendingByModel,
     Totals,
     UnitRecord,
 )
@@ -178,9 +178,9 @@ class Journal:
     async def linked(
         self,
         unit_id: str,
-        links: Sequence[Link],
+        links: Sequence[SignedUrl],
         *,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -204,7 +204,7 @@ class Journal:
     async def done(
         self,
         unit_id: str,
-        images: Sequence[StoredImage],
+        images: Sequence[ImageRecord],
         *,
         cost_nano: int | None = None,
         request_id: str | None = None,
@@ -237,7 +237,7 @@ class Journal:
         *,
         error_type: str,
         error_text: str,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         cost_nano: int | None = None,
         request_id: str | None = None,
     ) -> None:
@@ -273,7 +273,7 @@ class Journal:
         *,
         error_type: str,
         error_text: str,
-        images: Sequence[StoredImage] = (),
+        images: Sequence[ImageRecord] = (),
         request_id: str | None = None,
     ) -> None:
         """Record that nothing tells what became of a sent unit: `failed` with `Charge.UNKNOWN`."""
@@ -387,7 +387,7 @@ class Journal:
         """The sums of the whole journal, over all processes and earlier runs; quick whatever its size."""
         return await self._run(reports.totals)
 
-    async def spending(self) -> Spending:
+    async def spending(self) -> SpendingByModel:
         """What was spent on each model, and when, for comparison with the service's account."""
         return await self._run(reports.spending)
 
@@ -415,7 +415,7 @@ class Journal:
                 return
             yield page
 
-    async def _store(self, images: Sequence[StoredImage], work: Callable[[Store], None]) -> None:
+    async def _store(self, images: Sequence[ImageRecord], work: Callable[[Store], None]) -> None:
         files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
         await self._run(work, files)
 

@@ -31,7 +31,7 @@ END
 )
 
 
-class Account(Journal):
+class KeyBudget(Journal):
     """
     A journal through which the requests of one key are sent, with a cap of that key's own.
 

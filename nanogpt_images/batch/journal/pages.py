@@ -12,7 +12,7 @@ from ...money.nano import to_usd
 from ..states import State
 from .database.store import Store
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, RawUnit, read_unit
-from .records import KeptImage, ResultRecord, StoredImage, UnitRecord
+from .records import ImageRecord, KeptImage, ResultRecord, UnitRecord
 
 _Record: TypeAlias = tuple[*RawUnit, int, str, str, int | None, str | None, str | None, str | None, int, int]
 _ImageRecord: TypeAlias = tuple[int, int, str, str, int | None, int | None, int, str, int]
@@ -56,7 +56,7 @@ def _images(store: Store, after: int, last: int) -> Iterator[tuple[int, tuple[Ke
 
 def _image(record: _ImageRecord) -> KeptImage:
     _, index, file, media_type, width, height, size, sha256, cost_nano = record
-    image = StoredImage(
+    image = ImageRecord(
         index=index,
         file=file,
         media_type=media_type,

@@ -11,7 +11,7 @@ from ..states import Event, State, advance
 from ..units import Unit
 from . import manifests
 from .database.store import Store
-from .records import Ending, ModelSpending, Spending, Totals
+from .records import Ending, ModelSpending, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
@@ -116,7 +116,7 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
     return [_ending(record, state) for record in found], found[-1][UNIT_WIDTH] if found else after
 
 
-def spending(store: Store) -> Spending:
+def spending(store: Store) -> SpendingByModel:
     """What was spent on each model, and when. It reads every unit: about a second for a million."""
     select = (
         "SELECT json_extract(row, '$.model') AS model, sum(cost_nano + earlier_cost_nano),"
@@ -129,7 +129,7 @@ def spending(store: Store) -> Spending:
     )
     (first_at,) = store.connection.execute("SELECT min(started_at) FROM process").fetchone()
     (last_at,) = store.connection.execute("SELECT max(updated_at) FROM unit").fetchone()
-    return Spending(models=models, first_at=first_at, last_at=last_at)
+    return SpendingByModel(models=models, first_at=first_at, last_at=last_at)
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:

@@ -17,7 +17,7 @@ UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
 @attrs.frozen(kw_only=True)
-class StoredImage:
+class ImageRecord:
     """
     An image on disk.
 
@@ -82,7 +82,7 @@ class ResultRecord:
 
 
 @attrs.frozen(kw_only=True)
-class Link:
+class SignedUrl:
     """A signed URL whose image has been charged; `index` is its place in the request's answer."""
 
     index: int
@@ -107,7 +107,7 @@ class Admission:
     unit: Unit
     state: State
     claimed: bool
-    links: tuple[Link, ...] = ()
+    links: tuple[SignedUrl, ...] = ()
     linked_at: float | None = None
     request_id: str | None = None
 
@@ -146,7 +146,7 @@ class Ending:
 class KeptImage:
     """An image that the journal lists; `cost_nano` is its share of what its request cost."""
 
-    image: StoredImage
+    image: ImageRecord
     cost_nano: int
 
     @property
@@ -303,7 +303,7 @@ class ModelSpending:
 
 
 @attrs.frozen(kw_only=True)
-class Spending:
+class SpendingByModel:
     """
     What a job spent by model, and its first and last moment (seconds since the epoch).
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
-from .records import StoredImage
+from .records import ImageRecord
 
 FILE_NAME = "results.jsonl"
 _WRITE_BYTES = 1 << 20
@@ -24,7 +24,7 @@ _SELECT = """
 """
 
 
-def line(row: str, first_index: int, request_id: str | None, image: StoredImage, cost_nano: int) -> bytes:
+def line(row: str, first_index: int, request_id: str | None, image: ImageRecord, cost_nano: int) -> bytes:
     """The line of *image* of a *row* in JSON; its index counts within that, its file is relative to the line's."""
     # Not through BatchRow: its checks, made when the row was admitted, would take most of the time.
     fields = json.loads(row)
@@ -113,7 +113,7 @@ def mend(connection: sqlite3.Connection, directory: Path) -> None:
 def _lines(connection: sqlite3.Connection) -> Iterator[bytes]:
     for record in connection.execute(_SELECT):
         row, first_index, request_id, index, file, media_type, width, height, size, sha256, cost = record
-        image = StoredImage(
+        image = ImageRecord(
             index=index,
             file=file,
             media_type=media_type,

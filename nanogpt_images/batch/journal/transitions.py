@@ -13,7 +13,7 @@ from ..states import Event, State, advance, event_of
 from . import results
 from .database.store import Store
 from .queries import committed_nano
-from .records import Link, StoredImage
+from .records import ImageRecord, SignedUrl
 
 _MAX_TEXT = 2_000
 _SETTLED = f"CASE WHEN state IN ('{State.LINKED.value}', '{State.FAILED.value}') THEN cost_nano ELSE reserved_nano END"
@@ -71,9 +71,9 @@ def repeated(store: Store, unit_id: str) -> None:
 def linked(
     store: Store,
     unit_id: str,
-    links: Sequence[Link],
+    links: Sequence[SignedUrl],
     *,
-    images: Sequence[StoredImage],
+    images: Sequence[ImageRecord],
     cost_nano: int | None,
     request_id: str | None,
 ) -> None:
@@ -92,7 +92,7 @@ def linked(
 def done(
     store: Store,
     unit_id: str,
-    images: Sequence[StoredImage],
+    images: Sequence[ImageRecord],
     *,
     cost_nano: int | None,
     request_id: str | None,
@@ -128,7 +128,7 @@ def failed(
     charge: Charge,
     error_type: str,
     error_text: str,
-    images: Sequence[StoredImage],
+    images: Sequence[ImageRecord],
     cost_nano: int | None,
     request_id: str | None,
 ) -> None:
@@ -190,7 +190,7 @@ def clean(text: str | None) -> str | None:
     return None if text is None else text[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 
-def _to_text(links: Sequence[Link]) -> str:
+def _to_text(links: Sequence[SignedUrl]) -> str:
     return json.dumps([[link.index, link.url] for link in links])
 
 
@@ -208,7 +208,7 @@ def _claimed(store: Store, unit_id: str, *, also: Collection[State] = ()) -> _Cu
     return current
 
 
-def _add_images(store: Store, current: _Current, images: Sequence[StoredImage], *, also: int = 0) -> None:
+def _add_images(store: Store, current: _Current, images: Sequence[ImageRecord], *, also: int = 0) -> None:
     if not images:
         return
     select = (

@@ -15,7 +15,7 @@ _SETTLE_S: Final = 1.0
 _MOST_REFUSED: Final = 3
 
 
-class Gate:
+class ConcurrencyLimit:
     """
     A bound on concurrency that follows the service: down by a third at most once a second, while it refuses more
     than three quarters, and up by one for every round of successes.

@@ -15,17 +15,17 @@ from ...errors import (
     RateLimitError,
     ServerError,
 )
-from ...money.budget_gate import Funds
+from ...money.budget_gate import BudgetGate
 from ...resources.images import Images
 from ...transport.pacing.pacer import Pacing
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest
 from ..events import BatchEvent, Tally
-from ..recorder import Keeping
-from .concurrency import Gate
+from ..recorder import Recorder
+from .concurrency import ConcurrencyLimit
 from .load import Load, Post
-from .settlement import Endings, Phase, Task
-from .stop_signal import Halt, Halted
+from .settlement import Phase, Settlement, Task
+from .stop_signal import Halted, StopSignal
 
 # What a cancelled request has brought is written down in that time. What is not, as where it has to be uploaded
 # first, is found on the disk by the next run.
@@ -33,7 +33,7 @@ _LAST_WORDS_S: Final = 5.0
 
 
 @attrs.frozen(kw_only=True)
-class Work:
+class Executor:
     """
     Carries out tasks. Everything that is shared by the workers of a batch.
 
@@ -44,12 +44,12 @@ class Work:
     """
 
     images: Images
-    keeping: Keeping
-    funds: Funds
-    gate: Gate
-    halt: Halt
+    recorder: Recorder
+    budget_gate: BudgetGate
+    concurrency_limit: ConcurrencyLimit
+    stop_signal: StopSignal
     tally: Tally
-    endings: Endings
+    endings: Settlement
     load: Load = attrs.field(factory=Load)
     pacer: Pacing | None = None
 
@@ -61,15 +61,15 @@ class Work:
             return await self.endings.download(task, self.endings.placeholder(task), cost=0)
         # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
         with anyio.CancelScope() as waiting:
-            self.halt.idle(waiting)
+            self.stop_signal.idle(waiting)
             try:
-                async with self.gate.one():
-                    await self.funds.reserve(task.price_nano)
+                async with self.concurrency_limit.one():
+                    await self.budget_gate.reserve(task.price_nano)
                     return await self._generate(task, task.request, waiting)
             except BudgetExceededError as error:
-                self.halt.stop(error)
+                self.stop_signal.stop(error)
             finally:
-                self.halt.busy(waiting)
+                self.stop_signal.busy(waiting)
         return None
 
     async def _generate(
@@ -81,10 +81,10 @@ class Work:
             result = await self.images.run(request, store, validate=False, hooks=attempts.hooks)
             attempts.over(refused=False)
         except Halted:
-            self.funds.release(task.price_nano)
+            self.budget_gate.release(task.price_nano)
             return None
         except NanoGPTError as error:
-            self.halt.busy(waiting)
+            self.stop_signal.busy(waiting)
             attempts.answered(error)
             if _for_load(error):
                 return await self.endings.refused(task, error, journalled=attempts.phase is not Phase.WAITING)
@@ -95,21 +95,21 @@ class Work:
             raise
         finally:
             attempts.over(refused=None)
-        self.halt.succeeded()
-        self.gate.faster()
+        self.stop_signal.succeeded()
+        self.concurrency_limit.faster()
         return await self.endings.succeeded(task, result)
 
     async def repeat(self, task: Task, error: NanoGPTError) -> None:
         """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""
-        if not self.funds.reserve_now(task.price_nano):
+        if not self.budget_gate.reserve_now(task.price_nano):
             raise error
-        await self.keeping.repeated(task.unit.id)
-        self.funds.hold(task.price_nano)
+        await self.recorder.repeated(task.unit.id)
+        self.budget_gate.hold(task.price_nano)
         self.tally.unknown_nano += task.price_nano
 
     def paused(self, seconds: float) -> None:
         """Let the other processes of the job wait too, and say why nothing goes on."""
-        self.gate.pause(seconds)
+        self.concurrency_limit.pause(seconds)
         self.load.pause(seconds)
         if self.pacer is not None:
             self.pacer.pause(seconds)
@@ -117,7 +117,7 @@ class Work:
     def pressure(self, error: NanoGPTError) -> None:
         """Send less at once where the service asks for it."""
         if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
-            self.gate.slower(f"{error.status} {error.code or ''}".strip())
+            self.concurrency_limit.slower(f"{error.status} {error.code or ''}".strip())
 
 
 def _for_load(error: NanoGPTError) -> bool:
@@ -130,7 +130,7 @@ def _for_load(error: NanoGPTError) -> bool:
 class _Attempts:
     """The attempts of one request: what they leave in the journal, and how far the last one has come."""
 
-    work: Work
+    work: Executor
     task: Task
     waiting: anyio.CancelScope
     phase: Phase = Phase.WAITING
@@ -153,12 +153,12 @@ class _Attempts:
         if work.pacer is not None:
             await work.pacer.take()
             self.has_place = True
-        work.halt.check()
-        work.halt.busy(self.waiting)
+        work.stop_signal.check()
+        work.stop_signal.busy(self.waiting)
         # Commit before the POST: a crash may strand a paid request, never repeat one.
         self.phase = Phase.RECORDING
         try:
-            await work.keeping.sent(task.unit.id, task.price_nano, cap_nano=work.funds.cap_nano)
+            await work.recorder.sent(task.unit.id, task.price_nano, cap_nano=work.budget_gate.cap_nano)
         except NanoGPTError:
             self.phase = Phase.WAITING
             raise
@@ -170,7 +170,7 @@ class _Attempts:
         refused = _for_load(error)
         self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
         if isinstance(error, RateLimitError) and self.work.load.hopeless:
-            self.work.halt.overloaded(error, self.work.load.in_a_row)
+            self.work.stop_signal.overloaded(error, self.work.load.in_a_row)
 
     def over(self, *, refused: bool | None) -> None:
         """Nothing is expected of the last attempt any more."""
@@ -193,8 +193,8 @@ class _Attempts:
         self.answered(error)
         self.phase = Phase.RECORDING
         if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
-            await work.keeping.refused(self.task.unit.id)
+            await work.recorder.refused(self.task.unit.id)
         else:
             await work.repeat(self.task, error)
         self.phase = Phase.WAITING
-        work.halt.idle(self.waiting)
+        work.stop_signal.idle(self.waiting)

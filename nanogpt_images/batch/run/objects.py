@@ -11,7 +11,7 @@ import attrs
 
 from ..._base.logs import get_logger
 from ...errors import Charge, ConfigurationError, OutputError
-from ..journal import StoredImage
+from ..journal import ImageRecord
 
 _PART_BYTES: Final = 8 * 2**20
 _READ_BYTES: Final = 2**20
@@ -73,7 +73,7 @@ class ObjectStorage:
         except Exception as error:  # images are never removed, so this much need not be allowed
             _log.warning("%s/%s could not be removed again: %s", self._url, name, _first(str(error)))
 
-    async def put(self, path: Path, image: StoredImage) -> StoredImage:
+    async def put(self, path: Path, image: ImageRecord) -> ImageRecord:
         """
         Upload a file, in several parts where it is large, and read it back.
 

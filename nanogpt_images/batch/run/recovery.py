@@ -15,9 +15,9 @@ from ..._base.sniff import HEAD_BYTES, sniff
 from ..._base.threads import in_thread
 from ...errors import OutputError
 from ...outputs import abandoned
-from ..journal import Journal, StoredImage
+from ..journal import ImageRecord, Journal
 from ..journal.records import UNKNOWN_TYPE
-from ..recorder import Keeping
+from ..recorder import Recorder
 from ..units import Unit
 
 _log = get_logger("nanogpt_images.batch")
@@ -26,7 +26,7 @@ _MOST_EXTRA: Final = 32
 _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
 
 
-async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
+async def recover(journal: Journal, recorder: Recorder | None = None) -> int:
     """
     Count requests as done that were given up or wait for a download, and whose images are all on disk.
 
@@ -54,7 +54,7 @@ async def recover(journal: Journal, keeping: Keeping | None = None) -> int:
         # Of several attempts at one image the last is taken.
         fresh = {image.index: image for image in images if image.file not in known}
         if fresh.keys() >= set(range(unit.images)):
-            await (keeping or journal).done(unit.id, [fresh[index] for index in sorted(fresh)])
+            await (recorder or journal).done(unit.id, [fresh[index] for index in sorted(fresh)])
             recovered += 1
     if recovered:
         _log.warning("%d interrupted requests had their images on disk and count as done.", recovered)
@@ -81,14 +81,14 @@ def _remove(paths: Sequence[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[StoredImage]]]:
+def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[ImageRecord]]]:
     """The units with what is on disk under the names of their images, earlier attempts first."""
     images = directory / "images"
     files = _files(images, {unit.mark for unit in units}) if units and images.is_dir() else {}
     concerned = [unit for unit in units if unit.mark in files]
     # A mark is short: where two requests have the same name after all, nothing tells whose file it is.
     claims = Counter(unit.image_stem(0) for unit in concerned)
-    found: list[tuple[Unit, list[StoredImage]]] = []
+    found: list[tuple[Unit, list[ImageRecord]]] = []
     for unit in concerned:
         if claims[unit.image_stem(0)] > 1:
             continue
@@ -115,7 +115,7 @@ def _files(directory: Path, marks: Set[str]) -> dict[str, list[tuple[str, Path]]
     return files
 
 
-def _whole_image(directory: Path, path: Path, index: int) -> StoredImage | None:
+def _whole_image(directory: Path, path: Path, index: int) -> ImageRecord | None:
     try:
         data = path.read_bytes()
     except OSError:
@@ -123,7 +123,7 @@ def _whole_image(directory: Path, path: Path, index: int) -> StoredImage | None:
     info = sniff(data[:HEAD_BYTES])
     if info.suffix != path.suffix or not _is_whole(data, info.media_type):
         return None
-    return StoredImage(
+    return ImageRecord(
         index=index,
         file=path.relative_to(directory).as_posix(),
         media_type=info.media_type or UNKNOWN_TYPE,

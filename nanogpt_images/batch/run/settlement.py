@@ -16,22 +16,21 @@ import attrs
 
 from ..._base.descriptors import are_short
 from ...errors import Charge, DownloadError, NanoGPTError, OutputError, StatusError
-from ...money.budget_gate import Funds
+from ...money.budget_gate import BudgetGate
 from ...money.nano import to_nano, to_usd
 from ...outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, write_image
-from ...outputs import StoredImage as Kept
 from ...resources.images import Images
 from ...types.request import ImageRequest
-from ...types.result import GenerationResult, Image
+from ...types.result import GenerationResult, Image, ReceivedImage
 from ..events import BatchEvent, Tally
-from ..journal import Link, StoredImage
+from ..journal import ImageRecord, SignedUrl
 from ..journal.records import UNKNOWN_TYPE
 from ..planning.requests import request_of
-from ..recorder import Keeping
+from ..recorder import Recorder
 from ..states import State
 from ..units import Unit
 from .later import Later, OpenDownload
-from .stop_signal import Halt
+from .stop_signal import StopSignal
 
 _log = logging.getLogger("nanogpt_images.batch")
 # Between attempts to write an image that is in memory alone, until a descriptor is free: two minutes in all.
@@ -58,7 +57,7 @@ class Task:
     request: ImageRequest | None = None
     price_nano: int = 0
     expected_nano: int = 0
-    links: Sequence[Link] = ()
+    links: Sequence[SignedUrl] = ()
     linked_at: float | None = None
     request_id: str | None = None
     problem: NanoGPTError | None = None
@@ -73,7 +72,7 @@ class Phase(enum.Enum):
 
 
 @attrs.frozen(kw_only=True)
-class Endings:
+class Settlement:
     """
     Writes down the outcomes of tasks, and settles their money.
 
@@ -85,9 +84,9 @@ class Endings:
     """
 
     images: Images
-    keeping: Keeping
-    funds: Funds
-    halt: Halt
+    recorder: Recorder
+    budget_gate: BudgetGate
+    stop_signal: StopSignal
     tally: Tally
     out: Path | None
     provenance: bool = False
@@ -98,15 +97,17 @@ class Endings:
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
         stored = [self._record(image) for image in result.images if image.path is not None]
-        links = [Link(index=image.index, url=image.url) for image in result.images if image.url is not None]
+        links = [
+            SignedUrl(index=image.index, url=image.url) for image in result.images if image.url is not None
+        ]
         if not links or self.out is None:
             with self._settling(task, cost):
-                await self.keeping.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
+                await self.recorder.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
             return self._event(task, State.DONE, result=result, cost=cost)
         # The URL is journalled before its download: that can then be repeated without paying again.
         task = attrs.evolve(task, linked_at=time.time())
         with self._settling(task, cost):
-            await self.keeping.linked(
+            await self.recorder.linked(
                 task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
             )
         return await self.download(task, result, cost=cost)
@@ -133,34 +134,34 @@ class Endings:
         except NanoGPTError as error:
             kind, text = type(error).__name__, str(error)
             if not isinstance(error, DownloadError):
-                self.halt.failed(error)
+                self.stop_signal.failed(error)
             elif error.expired:
                 result = error.partial if isinstance(error.partial, GenerationResult) else result
                 fresh = self._fresh(result, waiting)
-                await self.keeping.failed(
+                await self.recorder.failed(
                     task.unit.id, Charge.CHARGED, error_type=kind, error_text=text, images=fresh
                 )
                 return _Downloaded(State.FAILED, result, fresh, error)
-            await self.keeping.postponed(task.unit.id, error_type=kind, error_text=text)
+            await self.recorder.postponed(task.unit.id, error_type=kind, error_text=text)
             if self.later is not None:
                 self.later.put(item, error)
             return _Downloaded(State.LINKED, result, error=error)
         fresh = self._fresh(result, waiting)
-        await self.keeping.done(task.unit.id, fresh)
+        await self.recorder.done(task.unit.id, fresh)
         return _Downloaded(State.DONE, result, fresh)
 
-    def _fresh(self, result: GenerationResult, waiting: Collection[int]) -> list[StoredImage]:
+    def _fresh(self, result: GenerationResult, waiting: Collection[int]) -> list[ImageRecord]:
         return [self._record(image) for image in result.images if image.index in waiting and image.path]
 
     async def failed(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
         if isinstance(error, OutputError):
             await self._save(task, error)
-        stops = task.problem is None and not self._passed(task, error) and self.halt.failed(error)
+        stops = task.problem is None and not self._passed(task, error) and self.stop_signal.failed(error)
         free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
         if stops and free:
             if journalled:
-                await self.keeping.refused(task.unit.id)
-            self.funds.release(task.price_nano)
+                await self.recorder.refused(task.unit.id)
+            self.budget_gate.release(task.price_nano)
             return None
         found = getattr(error, "partial", None)
         result = found if isinstance(found, GenerationResult) else None
@@ -176,7 +177,7 @@ class Endings:
         elif error.charge is Charge.CHARGED and result is not None and result.cost_usd is not None:
             cost = to_nano(result.cost_usd)
         with self._settling(task, cost):
-            await self.keeping.failed(
+            await self.recorder.failed(
                 task.unit.id,
                 error.charge,
                 error_type=type(error).__name__,
@@ -191,19 +192,19 @@ class Endings:
     async def refused(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
         """*task* was refused for load alone until its retries were used up: it stays pending."""
         if journalled:
-            await self.keeping.refused(task.unit.id)
-        self.funds.release(task.price_nano)
-        return None if self.halt.requested else self._event(task, State.PENDING, error=error)
+            await self.recorder.refused(task.unit.id)
+        self.budget_gate.release(task.price_nano)
+        return None if self.stop_signal.requested else self._event(task, State.PENDING, error=error)
 
-    async def cancelled(self, task: Task, phase: Phase, kept: Sequence[Kept] = ()) -> None:
+    async def cancelled(self, task: Task, phase: Phase, kept: Sequence[ReceivedImage] = ()) -> None:
         """Put journal and budget right for a request that is broken off; *kept* came of it before."""
         if phase is Phase.SENT:
-            self.funds.hold(task.price_nano)
+            self.budget_gate.hold(task.price_nano)
             images = [self._record(Image.stored(image)) for image in kept if image.path is not None]
             if len(images) >= task.unit.images:
-                await self.keeping.done(task.unit.id, images)
+                await self.recorder.done(task.unit.id, images)
                 return
-            await self.keeping.failed(
+            await self.recorder.failed(
                 task.unit.id,
                 Charge.UNKNOWN,
                 error_type="CancelledError",
@@ -212,8 +213,8 @@ class Endings:
             )
             return
         if phase is Phase.RECORDING:
-            await self.keeping.refused(task.unit.id)
-        self.funds.release(task.price_nano)
+            await self.recorder.refused(task.unit.id)
+        self.budget_gate.release(task.price_nano)
 
     @contextmanager
     def _settling(self, task: Task, cost: int) -> Generator[None]:
@@ -222,7 +223,7 @@ class Endings:
             yield
         finally:
             if task.problem is None:
-                self.funds.settle(task.price_nano, cost)
+                self.budget_gate.settle(task.price_nano, cost)
 
     def store(self, unit: Unit) -> ImageStore:
         if self.out is None:
@@ -241,7 +242,7 @@ class Endings:
             return
         if not are_short(error):
             # Other requests would lose their images too. Here nothing but a free descriptor is worth a wait.
-            self.halt.failed(error)
+            self.stop_signal.failed(error)
         images: list[Image] = []
         for image in result.images:
             if image.data is not None:
@@ -278,10 +279,10 @@ class Endings:
         there = [image for image in result.images if self.out is None or image.path is not None]
         return len(there) >= task.unit.images
 
-    def _record(self, image: Image) -> StoredImage:
+    def _record(self, image: Image) -> ImageRecord:
         assert image.path is not None
         assert self.out is not None
-        return StoredImage(
+        return ImageRecord(
             index=image.index,
             file=image.path.relative_to(self.out).as_posix(),
             media_type=image.media_type or UNKNOWN_TYPE,
@@ -354,5 +355,5 @@ class _Downloaded:
 
     state: State
     result: GenerationResult
-    fresh: Sequence[StoredImage] = ()
+    fresh: Sequence[ImageRecord] = ()
     error: NanoGPTError | None = None

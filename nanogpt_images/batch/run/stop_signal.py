@@ -42,7 +42,7 @@ class Halted(Exception):  # noqa: N818 - control flow, never seen outside the ba
     """The batch stops: this request is not sent, and stays pending."""
 
 
-class Halt:
+class StopSignal:
     """
     Whether a batch goes on.
 

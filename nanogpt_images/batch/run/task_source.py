@@ -28,7 +28,7 @@ from ..events import Tally
 from ..journal import Admission
 from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
-from ..recorder import Keeping
+from ..recorder import Recorder
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit
@@ -45,7 +45,7 @@ _CHUNK: Final = 256
 
 
 @attrs.frozen(kw_only=True)
-class Feed:
+class TaskSource:
     """
     Makes tasks.
 
@@ -58,7 +58,7 @@ class Feed:
     """
 
     catalog: Catalog
-    keeping: Keeping
+    recorder: Recorder
     tally: Tally
     model: str | None = None
     defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
@@ -85,7 +85,7 @@ class Feed:
             self.tally.rows += len(chunk)
             by_row = {id(row): (model, problem) for row, model, problem in planned}
             price = partial(self._planned, by_row)
-            for admission in await self.keeping.admit(rules, price=price):
+            for admission in await self.recorder.admit(rules, price=price):
                 model, problem = by_row.get(id(admission.unit.row), (None, None))
                 if admission.claimed:
                     yield self.task(admission, model, problem)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .. import common as _common
-from ..batch_run import Cluster, Job, work
+from ..batch_run import BatchJob, ClusterOptions, work
 from ..client import run_async
 from ..manifest import manifest_of
 from ..summary import close
@@ -104,7 +104,7 @@ def command(
             "--ray does not adopt: run the batch once without it, with --adopt --budget 0.",
             click.get_current_context(),
         )
-    job = Job(
+    job = BatchJob(
         manifest=manifest,
         directory=Path(out),
         again=args,
@@ -119,7 +119,9 @@ def command(
         adopt=adopt,
         provenance=provenance,
         images_url=images_url,
-        ray=None if ray is None else Cluster(address=ray, workers=ray_workers, key_budget_usd=key_budget),
+        ray=None
+        if ray is None
+        else ClusterOptions(address=ray, workers=ray_workers, key_budget_usd=key_budget),
         validate=not no_validate,
         gallery=not no_gallery,
         quiet=quiet,

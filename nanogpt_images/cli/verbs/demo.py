@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from .. import common as _common
-from ..batch_run import Job, work
+from ..batch_run import BatchJob, work
 from ..client import require_sandbox, run_async
 from ..manifest import Manifest
 from ..output import count, money, note, say
@@ -30,7 +30,7 @@ def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_js
     silent = quiet or as_json
     if os.path.exists(directory) and not silent:
         note(f"{directory} exists: what is done there is not made again")
-    job = Job(
+    job = BatchJob(
         manifest=Manifest(path=MANIFEST),
         directory=directory,
         again=("demo", *(("-o", out) if out != _DIRECTORY else ())),

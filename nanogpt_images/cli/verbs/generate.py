@@ -9,7 +9,7 @@ import click
 
 from ...batch.rows import BatchRow
 from .. import common as _common
-from ..generation_job import Order, carry_out
+from ..generation_job import GenerationJob, carry_out
 
 
 @_common.verb("generate", example="generate 'a red fox in the snow' -m gpt-image-2 -n 2 -o foxes")
@@ -80,7 +80,7 @@ def command(
     row = BatchRow.of({"prompt": prompt, "model": model, "route": route or "images", "parameters": fields})
     if row.count != 1 and images is None:
         images = row.count
-    order = Order(
+    order = GenerationJob(
         row=row,
         images=images,
         directory=Path(out),

@@ -13,7 +13,7 @@ from ...errors import ParameterError
 from ...provenance.reading import read_provenance
 from ...provenance.record import Provenance
 from .. import common as _common
-from ..generation_job import Order, carry_out
+from ..generation_job import GenerationJob, carry_out
 from ..output import one_line
 
 _REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_data_urls"})
@@ -63,7 +63,7 @@ def command(
             f"{file} does not say how it was made (--provenance writes that). Nothing was sent."
         )
     row = _row_of(record, file, references, params)
-    order = Order(
+    order = GenerationJob(
         row=row,
         images=images if images is not None else _count_of(record),
         directory=Path(out),

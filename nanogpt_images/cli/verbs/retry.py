@@ -15,8 +15,8 @@ from ..client import open_client, run_async
 from ..gallery_page import gallery_at_end
 from ..job import Outcome, carry_out, require_journal, totals_of
 from ..output import count, money, note
-from ..progress import Goal
-from ..summary import Closing, close
+from ..progress import RunTarget
+from ..summary import RunSummary, close
 
 
 @_common.verb("retry", example="retry out --unknown")
@@ -65,7 +65,7 @@ def command(
     require_journal(folder)
     silent = quiet or as_json
 
-    async def work() -> Closing:
+    async def work() -> RunSummary:
         async with open_client(
             base_url=base_url,
             sandbox=sandbox,
@@ -92,7 +92,7 @@ def command(
                 outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
             elapsed_s = time.monotonic() - started
             page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
-            return Closing(
+            return RunSummary(
                 outcome=outcome,
                 plan=None,
                 gallery=page,
@@ -105,13 +105,13 @@ def command(
     return close(run_async(work), as_json=as_json)
 
 
-def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> Goal:
+def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> RunTarget:
     if totals is None:
-        return Goal(requests=None, budget_usd=budget_usd)
+        return RunTarget(requests=None, budget_usd=budget_usd)
     units = totals.units
     open_units = units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
     paid_again = units[State.UNKNOWN] + totals.charged_failures if unknown else 0
-    return Goal(
+    return RunTarget(
         # How many requests the rest of a manifest makes shows only when it is read.
         requests=None if totals.unread_rows else open_units + paid_again,
         budget_usd=budget_usd,
@@ -119,7 +119,7 @@ def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> 
     )
 
 
-def _announce(totals: Totals | None, goal: Goal, *, unknown: bool) -> None:
+def _announce(totals: Totals | None, goal: RunTarget, *, unknown: bool) -> None:
     if totals is None:
         return
     if not goal.requests and not totals.unread_rows:

@@ -24,7 +24,7 @@ from ...batch.rows import BatchRow, refuse_one_row
 from ...batch.run.task_source import Row, Rows
 from ...distributed.driver import Cluster, DistributedBatch
 from ...distributed.messages import ApiKey, Job
-from ...distributed.replay import Retold
+from ...distributed.replay import ReplayableRows
 from ...errors import ConfigurationError, ParameterError
 from ...money.nano import to_nano
 from ...transport.options import ClientOptions
@@ -134,7 +134,7 @@ def ray_batch(
         return await RayCluster.connect(told, address=address, workers=workers, retry=retry)
 
     return DistributedBatch(
-        None if rows is None else Retold(rows),
+        None if rows is None else ReplayableRows(rows),
         job=job,
         connect=connect,
         workers=workers,

@@ -36,7 +36,7 @@ def load_ray() -> Any:
 
 
 @attrs.frozen
-class Failure:
+class CallFailure:
     """An expected error on its way: as a value it stays what it is, where Ray would wrap it."""
 
     error: NanoGPTError
@@ -134,6 +134,6 @@ async def answer(reference: Any) -> object:
 
 def opened(answer: object) -> object:
     """The answer itself; an error that came as one is raised."""
-    if isinstance(answer, Failure):
+    if isinstance(answer, CallFailure):
         raise answer.error
     return answer

@@ -18,7 +18,7 @@ from ...distributed.messages import Job
 from ...distributed.worker import Worker
 from ...errors import ConfigurationError, JournalError, NanoGPTError
 from ...transport.retry import RetryPolicy
-from .calls import Failure, RayCoordinator, answer, load_ray, opened
+from .calls import CallFailure, RayCoordinator, answer, load_ray, opened
 
 NAMESPACE: Final = "nanogpt_images"
 LOCAL: Final = "local"
@@ -44,7 +44,7 @@ class CoordinatorActor:
         try:
             found: object = await getattr(self._coordinator, method)(*args, **kwargs)
         except NanoGPTError as error:
-            return Failure(error)
+            return CallFailure(error)
         return found
 
     async def driver_silence_s(self) -> float:
@@ -83,7 +83,7 @@ class WorkerActor:
         try:
             await self._worker.run()
         except NanoGPTError as error:
-            return Failure(error)
+            return CallFailure(error)
         return None
 
 

@@ -15,7 +15,7 @@ from .padding import padded
 CACHE_BYTES = 48 * 1024 * 1024
 
 
-class Studio:
+class DrawingPool:
     """Draws sketches in two worker threads; repeated sketches come from memory."""
 
     def __init__(self, *, image_bytes: int | None = None) -> None:

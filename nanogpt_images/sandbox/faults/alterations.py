@@ -11,10 +11,10 @@ from typing import cast
 import attrs
 
 from ..http.payload import Payload, Pieces, b64_entry
-from ..http.responses import Answer
+from ..http.responses import Response
 
 
-def altered(kind: str, payload: Payload) -> Answer:
+def altered(kind: str, payload: Payload) -> Response:
     """The answer with *payload* altered by a fault of the stage PAYLOAD."""
     if kind in _ALTERATIONS:
         _ALTERATIONS[kind](payload)
@@ -24,7 +24,7 @@ def altered(kind: str, payload: Payload) -> Answer:
     return truncated(answer) if kind == "truncated_json" else answer
 
 
-def truncated(answer: Answer) -> Answer:
+def truncated(answer: Response) -> Response:
     """*answer* with the second half of its body cut off, as complete HTTP."""
     body = b"".join(answer.body)
     return attrs.evolve(answer, body=(body[: len(body) // 2],))
@@ -91,7 +91,7 @@ def _task_id(payload: Payload) -> None:
     payload.fields = {"task_id": "task-1f7c", "status": "pending"}
 
 
-def event_stream(answer: Answer) -> Answer:
+def event_stream(answer: Response) -> Response:
     """*answer* as server-sent events: one that says that work is going on, and one with the images."""
     progress = b'event: image_generation.in_progress\ndata: {"type":"image_generation.in_progress"}\n\n'
     completed = b"event: image_generation.completed\ndata: "

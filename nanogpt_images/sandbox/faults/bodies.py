@@ -9,13 +9,13 @@ import attrs
 
 from ..billing.quotas import Limiter, per_second_refusal
 from ..http.refusals import Refusal, body_too_large, insufficient_balance, refuse
-from ..http.responses import Answer, json_answer, text_answer
+from ..http.responses import Response, json_answer, text_answer
 
 _HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>edge</body></html>"
 
 
 @attrs.frozen(kw_only=True)
-class Surroundings:
+class FaultContext:
     """What the answers of faults need to know of the sandbox and the request."""
 
     limiter: Limiter
@@ -26,36 +26,36 @@ class Surroundings:
     now: float
 
 
-def answer_instead(kind: str, around: Surroundings, request_id: str) -> Answer:
+def answer_instead(kind: str, around: FaultContext, request_id: str) -> Response:
     """The answer of a fault of the stage INSTEAD."""
     made = _ANSWERS[kind](around)
     return made.answer_for(request_id) if isinstance(made, Refusal) else made
 
 
-def _html(status: int, title: str) -> Answer:
+def _html(status: int, title: str) -> Response:
     return text_answer(_HTML.format(title), status=status, content_type="text/html")
 
 
-def _server_error(message: str) -> Answer:
+def _server_error(message: str) -> Response:
     body = {"error": {"message": message, "type": "server_error", "code": "internal_error", "param": None}}
     return json_answer(body, status=500)
 
 
-def _quote(around: Surroundings) -> Answer:
+def _quote(around: FaultContext) -> Response:
     error = {"message": "Payment required", "type": "payment_required", "code": "insufficient_balance"}
     payment = {"paymentId": "pay_sandbox", "amountUsd": str(around.required_usd), "accepted": ["nano", "usd"]}
     return json_answer({"error": error, "payment": payment}, status=402)
 
 
-def _retry_date(around: Surroundings) -> Answer:
+def _retry_date(around: FaultContext) -> Response:
     answer = per_second_refusal("Rate limit exceeded.").answer
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(around.now + 2))
     return attrs.evolve(answer, headers={"Retry-After": date})
 
 
-def _redirect(around: Surroundings) -> Answer:
+def _redirect(around: FaultContext) -> Response:
     location = f"{around.second_origin}/redirected{around.path}"
-    return Answer(status=307, content_type=None, headers={"Location": location})
+    return Response(status=307, content_type=None, headers={"Location": location})
 
 
 def _transient(code: str) -> Refusal:
@@ -63,7 +63,7 @@ def _transient(code: str) -> Refusal:
     return refuse(503, code, message, error_type="server_error", headers={"Retry-After": "1"})
 
 
-_ANSWERS: Mapping[str, Callable[[Surroundings], Answer | Refusal]] = {
+_ANSWERS: Mapping[str, Callable[[FaultContext], Response | Refusal]] = {
     "400": lambda _: refuse(400, "invalid_request", "The request is invalid."),
     "content_policy": lambda _: refuse(
         400, "content_policy_violation", "The prompt was rejected by the safety system."
@@ -108,7 +108,7 @@ _ANSWERS: Mapping[str, Callable[[Surroundings], Answer | Refusal]] = {
     "504": lambda _: text_answer("FUNCTION_INVOCATION_TIMEOUT", status=504),
     "524": lambda _: _html(524, "524: A timeout occurred"),
     "html_5xx": lambda _: _html(500, "Internal Server Error"),
-    "empty_5xx": lambda _: Answer(status=500, content_type=None),
+    "empty_5xx": lambda _: Response(status=500, content_type=None),
     "html_200": lambda _: _html(200, "Sign in to the network"),
     "integer_code": lambda _: json_answer(
         {"error": {"message": "Bad input", "code": 400}, "status": 400, "code": 400}, status=400

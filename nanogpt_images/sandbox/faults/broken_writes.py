@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 import attrs
 from aiohttp import web
 
-from ..http.exchange import Wire
-from ..http.responses import Answer
+from ..http.exchange import HttpExchange
+from ..http.responses import Response
 from .endless import endless_5xx, endless_body, endless_file, endless_headers
 from .rules import Fault
 
 DRIP_S = 0.02
-Mishap = Callable[[Wire, Answer, Fault], Awaitable[web.StreamResponse]]
+Mishap = Callable[[HttpExchange, Response, Fault], Awaitable[web.StreamResponse]]
 
 
 @attrs.frozen
@@ -24,97 +24,103 @@ class Written:
     whole: bool
 
 
-async def send_badly(wire: Wire, answer: Answer, fault: Fault) -> Written:
+async def send_badly(exchange: HttpExchange, answer: Response, fault: Fault) -> Written:
     """Write *answer* as *fault* has it; a kind that is not about writing leaves it alone."""
     if fault.kind in _WHOLE:
-        return Written(await _WHOLE[fault.kind](wire, answer, fault), True)
+        return Written(await _WHOLE[fault.kind](exchange, answer, fault), True)
     if fault.kind in _BROKEN:
-        return Written(await _BROKEN[fault.kind](wire, answer, fault), False)
-    return Written(await wire.send(answer), True)
+        return Written(await _BROKEN[fault.kind](exchange, answer, fault), False)
+    return Written(await exchange.send(answer), True)
 
 
-async def _reset(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    return wire.reset()
+async def _reset(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    return exchange.reset()
 
 
-async def _close(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    return wire.close()
+async def _close(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    return exchange.close()
 
 
-async def _reset_in_headers(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await wire.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
-    await wire.flush()
-    return wire.reset()
+async def _reset_in_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await exchange.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
+    await exchange.flush()
+    return exchange.reset()
 
 
-async def _stall_in_headers(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await wire.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
-    await wire.stall(fault.after_s)
-    return wire.reset()
+async def _stall_in_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await exchange.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
+    await exchange.stall(fault.after_s)
+    return exchange.reset()
 
 
-async def _not_http(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await wire.write_raw(b"SSH-2.0-OpenSSH_9.9\r\n")
-    await wire.flush()
-    return wire.close()
+async def _not_http(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await exchange.write_raw(b"SSH-2.0-OpenSSH_9.9\r\n")
+    await exchange.flush()
+    return exchange.close()
 
 
-async def _reset_halfway(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await _write_part(wire, answer, answer.size // 2)
-    return wire.reset()
+async def _reset_halfway(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await _write_part(exchange, answer, answer.size // 2)
+    return exchange.reset()
 
 
-async def _close_halfway(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await _write_part(wire, answer, answer.size // 2)
-    return wire.close()
+async def _close_halfway(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await _write_part(exchange, answer, answer.size // 2)
+    return exchange.close()
 
 
-async def _reset_before_last_byte(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await _write_part(wire, answer, answer.size - 1)
-    return wire.reset()
+async def _reset_before_last_byte(
+    exchange: HttpExchange, answer: Response, fault: Fault
+) -> web.StreamResponse:
+    await _write_part(exchange, answer, answer.size - 1)
+    return exchange.reset()
 
 
-async def _reset_at_end(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await _write_part(wire, answer, answer.size)
-    return wire.reset()
+async def _reset_at_end(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await _write_part(exchange, answer, answer.size)
+    return exchange.reset()
 
 
-async def _write_part(wire: Wire, answer: Answer, size: int) -> None:
-    await wire.write(await wire.start(answer), answer, size=size)
-    await wire.flush()
+async def _write_part(exchange: HttpExchange, answer: Response, size: int) -> None:
+    await exchange.write(await exchange.start(answer), answer, size=size)
+    await exchange.flush()
 
 
-async def _stall_before_headers(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    await wire.stall(fault.after_s)
-    return await wire.send(answer)
+async def _stall_before_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    await exchange.stall(fault.after_s)
+    return await exchange.send(answer)
 
 
-async def _stall_halfway(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    return await _send_paced(wire, answer, parts=2, wait_s=fault.after_s)
+async def _stall_halfway(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
+    return await _send_paced(exchange, answer, parts=2, wait_s=fault.after_s)
 
 
-async def _stall_before_last_byte(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
-    response = await wire.start(answer)
-    await wire.write(response, answer, size=answer.size - 1)
-    await wire.stall(fault.after_s)
+async def _stall_before_last_byte(
+    exchange: HttpExchange, answer: Response, fault: Fault
+) -> web.StreamResponse:
+    response = await exchange.start(answer)
+    await exchange.write(response, answer, size=answer.size - 1)
+    await exchange.stall(fault.after_s)
     await response.write(answer.body[-1][-1:])
     await response.write_eof()
     return response
 
 
-async def _drip(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+async def _drip(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
     return await _send_paced(
-        wire, answer, parts=64, wait_s=DRIP_S if fault.after_s is None else fault.after_s
+        exchange, answer, parts=64, wait_s=DRIP_S if fault.after_s is None else fault.after_s
     )
 
 
-async def _send_paced(wire: Wire, answer: Answer, *, parts: int, wait_s: float | None) -> web.StreamResponse:
-    response = await wire.start(answer)
+async def _send_paced(
+    exchange: HttpExchange, answer: Response, *, parts: int, wait_s: float | None
+) -> web.StreamResponse:
+    response = await exchange.start(answer)
     body = b"".join(answer.body)
     step = max(1, -(-len(body) // parts))
     for start in range(0, len(body), step):
         if start:
-            await wire.stall(wait_s)
+            await exchange.stall(wait_s)
         await response.write(body[start : start + step])
     await response.write_eof()
     return response

@@ -8,13 +8,13 @@ from typing import cast
 
 import attrs
 
-from ..http.responses import Answer, JsonObject, json_answer
+from ..http.responses import JsonObject, Response, json_answer
 from .alterations import truncated
 
 HUGE = 10_000
 
 
-def altered_listing(kind: str, listing: JsonObject) -> Answer:
+def altered_listing(kind: str, listing: JsonObject) -> Response:
     """The answer with a listing altered by a fault of the stage LISTING or PAYLOAD."""
     data = cast("list[JsonObject]", listing["data"])
     if kind in _ALTERATIONS:

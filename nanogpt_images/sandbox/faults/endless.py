@@ -4,46 +4,46 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ..http.exchange import SLICE_BYTES, Wire
-from ..http.responses import Answer
+from ..http.exchange import SLICE_BYTES, HttpExchange
+from ..http.responses import Response
 from .rules import Fault
 
 
-async def endless_body(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+async def endless_body(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
     """A success whose first image has no end."""
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    return await _for_ever(wire, response, b'{"created":1,"data":[{"b64_json":"', b"A" * SLICE_BYTES)
+    return await _for_ever(exchange, response, b'{"created":1,"data":[{"b64_json":"', b"A" * SLICE_BYTES)
 
 
-async def endless_5xx(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+async def endless_5xx(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
     """A failure whose page has no end."""
     response = web.StreamResponse(status=500, headers={"Content-Type": "text/html"})
-    return await _for_ever(wire, response, b"<html><body>", b" " * SLICE_BYTES)
+    return await _for_ever(exchange, response, b"<html><body>", b" " * SLICE_BYTES)
 
 
-async def endless_file(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+async def endless_file(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
     """A download that has no end."""
     response = web.StreamResponse(headers={"Content-Type": answer.content_type or "image/png"})
-    return await _for_ever(wire, response, b"".join(answer.body), bytes(SLICE_BYTES))
+    return await _for_ever(exchange, response, b"".join(answer.body), bytes(SLICE_BYTES))
 
 
-async def endless_headers(wire: Wire, answer: Answer, fault: Fault) -> web.StreamResponse:
+async def endless_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
     """An answer that never comes to its body."""
-    await wire.write_raw(b"HTTP/1.1 200 OK\r\n")
-    while wire.transport() is not None:
-        await wire.write_raw(b"X-Filler: 0123456789\r\n" * 64)
+    await exchange.write_raw(b"HTTP/1.1 200 OK\r\n")
+    while exchange.transport() is not None:
+        await exchange.write_raw(b"X-Filler: 0123456789\r\n" * 64)
         # A client that reads nothing more shall not fill the memory of the sandbox.
-        await wire.flush()
-    return wire.close()
+        await exchange.flush()
+    return exchange.close()
 
 
 async def _for_ever(
-    wire: Wire, response: web.StreamResponse, beginning: bytes, filling: bytes
+    exchange: HttpExchange, response: web.StreamResponse, beginning: bytes, filling: bytes
 ) -> web.StreamResponse:
     response.enable_chunked_encoding()
-    await response.prepare(wire.request)
+    await response.prepare(exchange.request)
     await response.write(beginning)
-    while wire.transport() is not None:
+    while exchange.transport() is not None:
         await response.write(filling)
-        await wire.pause(0)
+        await exchange.pause(0)
     return response

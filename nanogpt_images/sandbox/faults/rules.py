@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import attrs
 
-from .kinds import KINDS, Stage
+from .kinds import KINDS, FaultStage
 
 FaultRoute = Literal[
     "images", "openai", "catalog", "image-models", "images/models", "endpoints", "account", "files"
@@ -68,7 +68,7 @@ class Fault:
     billed: bool | None = attrs.field(default=None, kw_only=True)
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> FaultStage:
         """When in the life of a request the fault strikes."""
         return KINDS[self.kind].stage
 
@@ -79,7 +79,7 @@ class Fault:
 
 
 @attrs.frozen(kw_only=True)
-class Target:
+class FaultTarget:
     """What is known of a request when a fault is looked for."""
 
     route: str
@@ -106,9 +106,9 @@ class FaultPicker:
 
     def has_early(self) -> bool:
         """Whether some rule strikes before the request body is read."""
-        return any(fault.stage is Stage.EARLY for fault in self.faults)
+        return any(fault.stage is FaultStage.EARLY for fault in self.faults)
 
-    def pick(self, target: Target, stages: frozenset[Stage]) -> Fault | None:
+    def pick(self, target: FaultTarget, stages: frozenset[FaultStage]) -> Fault | None:
         """The fault of one of *stages* that strikes *target*, None for none."""
         for index, fault in enumerate(self.faults):
             if fault.stage in stages and _meets(fault, target) and self._strikes(index, fault):
@@ -128,7 +128,7 @@ class FaultPicker:
         return True
 
 
-def _meets(fault: Fault, target: Target) -> bool:
+def _meets(fault: Fault, target: FaultTarget) -> bool:
     kind = KINDS[fault.kind]
     route = "generation" if fault.route is None and target.route in GENERATION else target.route
     if (fault.route or _USUAL_ROUTES.get(kind.stage, "generation")) not in {route, target.listing}:
@@ -140,4 +140,4 @@ def _meets(fault: Fault, target: Target) -> bool:
     return fault.prompt_contains is None or fault.prompt_contains in (target.prompt or "")
 
 
-_USUAL_ROUTES = {Stage.FILE: "files", Stage.LISTING: "catalog"}
+_USUAL_ROUTES = {FaultStage.FILE: "files", FaultStage.LISTING: "catalog"}

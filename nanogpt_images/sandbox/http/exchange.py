@@ -11,7 +11,7 @@ import attrs
 from aiohttp import web
 
 from .refusals import MAX_BODY_BYTES, body_too_large
-from .responses import Answer
+from .responses import Response
 
 SLICE_BYTES = 256 * 1024
 _SMALL_BYTES = 64 * 1024
@@ -20,7 +20,7 @@ _FLUSH_S = 1.0
 
 
 @attrs.frozen(kw_only=True)
-class Wire:
+class HttpExchange:
     """
     One request and its connection.
 
@@ -59,7 +59,7 @@ class Wire:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def send(self, answer: Answer) -> web.StreamResponse:
+    async def send(self, answer: Response) -> web.StreamResponse:
         """Write *answer* to the end."""
         if answer.size > _SMALL_BYTES and self.request.method != "HEAD":
             response = await self.start(answer)
@@ -71,14 +71,14 @@ class Wire:
         await response.write_eof()
         return response
 
-    async def start(self, answer: Answer) -> web.StreamResponse:
+    async def start(self, answer: Response) -> web.StreamResponse:
         """Write the head of *answer*."""
         response = web.StreamResponse(status=answer.status, headers=self._headers(answer))
         response.content_length = answer.size
         await response.prepare(self.request)
         return response
 
-    async def write(self, response: web.StreamResponse, answer: Answer, *, size: int | None = None) -> None:
+    async def write(self, response: web.StreamResponse, answer: Response, *, size: int | None = None) -> None:
         """Write the body of *answer*, or its first *size* bytes."""
         left = answer.size if size is None else size
         for piece in _slices(answer.body):
@@ -135,7 +135,7 @@ class Wire:
         assert isinstance(transport, asyncio.WriteTransport)
         return transport
 
-    def _headers(self, answer: Answer) -> dict[str, str]:
+    def _headers(self, answer: Response) -> dict[str, str]:
         headers = dict(answer.headers)
         if answer.content_type is not None:
             headers["Content-Type"] = answer.content_type

@@ -7,26 +7,26 @@ from aiohttp import web
 from ..drawing.draw import Sketch
 from ..faults.bodies import answer_instead
 from ..faults.broken_writes import send_badly
-from ..faults.kinds import Stage
-from ..faults.rules import Fault, Target
+from ..faults.kinds import FaultStage
+from ..faults.rules import Fault, FaultTarget
 from ..service import Service
-from .exchange import Wire
-from .responses import Answer, json_answer, text_answer
+from .exchange import HttpExchange
+from .responses import Response, json_answer, text_answer
 from .urls import Visit, file_answer
 
 _MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-_ANY_STAGE = frozenset({Stage.FILE, Stage.INSTEAD, Stage.WIRE})
+_ANY_STAGE = frozenset({FaultStage.FILE, FaultStage.INSTEAD, FaultStage.WIRE})
 MAX_VISITS = 100_000
 
 
-async def serve_file(service: Service, wire: Wire) -> web.StreamResponse:
+async def serve_file(service: Service, exchange: HttpExchange) -> web.StreamResponse:
     """Serve one request to the second origin."""
-    request = wire.request
+    request = exchange.request
     sketch = _sketch(service, request)
     fault = None
     if isinstance(sketch, Sketch):
         fault = service.faults.pick(
-            Target(route="files", model=sketch.model, prompt=sketch.prompt), _ANY_STAGE
+            FaultTarget(route="files", model=sketch.model, prompt=sketch.prompt), _ANY_STAGE
         )
     answer = await _answer(service, request, sketch, fault)
     visit = Visit(
@@ -35,11 +35,11 @@ async def serve_file(service: Service, wire: Wire) -> web.StreamResponse:
     service.urls.visits.append(visit)
     del service.urls.visits[:-MAX_VISITS]
     if fault is None:
-        return await wire.send(answer)
-    return (await send_badly(wire, answer, fault)).response
+        return await exchange.send(answer)
+    return (await send_badly(exchange, answer, fault)).response
 
 
-def _sketch(service: Service, request: web.BaseRequest) -> Sketch | Answer:
+def _sketch(service: Service, request: web.BaseRequest) -> Sketch | Response:
     if request.method not in {"GET", "HEAD"}:
         return json_answer({"error": "Method not allowed"}, status=405)
     folder, _, name = request.path.removeprefix("/").partition("/")
@@ -53,15 +53,15 @@ def _sketch(service: Service, request: web.BaseRequest) -> Sketch | Answer:
 
 
 async def _answer(
-    service: Service, request: web.BaseRequest, sketch: Sketch | Answer, fault: Fault | None
-) -> Answer:
-    if isinstance(sketch, Answer):
+    service: Service, request: web.BaseRequest, sketch: Sketch | Response, fault: Fault | None
+) -> Response:
+    if isinstance(sketch, Response):
         return sketch
-    if fault is not None and fault.stage is Stage.INSTEAD:
-        return answer_instead(fault.kind, service.surroundings(request.path), "")
+    if fault is not None and fault.stage is FaultStage.INSTEAD:
+        return answer_instead(fault.kind, service.context(request.path), "")
     if fault is not None and fault.kind == "url_503":
         return text_answer("Slow down", status=503)
     headers = dict(request.headers)
     if fault is not None and fault.kind == "url_no_range":
         headers.pop("Range", None)
-    return file_answer(await service.studio.image(sketch), _MEDIA_TYPES[sketch.image_format], headers)
+    return file_answer(await service.drawing_pool.image(sketch), _MEDIA_TYPES[sketch.image_format], headers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from .responses import Answer, JsonObject, json_bytes
+from .responses import JsonObject, Response, json_bytes
 
 Pieces = tuple[bytes, ...]
 
@@ -27,7 +27,7 @@ class Payload:
     content_type: str = "application/json; charset=utf-8"
     data_last: bool = False
 
-    def answer(self) -> Answer:
+    def answer(self) -> Response:
         """The answer with these parts; `created` comes before `data`, everything else after it."""
         first = {name: value for name, value in self.fields.items() if name == "created" or self.data_last}
         rest = {name: value for name, value in self.fields.items() if name not in first}
@@ -40,7 +40,7 @@ class Payload:
         if rest:
             pieces.append((b"," if first or self.data is not None else b"") + json_bytes(rest)[1:-1])
         pieces.append(b"}")
-        return Answer(body=tuple(pieces), headers=self.headers, content_type=self.content_type)
+        return Response(body=tuple(pieces), headers=self.headers, content_type=self.content_type)
 
 
 def b64_entry(base64_text: bytes) -> Pieces:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-from .responses import Answer, JsonObject, json_answer, text_answer
+from .responses import JsonObject, Response, json_answer, text_answer
 
 Route = Literal["images", "openai"]
 
@@ -18,11 +18,11 @@ MAX_BODY_BYTES = 4_400_000
 class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failure of the sandbox
     """A request is turned down: nothing is drawn and nothing is billed."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
-    def answer_for(self, request_id: str) -> Answer:
+    def answer_for(self, request_id: str) -> Response:
         """The answer, with *request_id* where its body has one."""
         body = tuple(piece.replace(_REQUEST_ID, request_id.encode()) for piece in self.answer.body)
         return attrs.evolve(self.answer, body=body)

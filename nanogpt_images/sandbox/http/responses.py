@@ -11,7 +11,7 @@ JsonObject = dict[str, object]
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class Response:
     """
     An HTTP answer; the body stays in pieces so that large images are never joined.
 
@@ -33,9 +33,9 @@ class Answer:
         return sum(map(len, self.body))
 
 
-def json_answer(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def json_answer(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer whose body is *body* as compact JSON."""
-    return Answer(status=status, body=(json_bytes(body),), headers=dict(headers or {}))
+    return Response(status=status, body=(json_bytes(body),), headers=dict(headers or {}))
 
 
 def text_answer(
@@ -44,9 +44,9 @@ def text_answer(
     status: int,
     content_type: str = "text/plain; charset=utf-8",
     headers: Mapping[str, str] | None = None,
-) -> Answer:
+) -> Response:
     """An answer that is not JSON: the plain text or HTML of an edge."""
-    return Answer(
+    return Response(
         status=status, body=(text.encode(),), content_type=content_type, headers=dict(headers or {})
     )
 

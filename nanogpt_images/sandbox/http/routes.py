@@ -14,89 +14,89 @@ from ..catalog.listings import endpoints, image_models, images_models
 from ..faults.bodies import answer_instead
 from ..faults.broken_writes import send_badly
 from ..faults.catalogues import altered_listing
-from ..faults.kinds import Stage
-from ..faults.rules import Fault, Target
+from ..faults.kinds import FaultStage
+from ..faults.rules import Fault, FaultTarget
 from ..generation import generate
 from ..service import Service
 from ..validation import model_not_found
-from .exchange import Wire
+from .exchange import HttpExchange
 from .refusals import Refusal, refuse
-from .responses import Answer, JsonObject, json_answer, json_bytes
+from .responses import JsonObject, Response, json_answer, json_bytes
 
-_ANY_STAGE = frozenset({Stage.INSTEAD, Stage.PAYLOAD, Stage.LISTING, Stage.WIRE})
+_ANY_STAGE = frozenset({FaultStage.INSTEAD, FaultStage.PAYLOAD, FaultStage.LISTING, FaultStage.WIRE})
 _MODELS = "/api/v1/images/models/"
 _FALSE = frozenset({"false", "0", "no"})
 
 
-async def serve(service: Service, wire: Wire) -> web.StreamResponse:
+async def serve(service: Service, exchange: HttpExchange) -> web.StreamResponse:
     """Serve one request to the first origin."""
     try:
-        return await _dispatch(service, wire)
+        return await _dispatch(service, exchange)
     except Refusal as refusal:
-        return await wire.send(refusal.answer_for(wire.request_id))
+        return await exchange.send(refusal.answer_for(exchange.request_id))
 
 
-async def _dispatch(service: Service, wire: Wire) -> web.StreamResponse:
-    path, prefix = wire.request.path, service.options.prefix
+async def _dispatch(service: Service, exchange: HttpExchange) -> web.StreamResponse:
+    path, prefix = exchange.request.path, service.options.prefix
     own = path.removeprefix(prefix)
     if own.startswith("/_sandbox/"):
-        return await wire.send(await _own_page(service, wire, own))
+        return await exchange.send(await _own_page(service, exchange, own))
     if not path.startswith(prefix + "/"):
         raise _not_found(path)
     if own in _POSTS:
-        _check_method(wire.request.method, ("POST",))
-        return await _POSTS[own](service, wire)
+        _check_method(exchange.request.method, ("POST",))
+        return await _POSTS[own](service, exchange)
     if own in _GETS or (own.startswith(_MODELS) and own.endswith("/endpoints")):
-        _check_method(wire.request.method, ("GET", "HEAD"))
+        _check_method(exchange.request.method, ("GET", "HEAD"))
         return await _free(
-            service, wire, _GETS.get(own, "endpoints"), lambda: _page(service, wire.request, own)
+            service, exchange, _GETS.get(own, "endpoints"), lambda: _page(service, exchange.request, own)
         )
     raise _not_found(path)
 
 
-async def _images(service: Service, wire: Wire) -> web.StreamResponse:
-    return await generate(service, wire, "images")
+async def _images(service: Service, exchange: HttpExchange) -> web.StreamResponse:
+    return await generate(service, exchange, "images")
 
 
-async def _openai(service: Service, wire: Wire) -> web.StreamResponse:
-    return await generate(service, wire, "openai")
+async def _openai(service: Service, exchange: HttpExchange) -> web.StreamResponse:
+    return await generate(service, exchange, "openai")
 
 
-async def _balance(service: Service, wire: Wire) -> web.StreamResponse:
-    await wire.read_body()
+async def _balance(service: Service, exchange: HttpExchange) -> web.StreamResponse:
+    await exchange.read_body()
     # The one header that is documented for it.
-    headers = {"x-api-key": wire.request.headers.get("x-api-key", "")}
+    headers = {"x-api-key": exchange.request.headers.get("x-api-key", "")}
     key = label_of(key_of(headers, service.options.key))
-    return await _free(service, wire, "account", lambda: balance_body(service.account.balance_usd(key)))
+    return await _free(service, exchange, "account", lambda: balance_body(service.account.balance_usd(key)))
 
 
 async def _free(
-    service: Service, wire: Wire, route: str, page: Callable[[], JsonObject]
+    service: Service, exchange: HttpExchange, route: str, page: Callable[[], JsonObject]
 ) -> web.StreamResponse:
     """Serve something that costs nothing, or what a fault makes of it."""
-    listing = wire.request.path.removeprefix("/api/v1/") if route == "catalog" else None
-    fault = service.faults.pick(Target(route=route, listing=listing), _ANY_STAGE)
+    listing = exchange.request.path.removeprefix("/api/v1/") if route == "catalog" else None
+    fault = service.faults.pick(FaultTarget(route=route, listing=listing), _ANY_STAGE)
     if fault is None and route == "catalog":
-        return await wire.send(_listing(service, wire.request.path_qs, page))
-    answer = _altered(service, wire, page(), fault)
-    if fault is not None and fault.stage is Stage.WIRE:
-        return (await send_badly(wire, answer, fault)).response
-    return await wire.send(answer)
+        return await exchange.send(_listing(service, exchange.request.path_qs, page))
+    answer = _altered(service, exchange, page(), fault)
+    if fault is not None and fault.stage is FaultStage.WIRE:
+        return (await send_badly(exchange, answer, fault)).response
+    return await exchange.send(answer)
 
 
-def _listing(service: Service, url: str, page: Callable[[], JsonObject]) -> Answer:
+def _listing(service: Service, url: str, page: Callable[[], JsonObject]) -> Response:
     """A listing, written once per URL: with 10,000 models that takes longer than anything else here."""
     if len(service.pages) > 64:
         service.pages.clear()
     if url not in service.pages:
         service.pages[url] = json_bytes(page())
-    return Answer(body=(service.pages[url],))
+    return Response(body=(service.pages[url],))
 
 
-def _altered(service: Service, wire: Wire, body: JsonObject, fault: Fault | None) -> Answer:
-    if fault is not None and fault.stage is Stage.INSTEAD:
-        return answer_instead(fault.kind, service.surroundings(wire.request.path), wire.request_id)
-    if fault is not None and fault.stage in {Stage.PAYLOAD, Stage.LISTING} and "data" in body:
+def _altered(service: Service, exchange: HttpExchange, body: JsonObject, fault: Fault | None) -> Response:
+    if fault is not None and fault.stage is FaultStage.INSTEAD:
+        return answer_instead(fault.kind, service.context(exchange.request.path), exchange.request_id)
+    if fault is not None and fault.stage in {FaultStage.PAYLOAD, FaultStage.LISTING} and "data" in body:
         return altered_listing(fault.kind, body)
     return json_answer(body)
 
@@ -124,19 +124,19 @@ def _usage(service: Service, request: web.BaseRequest) -> JsonObject:
     return usage_body(service.ledger.entries, key, request.query, service.models, now)
 
 
-async def _own_page(service: Service, wire: Wire, path: str) -> Answer:
+async def _own_page(service: Service, exchange: HttpExchange, path: str) -> Response:
     """The sandbox's own pages; the service has none of them."""
-    match wire.request.method, path:
+    match exchange.request.method, path:
         case "GET", "/_sandbox/identity":
             return json_answer({"name": "nanogpt_images.sandbox"})
         case "GET", "/_sandbox/ledger":
             return json_answer(
-                service.ledger.as_json(entries=wire.request.query.get("entries") not in _FALSE)
+                service.ledger.as_json(entries=exchange.request.query.get("entries") not in _FALSE)
             )
         case "GET", "/_sandbox/visits":
             return json_answer({"visits": [attrs.asdict(visit) for visit in service.urls.visits]})
         case "POST", "/_sandbox/reset":
-            await wire.read_body()
+            await exchange.read_body()
             service.reset()
             return json_answer({"reset": True})
         case _:
@@ -156,7 +156,7 @@ def _check_method(method: str, allowed: tuple[str, ...]) -> None:
         raise refuse(405, "method_not_allowed", message, headers={"Allow": names})
 
 
-_POSTS: Mapping[str, Callable[[Service, Wire], Awaitable[web.StreamResponse]]] = {
+_POSTS: Mapping[str, Callable[[Service, HttpExchange], Awaitable[web.StreamResponse]]] = {
     "/api/v1/images": _images,
     "/v1/images/generations": _openai,
     "/api/v1/images/generations": _openai,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from ..drawing.draw import Sketch
-from .responses import Answer, json_answer, text_answer
+from .responses import Response, json_answer, text_answer
 
 MAX_FILES = 100_000
 _EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
@@ -48,7 +48,7 @@ class SignedUrls:
         expires = int(self._clock() + (self._ttl_s if ttl_s is None else ttl_s))
         return f"{self.origin}/files/{name}?expires={expires}&sig={self._signature(name, expires)}"
 
-    def resolve(self, name: str, query: Mapping[str, str]) -> Sketch | Answer:
+    def resolve(self, name: str, query: Mapping[str, str]) -> Sketch | Response:
         """The sketch behind a signed URL, or the refusal: 403 unsigned or expired, 404 unknown."""
         expires, signature = query.get("expires", ""), query.get("sig", "")
         # What is no number of a usual length was not issued here; bytes, because text beyond ASCII is not compared.
@@ -83,21 +83,21 @@ def _xml(code: str, message: str = "") -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
 
 
-def file_answer(data: bytes, media_type: str, headers: Mapping[str, str]) -> Answer:
+def file_answer(data: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
     """*data* as a download: whole, or the part that `Range` (with `If-Range`) asks for."""
     etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
     common = {"Accept-Ranges": "bytes", "ETag": etag}
     wanted = headers.get("Range", "")
     if not wanted or headers.get("If-Range", etag) != etag:
-        return Answer(body=(data,), content_type=media_type, headers=common)
+        return Response(body=(data,), content_type=media_type, headers=common)
     span = _span(wanted, len(data))
     if span is None:
-        return Answer(
+        return Response(
             status=416, content_type=None, headers={**common, "Content-Range": f"bytes */{len(data)}"}
         )
     first, last = span
     common["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-    return Answer(status=206, body=(data[first : last + 1],), content_type=media_type, headers=common)
+    return Response(status=206, body=(data[first : last + 1],), content_type=media_type, headers=common)
 
 
 def _span(wanted: str, size: int) -> tuple[int, int] | None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from ..settings import is_loopback
-from .responses import Answer, json_answer
+from .responses import Response, json_answer
 
 
-def foreign(headers: Mapping[str, str]) -> Answer | None:
+def foreign(headers: Mapping[str, str]) -> Response | None:
     """
     The refusal of a request that a page of the web had a browser make; None for any other.
 
@@ -32,7 +32,7 @@ def _is_local(url: str) -> bool:
         return False
 
 
-def _refusal(header: str, what: str) -> Answer:
+def _refusal(header: str, what: str) -> Response:
     message = f"{header} names {what}; the sandbox answers requests to and from loopback addresses only."
     return json_answer(
         {"error": {"message": message, "type": "invalid_request_error", "code": "foreign"}}, status=403

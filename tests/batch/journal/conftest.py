@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.batch.journal import StoredImage
+from nanogpt_images.batch.journal import ImageRecord
 
 
 @pytest.fixture
@@ -16,14 +16,14 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def image(out: Path) -> Callable[..., StoredImage]:
+def image(out: Path) -> Callable[..., ImageRecord]:
     """Write an image file and give its record."""
 
-    def make(name: str = "fox", index: int = 0) -> StoredImage:
+    def make(name: str = "fox", index: int = 0) -> ImageRecord:
         path = out / "images" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode())
-        return StoredImage(
+        return ImageRecord(
             index=index,
             file=f"images/{name}.png",
             media_type="image/png",

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.batch.journal import Admission, Journal, Link, StoredImage
+from nanogpt_images.batch.journal import Admission, ImageRecord, Journal, SignedUrl
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import BudgetExceededError, Charge, JournalError, OutputError
 from nanogpt_images.types.parameters import CountRule
 
-MakeImage = Callable[..., StoredImage]
+MakeImage = Callable[..., ImageRecord]
 ONE = CountRule()
 
 
@@ -104,7 +104,7 @@ async def test_links_come_back_for_download(out: Path, image: MakeImage) -> None
         (admission,) = await admitted(journal, count=3, rule=CountRule(maximum=3))
         unit = admission.unit
         await journal.sent(unit.id, 90)
-        links = [Link(index=1, url="https://host/1?sig=a"), Link(index=2, url="https://host/2")]
+        links = [SignedUrl(index=1, url="https://host/1?sig=a"), SignedUrl(index=2, url="https://host/2")]
         await journal.linked(unit.id, links, images=[image("fox-0")], cost_nano=60, request_id="r1")
         await journal.postponed(unit.id, error_type="DownloadError", error_text="later")
     async with await opened(out) as journal:
@@ -121,7 +121,7 @@ async def test_an_expired_link_is_charged_and_lost(out: Path) -> None:
     async with await opened(out) as journal:
         (admission,) = await admitted(journal)
         await journal.sent(admission.unit.id, 90)
-        await journal.linked(admission.unit.id, [Link(index=0, url="https://host/1")], cost_nano=60)
+        await journal.linked(admission.unit.id, [SignedUrl(index=0, url="https://host/1")], cost_nano=60)
         await journal.failed(admission.unit.id, Charge.CHARGED, error_type="DownloadError", error_text="gone")
     async with await opened(out) as journal:
         (again,) = await admitted(journal)
@@ -203,7 +203,7 @@ async def test_an_unknown_unit_may_be_recovered(out: Path, image: MakeImage) -> 
 
 async def test_a_missing_image_is_not_done(out: Path) -> None:
     """A unit whose image file is not there stays sent, and only its own caller is told."""
-    record = StoredImage(index=0, file="images/none.png", media_type="image/png", bytes=1, sha256="00")
+    record = ImageRecord(index=0, file="images/none.png", media_type="image/png", bytes=1, sha256="00")
     async with await opened(out) as journal:
         (admission,) = await admitted(journal)
         await journal.sent(admission.unit.id, 30)

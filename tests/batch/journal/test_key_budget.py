@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.batch.journal import Journal, StoredImage
-from nanogpt_images.batch.journal.key_budget import Account
+from nanogpt_images.batch.journal import ImageRecord, Journal
+from nanogpt_images.batch.journal.key_budget import KeyBudget
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import BudgetExceededError, Charge
 from nanogpt_images.types.parameters import CountRule
 
-MakeImage = Callable[..., StoredImage]
+MakeImage = Callable[..., ImageRecord]
 
 
 async def admitted(journal: Journal, count: int) -> list[str]:
@@ -22,7 +22,7 @@ async def admitted(journal: Journal, count: int) -> list[str]:
 async def test_each_key_has_its_own_sum(out: Path, image: MakeImage) -> None:
     """A key's account counts its costs and its open or unknown requests, and those of no other key."""
     async with await Journal.open(out, service="s") as journal:
-        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
+        one, two = KeyBudget(journal, "0", label="key 0"), KeyBudget(journal, "1", label="key 1")
         done, unknown, refused, open_ = await admitted(journal, 4)
         await one.sent(done, 100)
         await one.done(done, [image()], cost_nano=60)
@@ -39,13 +39,13 @@ async def test_a_key_stays_within_its_cap_over_all_runs(out: Path, image: MakeIm
     """What a key spent in an earlier run counts; a request beyond its cap stays pending, for another key."""
     async with await Journal.open(out, service="s") as journal:
         first, second = await admitted(journal, 2)
-        await Account(journal, "0", label="key 0", cap_nano=100).sent(first, 60)
-        await Account(journal, "0", label="key 0", cap_nano=100).done(first, [image()], cost_nano=60)
+        await KeyBudget(journal, "0", label="key 0", cap_nano=100).sent(first, 60)
+        await KeyBudget(journal, "0", label="key 0", cap_nano=100).done(first, [image()], cost_nano=60)
     async with await Journal.open(out, service="s") as journal:
         await admitted(journal, 2)
         with pytest.raises(BudgetExceededError, match="key 0"):
-            await Account(journal, "0", label="key 0", cap_nano=100).sent(second, 50)
-        await Account(journal, "1", label="key 1", cap_nano=100).sent(second, 50)
+            await KeyBudget(journal, "0", label="key 0", cap_nano=100).sent(second, 50)
+        await KeyBudget(journal, "1", label="key 1", cap_nano=100).sent(second, 50)
         assert (await journal.totals()).committed_nano == 110
 
 
@@ -54,7 +54,7 @@ async def test_an_outcome_counts_for_the_key_that_sent_it_whoever_records_it(
 ) -> None:
     """The account of another key, or the journal itself, may record what became of a request."""
     async with await Journal.open(out, service="s") as journal:
-        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
+        one, two = KeyBudget(journal, "0", label="key 0"), KeyBudget(journal, "1", label="key 1")
         by_other, by_none, refused, again = await admitted(journal, 4)
         for unit in (by_other, by_none, refused, again):
             await two.sent(unit, 100)
@@ -73,9 +73,9 @@ async def test_an_outcome_counts_for_its_key_after_a_restart(out: Path, image: M
     """Which key sent a request is in the journal, not in the memory of who sent it."""
     async with await Journal.open(out, service="s") as journal:
         (unit,) = await admitted(journal, 1)
-        await Account(journal, "1", label="key 1").sent(unit, 100)
+        await KeyBudget(journal, "1", label="key 1").sent(unit, 100)
     async with await Journal.open(out, service="s") as journal:
-        one, two = Account(journal, "0", label="key 0"), Account(journal, "1", label="key 1")
+        one, two = KeyBudget(journal, "0", label="key 0"), KeyBudget(journal, "1", label="key 1")
         await one.found(unit)
         await one.done(unit, [image()], cost_nano=60)
         assert (await one.committed_nano(), await two.committed_nano()) == (0, 60)

@@ -18,7 +18,7 @@ ROWS = 40
 IN_FLIGHT = 8
 WORK = """
 import asyncio, hashlib, os, pathlib, sys
-from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal import Journal, ImageRecord
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.types.parameters import CountRule
@@ -41,7 +41,7 @@ async def main():
             await journal.sent(unit.id, 10)
             say("sent", unit.id)
             (out / "images" / f"{unit.name}.png").write_bytes(b"x")
-            image = StoredImage(index=0, file=f"images/{unit.name}.png", media_type="image/png", bytes=1, sha256="0")
+            image = ImageRecord(index=0, file=f"images/{unit.name}.png", media_type="image/png", bytes=1, sha256="0")
             await journal.done(unit.id, [image], cost_nano=10)
             say("done", unit.id)
 

@@ -20,7 +20,7 @@ from nanogpt_images.batch.journal import transitions
 from nanogpt_images.batch.journal.admission import admit, claim_next, reopen
 from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.journal.queries import UNIT_COLUMNS, read_unit
-from nanogpt_images.batch.journal.records import Link
+from nanogpt_images.batch.journal.records import SignedUrl
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, unpriced
@@ -134,7 +134,7 @@ class History:
                 case "done":
                     transitions.done(store, unit.id, [], cost_nano=10, request_id=None)
                 case "linked":
-                    links = [Link(index=0, url="https://example.com/fox.png")]
+                    links = [SignedUrl(index=0, url="https://example.com/fox.png")]
                     transitions.linked(store, unit.id, links, images=[], cost_nano=10, request_id=None)
                 case "refused":
                     transitions.refused(store, unit.id)

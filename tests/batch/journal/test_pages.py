@@ -4,13 +4,13 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from nanogpt_images.batch.journal import Journal, StoredImage, UnitRecord
+from nanogpt_images.batch.journal import ImageRecord, Journal, UnitRecord
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import Charge
 from nanogpt_images.types.parameters import CountRule
 
-MakeImage = Callable[..., StoredImage]
+MakeImage = Callable[..., ImageRecord]
 
 
 async def listed(out: Path, chunk: int) -> list[UnitRecord]:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from fakes import unmarked
 
-from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal import results as results_file
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
 from nanogpt_images.types.parameters import CountRule
 
-MakeImage = Callable[..., StoredImage]
+MakeImage = Callable[..., ImageRecord]
 
 
 def lines(out: Path) -> list[dict[str, Any]]:

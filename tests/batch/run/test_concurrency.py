@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from nanogpt_images.batch.run.concurrency import Gate
+from nanogpt_images.batch.run.concurrency import ConcurrencyLimit
 
 
 class Clock:
@@ -28,17 +28,17 @@ async def settle() -> None:
 class Crowd:
     """Tasks that pass through a gate and stay inside until they are let go."""
 
-    def __init__(self, gate: Gate, size: int) -> None:
-        self.gate = gate
+    def __init__(self, concurrency_limit: ConcurrencyLimit, size: int) -> None:
+        self.concurrency_limit = concurrency_limit
         self.inside: list[int] = []
         self.most = 0
         self.leave = [asyncio.Event() for _ in range(size)]
         self.tasks = [asyncio.create_task(self._pass(number)) for number in range(size)]
 
     async def _pass(self, number: int) -> None:
-        async with self.gate.one():
+        async with self.concurrency_limit.one():
             self.inside.append(number)
-            self.most = max(self.most, self.gate.active)
+            self.most = max(self.most, self.concurrency_limit.active)
             await self.leave[number].wait()
             self.inside.remove(number)
 
@@ -50,7 +50,7 @@ class Crowd:
 
 async def test_no_more_than_the_maximum_are_inside() -> None:
     """The fourth waits until one of three leaves, and comes in then."""
-    crowd = Crowd(Gate(3), 5)
+    crowd = Crowd(ConcurrencyLimit(3), 5)
     await settle()
     assert crowd.inside == [0, 1, 2]
     crowd.leave[1].set()
@@ -58,90 +58,90 @@ async def test_no_more_than_the_maximum_are_inside() -> None:
     assert crowd.inside == [0, 2, 3]
     await crowd.end()
     assert crowd.most == 3
-    assert crowd.gate.active == 0
+    assert crowd.concurrency_limit.active == 0
 
 
 def test_what_throttles_is_told() -> None:
     """Limit, pause and reason are told while they last, and nothing in good times."""
     clock = Clock()
-    gate = Gate(10, clock=clock)
-    assert gate.throttle == ""
-    gate.pause(2.5)
-    gate.slower("429 rate_limit_exceeded")
-    assert gate.throttle == "paused for 3 s, 7 of 10 at once after 429 rate_limit_exceeded"
+    concurrency_limit = ConcurrencyLimit(10, clock=clock)
+    assert concurrency_limit.throttle == ""
+    concurrency_limit.pause(2.5)
+    concurrency_limit.slower("429 rate_limit_exceeded")
+    assert concurrency_limit.throttle == "paused for 3 s, 7 of 10 at once after 429 rate_limit_exceeded"
     clock.now = 3.0
-    assert gate.throttle == "7 of 10 at once after 429 rate_limit_exceeded"
+    assert concurrency_limit.throttle == "7 of 10 at once after 429 rate_limit_exceeded"
     for _ in range(100):
-        gate.faster()
-    assert gate.throttle == ""
+        concurrency_limit.faster()
+    assert concurrency_limit.throttle == ""
 
 
 def test_pressure_lowers_the_limit_by_a_third_and_once_a_second() -> None:
     """A burst of refusals is one sign; another second's refusal is another."""
     clock = Clock()
-    gate = Gate(10, clock=clock)
+    concurrency_limit = ConcurrencyLimit(10, clock=clock)
     for _ in range(50):
-        gate.slower("503")
-    assert gate.limit == 7
+        concurrency_limit.slower("503")
+    assert concurrency_limit.limit == 7
     clock.now = 1.0
-    gate.slower("503")
-    assert gate.limit == 4
+    concurrency_limit.slower("503")
+    assert concurrency_limit.limit == 4
 
 
 def test_a_service_that_takes_every_other_request_keeps_its_places() -> None:
     """Only where it refuses more than three quarters of a second's requests, fewer go out at once."""
     clock = Clock()
-    gate = Gate(10, clock=clock)
-    gate.faster()
+    concurrency_limit = ConcurrencyLimit(10, clock=clock)
+    concurrency_limit.faster()
     for second in range(100):
         clock.now = float(second)
-        gate.slower("429")
-        gate.faster()
-    assert gate.limit == 10
+        concurrency_limit.slower("429")
+        concurrency_limit.faster()
+    assert concurrency_limit.limit == 10
     clock.now = 100
     for _ in range(5):
-        gate.slower("429")
+        concurrency_limit.slower("429")
     clock.now = 101
-    gate.slower("429")
-    assert gate.limit == 7
+    concurrency_limit.slower("429")
+    assert concurrency_limit.limit == 7
 
 
 def test_the_limit_never_falls_below_one() -> None:
     """However long the service pushes back, one request at a time goes on."""
     clock = Clock()
-    gate = Gate(4, clock=clock)
+    concurrency_limit = ConcurrencyLimit(4, clock=clock)
     for second in range(100):
         clock.now = float(second)
-        gate.slower("503")
-    assert gate.limit == 1
+        concurrency_limit.slower("503")
+    assert concurrency_limit.limit == 1
 
 
 @pytest.mark.parametrize("rounds", [1, 2, 5])
 def test_a_round_of_successes_raises_the_limit_by_about_one(rounds: int) -> None:
     """Recovery is additive: as many successes as there are places win one place."""
-    gate = Gate(100, clock=Clock())
-    gate._limit = 10.0
+    concurrency_limit = ConcurrencyLimit(100, clock=Clock())
+    concurrency_limit._limit = 10.0
     for _ in range(rounds):
-        for _ in range(gate.limit + 1):
-            gate.faster()
-    assert 10 + rounds <= gate._limit <= 10 + rounds + 1
+        for _ in range(concurrency_limit.limit + 1):
+            concurrency_limit.faster()
+    assert 10 + rounds <= concurrency_limit._limit <= 10 + rounds + 1
 
 
 def test_the_limit_never_passes_the_maximum() -> None:
     """Success alone does not widen the gate beyond what was asked for."""
-    gate = Gate(3, clock=Clock())
+    concurrency_limit = ConcurrencyLimit(3, clock=Clock())
     for _ in range(1000):
-        gate.faster()
-    assert gate.limit == 3
+        concurrency_limit.faster()
+    assert concurrency_limit.limit == 3
 
 
 async def test_a_lowered_limit_lets_nobody_in_until_enough_have_left() -> None:
     """Who is inside stays; who waits comes in only below the new limit."""
-    gate = Gate(4, clock=Clock())
-    crowd = Crowd(gate, 6)
+    concurrency_limit = ConcurrencyLimit(4, clock=Clock())
+    crowd = Crowd(concurrency_limit, 6)
     await settle()
-    gate.slower("503")
-    assert gate.limit == 2
+    concurrency_limit.slower("503")
+    assert concurrency_limit.limit == 2
     crowd.leave[0].set()
     crowd.leave[1].set()
     await settle()
@@ -154,12 +154,12 @@ async def test_a_lowered_limit_lets_nobody_in_until_enough_have_left() -> None:
 
 async def test_a_raised_limit_lets_waiters_in() -> None:
     """Nobody has to leave for a waiter to enter when the limit grows."""
-    gate = Gate(2, clock=Clock())
-    gate.slower("503")
-    crowd = Crowd(gate, 2)
+    concurrency_limit = ConcurrencyLimit(2, clock=Clock())
+    concurrency_limit.slower("503")
+    crowd = Crowd(concurrency_limit, 2)
     await settle()
     assert crowd.inside == [0]
-    gate.faster()
+    concurrency_limit.faster()
     await settle()
     assert crowd.inside == [0, 1]
     await crowd.end()
@@ -168,9 +168,9 @@ async def test_a_raised_limit_lets_waiters_in() -> None:
 @pytest.mark.parametrize("woken", [False, True])
 async def test_a_cancelled_waiter_does_not_take_a_place_along(woken: bool) -> None:
     """Whether or not its turn had come, the next waiter gets in."""
-    gate = Gate(1)
-    async with gate.one():
-        crowd = Crowd(gate, 2)
+    concurrency_limit = ConcurrencyLimit(1)
+    async with concurrency_limit.one():
+        crowd = Crowd(concurrency_limit, 2)
         await settle()
         if not woken:
             crowd.tasks[0].cancel()
@@ -180,15 +180,15 @@ async def test_a_cancelled_waiter_does_not_take_a_place_along(woken: bool) -> No
     await settle()
     assert crowd.inside == [1]
     await crowd.end()
-    assert gate.active == 0
+    assert concurrency_limit.active == 0
 
 
 async def test_a_failure_inside_gives_the_place_back() -> None:
     """An exception leaves through the gate as well."""
-    gate = Gate(1)
+    concurrency_limit = ConcurrencyLimit(1)
     with pytest.raises(ZeroDivisionError):
-        async with gate.one():
+        async with concurrency_limit.one():
             raise ZeroDivisionError
-    assert gate.active == 0
-    async with gate.one():
-        assert gate.active == 1
+    assert concurrency_limit.active == 0
+    async with concurrency_limit.one():
+        assert concurrency_limit.active == 1

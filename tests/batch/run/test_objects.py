@@ -21,7 +21,7 @@ import anyio.to_thread
 import pytest
 
 from nanogpt_images import AsyncClient
-from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.run.objects import ObjectStorage
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import Charge, ConfigurationError, OutputError
@@ -86,9 +86,9 @@ def lines(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
 
 
-def image_of(data: bytes, path: Path) -> StoredImage:
+def image_of(data: bytes, path: Path) -> ImageRecord:
     path.write_bytes(data)
-    return StoredImage(
+    return ImageRecord(
         index=0,
         file=f"images/{path.name}",
         media_type="image/png",

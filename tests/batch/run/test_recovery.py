@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from nanogpt_images import Charge
-from nanogpt_images.batch.journal import Journal, Link, StoredImage
+from nanogpt_images.batch.journal import ImageRecord, Journal, SignedUrl
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.run.recovery import recover
 from nanogpt_images.batch.states import State
@@ -52,7 +52,7 @@ async def interrupted(out: Path, *rows: BatchRow, links: bool = False) -> list[U
             if links:
                 images = range(admission.unit.images)
                 await journal.linked(
-                    admission.unit.id, [Link(index=i, url="http://localhost/x") for i in images]
+                    admission.unit.id, [SignedUrl(index=i, url="http://localhost/x") for i in images]
                 )
     (out / "images").mkdir(exist_ok=True)
     return [admission.unit for admission in admissions]
@@ -63,7 +63,7 @@ def put(out: Path, stem: str, data: bytes = PNG, suffix: str = ".png") -> str:
     return f"images/{stem}{suffix}"
 
 
-async def recovered(out: Path) -> tuple[int, list[StoredImage], dict[State, int]]:
+async def recovered(out: Path) -> tuple[int, list[ImageRecord], dict[State, int]]:
     """How many requests counted as done on opening, and what the journal then has."""
     async with await Journal.open(out, service=None) as journal:
         number = await recover(journal)
@@ -159,7 +159,7 @@ async def test_a_later_attempts_image_counts_under_its_number(tmp_path: Path) ->
         async for found in journal.pending():
             await journal.sent(found.unit.id, 10)
             file = put(tmp_path, unit.image_stem(0), b"first")
-            image = StoredImage(index=0, file=file, media_type="image/png", bytes=5, sha256="0")
+            image = ImageRecord(index=0, file=file, media_type="image/png", bytes=5, sha256="0")
             await journal.failed(
                 found.unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image]
             )
@@ -225,7 +225,7 @@ async def test_an_image_without_another_name_is_not_swept(tmp_path: Path) -> Non
         for name in (".kept.part", ".left.part"):
             (tmp_path / "images" / name).write_bytes(PNG)
             os.utime(tmp_path / "images" / name, (0, 0))
-        image = StoredImage(index=0, file="images/.kept.part", media_type="image/png", bytes=1, sha256="0")
+        image = ImageRecord(index=0, file="images/.kept.part", media_type="image/png", bytes=1, sha256="0")
         await journal.failed(unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image])
     await recovered(tmp_path)
     assert [path.name for path in (tmp_path / "images").iterdir()] == [".kept.part"]

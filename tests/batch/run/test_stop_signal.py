@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from nanogpt_images.batch.run.stop_signal import Halt, Halted
+from nanogpt_images.batch.run.stop_signal import Halted, StopSignal
 from nanogpt_images.errors import (
     AuthenticationError,
     BadRequestError,
@@ -48,10 +48,10 @@ def status(kind: type, code: int) -> NanoGPTError:
 )
 def test_what_concerns_every_request_stops_at_once(error: NanoGPTError) -> None:
     """A key, a balance, a full disk: the next request would fare the same."""
-    halt = Halt(patience=8)
-    assert halt.failed(error)
-    assert halt.requested
-    assert halt.reason is error
+    stop_signal = StopSignal(patience=8)
+    assert stop_signal.failed(error)
+    assert stop_signal.requested
+    assert stop_signal.reason is error
 
 
 @pytest.mark.parametrize(
@@ -69,9 +69,9 @@ def test_what_concerns_every_request_stops_at_once(error: NanoGPTError) -> None:
 )
 def test_a_failure_of_one_request_never_stops_the_batch(error: NanoGPTError) -> None:
     """However often it happens, it is the request's own."""
-    halt = Halt(patience=2)
-    assert not any(halt.failed(error) for _ in range(100))
-    assert not halt.requested
+    stop_signal = StopSignal(patience=2)
+    assert not any(stop_signal.failed(error) for _ in range(100))
+    assert not stop_signal.requested
 
 
 @pytest.mark.parametrize(
@@ -81,70 +81,70 @@ def test_a_failure_of_one_request_never_stops_the_batch(error: NanoGPTError) -> 
 )
 def test_a_fault_of_the_service_stops_when_nothing_else_happens(error: NanoGPTError) -> None:
     """As many in a row as patience allows, and the last of them is the reason."""
-    halt = Halt(patience=3)
-    assert [halt.failed(error) for _ in range(3)] == [False, False, True]
-    assert halt.reason is error
+    stop_signal = StopSignal(patience=3)
+    assert [stop_signal.failed(error) for _ in range(3)] == [False, False, True]
+    assert stop_signal.reason is error
 
 
 def test_when_the_first_requests_are_all_refused_for_content_the_batch_stops() -> None:
     """After 20 of them; the text says how many, what the service said, and how to go on all the same."""
-    halt = Halt(patience=2)
+    stop_signal = StopSignal(patience=2)
     error = ContentPolicyError("refused: gore.", status=400)
-    assert not any(halt.failed(error) for _ in range(19))
-    assert not halt.requested
-    assert not halt.failed(error)  # it is over for this request all the same
-    assert halt.requested
-    assert isinstance(halt.reason, ContentPolicyError)
-    assert "first 20 requests" in str(halt.reason)
-    assert "refused: gore. The batch stops" in str(halt.reason)
-    assert "keep_going=True (--keep-going)" in str(halt.reason)
+    assert not any(stop_signal.failed(error) for _ in range(19))
+    assert not stop_signal.requested
+    assert not stop_signal.failed(error)  # it is over for this request all the same
+    assert stop_signal.requested
+    assert isinstance(stop_signal.reason, ContentPolicyError)
+    assert "first 20 requests" in str(stop_signal.reason)
+    assert "refused: gore. The batch stops" in str(stop_signal.reason)
+    assert "keep_going=True (--keep-going)" in str(stop_signal.reason)
 
 
 @pytest.mark.parametrize("keep_going", [False, True])
 def test_content_refusals_do_not_stop_what_has_had_a_success_or_is_to_keep_going(keep_going: bool) -> None:
     """A manifest with bad rows among good ones runs through."""
-    halt = Halt(patience=2, keep_going=keep_going)
+    stop_signal = StopSignal(patience=2, keep_going=keep_going)
     if not keep_going:
-        halt.succeeded()
-    assert not any(halt.failed(status(ContentPolicyError, 400)) for _ in range(100))
-    assert not halt.requested
+        stop_signal.succeeded()
+    assert not any(stop_signal.failed(status(ContentPolicyError, 400)) for _ in range(100))
+    assert not stop_signal.requested
 
 
 def test_a_success_renews_the_patience() -> None:
     """Faults that are scattered among successes never add up."""
-    halt = Halt(patience=2)
+    stop_signal = StopSignal(patience=2)
     for _ in range(10):
-        assert not halt.failed(ConnectError("no"))
-        halt.succeeded()
-    assert not halt.requested
+        assert not stop_signal.failed(ConnectError("no"))
+        stop_signal.succeeded()
+    assert not stop_signal.requested
 
 
 def test_the_first_reason_stays() -> None:
     """What fails while the batch drains does not replace what stopped it."""
-    halt = Halt(patience=2)
+    stop_signal = StopSignal(patience=2)
     first = BudgetExceededError("first")
-    halt.stop(first)
-    halt.stop(JournalError("second"))
-    assert halt.reason is first
+    stop_signal.stop(first)
+    stop_signal.stop(JournalError("second"))
+    assert stop_signal.reason is first
 
 
 def test_a_stop_on_request_has_no_reason_and_gets_none_later() -> None:
     """A drained batch did not fail."""
-    halt = Halt(patience=2)
-    halt.stop()
-    halt.stop(JournalError("later"))
-    assert halt.reason is None
+    stop_signal = StopSignal(patience=2)
+    stop_signal.stop()
+    stop_signal.stop(JournalError("later"))
+    assert stop_signal.reason is None
     with pytest.raises(Halted):
-        halt.check()
+        stop_signal.check()
 
 
 async def test_stopping_cancels_what_is_idle_and_leaves_what_is_paid_for() -> None:
     """A wait for money or for the pace ends; a request under way does not."""
-    halt = Halt(patience=2)
+    stop_signal = StopSignal(patience=2)
     idle, busy, late = (anyio.CancelScope() for _ in range(3))
-    halt.idle(idle)
-    halt.idle(busy)
-    halt.busy(busy)
-    halt.stop()
-    halt.idle(late)
+    stop_signal.idle(idle)
+    stop_signal.idle(busy)
+    stop_signal.busy(busy)
+    stop_signal.stop()
+    stop_signal.idle(late)
     assert (idle.cancel_called, busy.cancel_called, late.cancel_called) == (True, False, True)

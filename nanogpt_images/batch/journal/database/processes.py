@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...._base.file_lock import Lease, forget, is_alive
+from ...._base.file_lock import ProcessLock, forget, is_alive
 from ....errors import Charge, JournalError, OutputError
 from ...states import Event, State, advance
 from ..records import Holder
@@ -18,7 +18,7 @@ from ..records import Holder
 _DEAD_TEXT = "The process that had sent it ended before an answer arrived."
 
 
-class Members:
+class Processes:
     """
     The table `process` and the leases beside it. Its methods run inside a transaction.
 
@@ -37,7 +37,7 @@ class Members:
         self._connection = connection
         self._directory = directory
         self._clock = clock
-        self._lease: Lease | None = None
+        self._lease: ProcessLock | None = None
         self.own_id = 0
         self.gone = frozenset()
         self.peers = "false"
@@ -66,7 +66,7 @@ class Members:
             raise JournalError(_in_use(self._directory, holders[0]))
         token = f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            self._lease = Lease(self._directory, token)
+            self._lease = ProcessLock(self._directory, token)
         except OSError as error:
             raise OutputError(
                 f"{self._directory} gives no lock for a file ({error.strerror or error}), and without one two"

@@ -14,7 +14,7 @@ from ....transport.identity import may_replace
 from .. import results
 from . import schema
 from .faults import translate
-from .processes import Members
+from .processes import Processes
 
 _LOG = get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Store:
     directory: Path
     path: Path
     connection: sqlite3.Connection
-    members: Members
+    members: Processes
     commits: int
     is_new: bool
     followed: str | None
@@ -75,7 +75,7 @@ class Store:
             if adopt is None and not self.path.exists():
                 results.refuse(directory)
         self.connection = schema.connect(self.path, read_only=read_only)
-        self.members = Members(self.connection, directory, clock)
+        self.members = Processes(self.connection, directory, clock)
         try:
             self._take_part(service, join=join)
         except sqlite3.Error as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images._base import durable
-from nanogpt_images.batch.journal import Journal, StoredImage
+from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.journal.database.writer import Writer
 from nanogpt_images.batch.rows import BatchRow
@@ -24,21 +24,21 @@ class Stopped:
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
         self.reached = asyncio.Event()
-        self._gate = threading.Event()
+        self._concurrency_limit = threading.Event()
 
     async def start(self) -> asyncio.Task[None]:
         loop = asyncio.get_running_loop()
 
         def wait(store: Store) -> None:
             loop.call_soon_threadsafe(self.reached.set)
-            assert self._gate.wait(20)
+            assert self._concurrency_limit.wait(20)
 
         task = asyncio.create_task(self.writer.run(wait))
         await self.reached.wait()
         return task
 
     def release(self) -> None:
-        self._gate.set()
+        self._concurrency_limit.set()
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ async def test_a_cancelled_opening_leaves_nothing_open(out: Path) -> None:
 
 
 async def test_images_are_synced_before_the_commit(
-    out: Path, image: Callable[..., StoredImage], monkeypatch: pytest.MonkeyPatch
+    out: Path, image: Callable[..., ImageRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files and their directory reach the disk while the journal still calls the unit sent."""
     seen: list[tuple[str, str]] = []

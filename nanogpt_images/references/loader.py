@@ -167,7 +167,7 @@ class ReferenceLoader:
         mask: ReferenceInput | None = getattr(request, "mask_data_url", None)
         if not request.references and mask is None:
             return LoadedReferences()
-        # The OpenAI-compatible route takes no links. Source: seeds/openai-compatible-generations.txt.
+        # The OpenAI-compatible route takes no links. Source: docs/service.md, "Generate, OpenAI-compatible".
         openai = request.route == "openai"
         max_encoded_bytes = MAX_OPENAI_ENCODED_BYTES if openai else MAX_BODY_BYTES
         load = functools.partial(

@@ -37,7 +37,7 @@ def simplified(source: ReferenceInput, where: str) -> str | os.PathLike[str] | b
 
 
 def _url_of(entry: Mapping[str, object], where: str) -> str:
-    """The URL of `{"type": "image_url", "image_url": {"url": …}}`. Source: seeds/images-generate.txt."""
+    """The URL of `{"type": "image_url", "image_url": {"url": …}}`. Source: docs/service.md, "Generate"."""
     inner = entry.get("image_url")
     url = cast("Mapping[str, object]", inner).get("url") if isinstance(inner, Mapping) else None
     if not isinstance(url, str) or not (is_link(url) or is_data_url(url)):

@@ -73,7 +73,7 @@ class Usage:
 
 
 class Account:
-    """Balance and usage. Reach it as `client.account`. Source: API_FACTS, "Limits" and "Usage"."""
+    """Balance and usage. Reach it as `client.account`. Source: docs/service.md, "Account" and "Usage"."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender

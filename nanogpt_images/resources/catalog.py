@@ -108,7 +108,7 @@ class Catalog:
         Raises:
             NanoGPTError: The listing could not be had, and none was had before.
 
-        Source: seeds/image-models.txt.
+        Source: docs/service.md, "List image models".
         """
 
         self._check_open()
@@ -130,7 +130,7 @@ class Catalog:
         Raises:
             NanoGPTError: The listing could not be had, and none was had before.
 
-        Source: seeds/images-models.txt.
+        Source: docs/service.md, "List models of the Image API".
         """
 
         self._check_open()
@@ -154,7 +154,7 @@ class Catalog:
             ParameterError: *model_id* cannot be part of a path.
             NanoGPTError: The metadata could not be had, and none was had before.
 
-        Source: seeds/images-model-endpoints.txt.
+        Source: docs/service.md, "Endpoint metadata".
         """
 
         self._check_open()

@@ -22,9 +22,9 @@ from ..types.request import (
     stream_refusal,
 )
 
-# Source: seeds/images-generate.txt, "Input References".
+# Source: docs/service.md, "Generate", "Input References".
 _LEGACY_IMAGE_FIELDS: Final = frozenset({"imageDataUrl", "imageDataUrls", "image_url", "images"})
-# Source: seeds/openai-compatible-generations.txt, the body's bounds.
+# Source: docs/service.md, "Generate, OpenAI-compatible", the body's bounds.
 _OPENAI_RANGES: Final = {
     "strength": RangeSpec(0, 1),
     "guidance_scale": RangeSpec(0, 20),
@@ -33,7 +33,7 @@ _OPENAI_RANGES: Final = {
 _MOST_NAMED: Final = 12
 _COUNTS: Final = frozenset({"n", "nImages"})
 _EITHER: Final = frozenset({"model", "prompt", "seed", "stream", "provider", "maskDataUrl", *_COUNTS})
-# Source: seeds/images-generate.txt, "Request Fields"; seeds/openai-compatible-generations.txt, "Request Body".
+# Source: docs/service.md, "Generate", "Request Fields"; "Generate, OpenAI-compatible", "Request Body".
 _DOCUMENTED: Final = {
     "images": _EITHER
     | _LEGACY_IMAGE_FIELDS

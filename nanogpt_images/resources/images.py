@@ -109,7 +109,7 @@ class Images:
             NotFoundError: No such model; the text names near matches.
             NanoGPTError: Any other of the tree in `nanogpt_images.errors`, with its `charge`.
 
-        Source: seeds/images-generate.txt.
+        Source: docs/service.md, "Generate".
         """
         request = GenerateRequest(
             model=model,
@@ -176,7 +176,7 @@ class Images:
             ParameterError: The model does not accept the request; nothing was sent.
             NanoGPTError: Any other of the tree in `nanogpt_images.errors`, with its `charge`.
 
-        Source: seeds/openai-compatible-generations.txt.
+        Source: docs/service.md, "Generate, OpenAI-compatible".
         """
         request = OpenAIRequest(
             prompt=prompt,

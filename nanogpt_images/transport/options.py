@@ -23,7 +23,7 @@ KEY_VARIABLE: Final = "NANOGPT_API_KEY"
 BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
 
 _VENDOR: Final = "nano-gpt.com"
-# Source: API_FACTS, "More facts": documented base URLs for other SDKs.
+# Source: docs/service.md, "Hosts and keys": documented base URLs for other SDKs.
 _PATHS_FOR_OTHERS: Final = frozenset({"/api", "/v1", "/api/v1"})
 
 # Source: RFC 9110, 5.1 and 5.5.

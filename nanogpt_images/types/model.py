@@ -32,7 +32,7 @@ class ReferenceLimits:
         formats: Lower-case names such as `png`; empty where none are stated.
         note: What the service or the provider says about them.
 
-    Source: seeds/images-model-endpoints.txt, `input_reference_constraints`.
+    Source: docs/service.md, "Endpoint metadata", `input_reference_constraints`.
     """
 
     max_items: int | None = None
@@ -136,7 +136,7 @@ class ModelRecord(Displayed):
 
 @attrs.frozen(kw_only=True)
 class ImageModel(ModelRecord):
-    """A record of `GET /api/v1/image-models`. Source: seeds/image-models.txt."""
+    """A record of `GET /api/v1/image-models`. Source: docs/service.md, "List image models"."""
 
     tags: tuple[str, ...] = ()
     icon_url: str | None = None
@@ -144,7 +144,7 @@ class ImageModel(ModelRecord):
 
 @attrs.frozen(kw_only=True)
 class ListedModel(ModelRecord):
-    """A record of `GET /api/v1/images/models`. Source: seeds/images-models.txt."""
+    """A record of `GET /api/v1/images/models`. Source: docs/service.md, "List models of the Image API"."""
 
     endpoints: str | None = None
     supports_streaming: bool = False
@@ -173,7 +173,7 @@ class Model(ModelRecord):
 
 @attrs.frozen(kw_only=True)
 class PriceLine:
-    """One line of an endpoint's pricing. Source: seeds/images-model-endpoints.txt, `pricing`."""
+    """One line of an endpoint's pricing. Source: docs/service.md, "Endpoint metadata", `pricing`."""
 
     billable: str | None = None
     unit: str | None = None
@@ -185,7 +185,7 @@ class PriceLine:
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """One public endpoint of a model. Source: seeds/images-model-endpoints.txt."""
+    """One public endpoint of a model. Source: docs/service.md, "Endpoint metadata"."""
 
     provider_name: str | None = None
     provider_slug: str | None = None
@@ -205,7 +205,7 @@ class Endpoint:
 
 @attrs.frozen(kw_only=True)
 class ModelEndpoints:
-    """The answer of `GET /api/v1/images/models/{id}/endpoints`. Source: seeds/images-model-endpoints.txt."""
+    """The answer of `GET /api/v1/images/models/{id}/endpoints`. Source: docs/service.md, "Endpoint metadata"."""
 
     id: str
     endpoints: tuple[Endpoint, ...] = ()

@@ -77,7 +77,7 @@ class CountRule:
         fixed: The number that the model always returns; such a model takes no `n`.
         stated: False where the catalogue says nothing and one image per request is assumed.
 
-    Source: seeds/image-models.txt, `max_images` and `fixed_image_count`; seeds/images-models.txt, `n`.
+    Source: docs/service.md, "List image models", `max_images` and `fixed_image_count`; "List models of the Image API", `n`.
     """
 
     minimum: int = 1
@@ -124,7 +124,7 @@ def split_count(total: int, rule: CountRule) -> list[int | None]:
     Raises:
         ParameterError: *total* is less than 1.
 
-    Source: seeds/image-models.txt, `fixed_image_count`; seeds/images-models.txt, `n`.
+    Source: docs/service.md, "List image models", `fixed_image_count`; "List models of the Image API", `n`.
     """
     if total < 1:
         raise ParameterError(f"count must be at least 1, not {total}. Nothing was sent.", parameter="count")

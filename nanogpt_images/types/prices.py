@@ -53,7 +53,7 @@ class PriceTable:
         flat_usd: USD per image where the catalogue gives one price for all resolutions.
         currency: `USD`, unless the catalogue says otherwise.
 
-    Source: seeds/image-models.txt, `pricing`; seeds/images-model-endpoints.txt, `pricing`.
+    Source: docs/service.md, "List image models", `pricing`; "Endpoint metadata", `pricing`.
     """
 
     per_image: Mapping[str, float] = attrs.field(factory=dict[str, float])

@@ -10,12 +10,12 @@ import attrs
 
 MAX_OPENAI_ENCODED_BYTES: Final = 4 * 2**20
 """Input images of one request to the OpenAI-compatible route, encoded. Source:
-seeds/openai-compatible-generations.txt, "4 MB or smaller after encoding"; the looser reading of MB,
+docs/service.md, "Generate, OpenAI-compatible", "4 MB or smaller after encoding"; the looser reading of MB,
 since a refusal by the service is free and one of ours is final."""
 MAX_BODY_BYTES: Final = 4_400_000
 """Assumption: a longer request body is cut off with a plain-text 413 on either route (observed, not documented)."""
 MAX_FETCH_BYTES: Final = 30 * 2**20
-"""One fetched image, where nothing stricter holds. Source: seeds/images-model-endpoints.txt, `max_bytes`."""
+"""One fetched image, where nothing stricter holds. Source: docs/service.md, "Endpoint metadata", `max_bytes`."""
 
 
 @runtime_checkable

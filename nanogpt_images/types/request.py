@@ -81,7 +81,7 @@ class GenerateRequest:
         input_references: Images to work from, in any of the forms of `ReferenceInput`.
         extra: Further fields of the body, such as `rendering_speed`, sent as they are.
 
-    Source: seeds/images-generate.txt.
+    Source: docs/service.md, "Generate".
     """
 
     model: str = attrs.field(validator=_MODEL)
@@ -126,7 +126,7 @@ class OpenAIRequest:
         kontext_max_mode: Enhanced context mode of flux-kontext.
         extra: Further fields of the body, sent as they are.
 
-    Source: seeds/openai-compatible-generations.txt.
+    Source: docs/service.md, "Generate, OpenAI-compatible".
     """
 
     prompt: str = attrs.field(default="", validator=_PROMPT)
@@ -176,7 +176,7 @@ def stream_refusal(request: ImageRequest) -> ParameterError | None:
     """
     Return why *request* cannot be sent where it asks for a stream, also an unchecked one; None where it does not.
 
-    Source: seeds/images-generate.txt, "Unsupported Features".
+    Source: docs/service.md, "Generate", "Unsupported Features".
     """
     if request.extra.get("stream") in (None, False, "false"):
         return None
@@ -191,7 +191,7 @@ def asked_counts(request: ImageRequest) -> tuple[object, ...]:
     """
     The counts of a request, of whatever types the caller gave them; the service goes by the first.
 
-    Source: seeds/images-generate.txt, `n`: `nImages` takes precedence.
+    Source: docs/service.md, "Generate", `n`: `nImages` takes precedence.
     """
     counts = (request.extra.get("nImages"), request.n, request.extra.get("n"))
     return tuple([count for count in counts if count is not None])

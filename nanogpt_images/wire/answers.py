@@ -86,7 +86,7 @@ def decode_answer(
     Raises:
         ValueError: *rest* is not JSON.
 
-    Source: seeds/openai-compatible-generations.txt, "Response"; API_FACTS, "Generation".
+    Source: docs/service.md, "Generate, OpenAI-compatible", "Response"; docs/service.md, "The answer to a generation".
     """
     body = as_object(json.loads(rest))
     known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
@@ -147,7 +147,7 @@ def _task_id(body: Json) -> str | None:
 
 def _currency(body: Json) -> str:
     """The first currency that is not USD among what the answer names; USD where it names none."""
-    # Source: API_FACTS, "More facts, 2026-11": with `paymentSource` XNO the cost may be in XNO.
+    # Source: docs/service.md, "The answer to a generation": with `paymentSource` XNO the cost may be in XNO.
     named = (as_text(body.get(name)) for name in ("currency", "paymentSource"))
     return next((name.strip() for name in named if name is not None and name.strip().upper() != "USD"), "USD")
 

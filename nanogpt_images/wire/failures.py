@@ -99,7 +99,7 @@ def decode_failure(
         url: Where it was sent, for the text of a 404 that is about the path and not about a model.
         now: For a `Retry-After` that is a date.
 
-    Source: API_FACTS, "Errors": every shape of its list.
+    Source: docs/service.md, "Errors": every shape of its list.
     """
     failure = _read(body)
     text = failure.message or _excerpt(body)
@@ -142,7 +142,7 @@ def decode_failure(
 
 
 def moderation_usd(headers: Mapping[str, str]) -> float | None:
-    """What an inline moderation cost; it is charged on top, also when it blocks. Source: API_FACTS, "Inline moderation"."""
+    """What an inline moderation cost; it is charged on top, also when it blocks. Source: docs/service.md, "Inline moderation"."""
     return as_usd(headers.get("x-nanogpt-inline-moderation-cost-usd"))
 
 

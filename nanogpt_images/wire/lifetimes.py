@@ -7,9 +7,9 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-# Source: seeds/openai-compatible-generations.txt, "currently ~1 hour".
+# Source: docs/service.md, "Generate, OpenAI-compatible", "currently ~1 hour".
 _LIFE_S: Final = 3600.0
-# Source: API_FACTS, "Generation": the files themselves are kept so long, whatever a URL promises.
+# Source: docs/service.md, "The answer to a generation": the files themselves are kept so long, whatever a URL promises.
 _KEPT_S: Final = 24 * 3600.0
 _MILLISECONDS: Final = 1e11
 

@@ -23,7 +23,7 @@ def endpoints_path(model_id: str, returned: str | None) -> str:
     Raises:
         ParameterError: *model_id* would name another path.
 
-    Source: seeds/images-model-endpoints.txt; seeds/images-models.txt, `endpoints`.
+    Source: docs/service.md, "Endpoint metadata"; "List models of the Image API", `endpoints`.
     """
     if not model_id or not {".", ".."}.isdisjoint(model_id.split("/")) or not _is_encodable(model_id):
         raise ParameterError(

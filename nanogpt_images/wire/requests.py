@@ -35,7 +35,7 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
         ParameterError: A field is not a JSON value, an image stands in `extra` too, a stream is asked for, or the body
             is longer than the service takes.
 
-    Source: seeds/images-generate.txt; seeds/openai-compatible-generations.txt.
+    Source: docs/service.md, "Generate"; "Generate, OpenAI-compatible".
     """
     if (refusal := stream_refusal(request)) is not None:
         raise refusal
@@ -104,7 +104,7 @@ def _openai_compatible(
     request: OpenAIRequest, references: Sequence[str], mask: str | None
 ) -> dict[str, object]:
     # Models with one input take imageDataUrl, those with several imageDataUrls.
-    # Source: seeds/openai-compatible-generations.txt; API_FACTS, "More facts".
+    # Source: docs/service.md, "Generate, OpenAI-compatible".
     images = list(references)
     single = images.pop(0) if len(images) == 1 or (images and request.image_data_url is not None) else None
     return {

@@ -78,7 +78,7 @@ KNOWN_PARAMETERS: Final = frozenset(
         *_KINDS,
     }
 )
-"""Columns that are parameters. Source: seeds/images-generate.txt and seeds/openai-compatible-generations.txt."""
+"""Columns that are parameters. Source: docs/service.md, "Generate" and "Generate, OpenAI-compatible"."""
 
 
 @attrs.frozen

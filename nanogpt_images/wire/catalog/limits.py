@@ -26,7 +26,7 @@ def count_rule(n: ParameterSpec | None, *, fixed: int | None, maxima: Iterable[i
         fixed: `fixed_image_count`.
         maxima: `max_images`, `max_output_images`.
 
-    Source: seeds/image-models.txt; seeds/images-models.txt.
+    Source: docs/service.md, "List image models"; "List models of the Image API".
     """
     if fixed is not None and 1 <= fixed <= MOST_PER_REQUEST:
         return CountRule(fixed, fixed, fixed)
@@ -79,7 +79,7 @@ def reference_limits(max_items: Iterable[object], constraints: Sequence[Json]) -
         constraints: `input_image_constraints` or `input_reference_constraints`, each with its limits
             at its top or in blocks such as `route` and `provider`.
 
-    Source: seeds/images-model-endpoints.txt, `input_reference_constraints`.
+    Source: docs/service.md, "Endpoint metadata", `input_reference_constraints`.
     """
     found: dict[str, int] = {}
     formats: tuple[str, ...] = ()

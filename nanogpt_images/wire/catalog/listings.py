@@ -113,7 +113,7 @@ def decode_image_models(body: object) -> Listing[ImageModel]:
     Raises:
         ResponseDecodeError: The body holds no list of models.
 
-    Source: seeds/image-models.txt.
+    Source: docs/service.md, "List image models".
     """
     return _listing(body, paths.IMAGE_MODELS, _image_model)
 
@@ -125,7 +125,7 @@ def decode_listed_models(body: object) -> Listing[ListedModel]:
     Raises:
         ResponseDecodeError: The body holds no list of models.
 
-    Source: seeds/images-models.txt.
+    Source: docs/service.md, "List models of the Image API".
     """
     return _listing(body, paths.LISTED_MODELS, _listed_model)
 
@@ -137,7 +137,7 @@ def decode_endpoints(body: object, model_id: str) -> ModelEndpoints:
     Raises:
         ResponseDecodeError: The body holds no list of endpoints.
 
-    Source: seeds/images-model-endpoints.txt.
+    Source: docs/service.md, "Endpoint metadata".
     """
     answer = as_object(body)
     if "endpoints" not in answer:

@@ -32,7 +32,7 @@ def read_prices(*shapes: object) -> PriceTable:
     A shape is `{"per_image": {token: usd}, "currency"}`, the same with a number for all tokens, a bare
     number, or a list of lines. Prices of other units are not prices per image and give an empty table.
 
-    Source: seeds/image-models.txt, `pricing` ("shape can vary by model").
+    Source: docs/service.md, "List image models", `pricing` ("shape can vary by model").
     """
     return next((table for shape in shapes if (table := _table(shape))), NO_PRICES)
 
@@ -63,7 +63,7 @@ def read_price_tables(*shapes: object) -> PriceTables:
     """
     What *shapes* state beside the price per image: tiers, add-ons, input images, and tables of unknown meaning.
 
-    Source: API_FACTS, "More facts, 2026-11"; seeds/images-model-endpoints.txt, `pricing`.
+    Source: docs/service.md, "List image models" and "Endpoint metadata", `pricing`.
     """
     tables = NO_TABLES
     for shape in shapes:
@@ -135,7 +135,7 @@ def price_table(lines: Iterable[PriceLine]) -> PriceTable:
     """
     The table of the lines that price an output image; of two for one resolution, the dearer.
 
-    Source: seeds/images-model-endpoints.txt, `pricing`.
+    Source: docs/service.md, "Endpoint metadata", `pricing`.
     """
     return _table_of([line for line in lines if _is_plain(line)])
 

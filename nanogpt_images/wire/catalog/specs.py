@@ -67,7 +67,7 @@ def read_supported(raw: Json, constraints: Json | None = None) -> Supported:
         raw: The object as it came.
         constraints: `input_reference_constraints` of an endpoint, which stands outside that object.
 
-    Source: seeds/image-models.txt and seeds/images-models.txt, `supported_parameters`.
+    Source: docs/service.md, "List image models" and "List models of the Image API", `supported_parameters`.
     """
     parameters: dict[str, ParameterSpec] = {}
     for key, value in raw.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 
@@ -65,14 +66,14 @@ async def open_books(job: Job, tally: Tally) -> JobResources:
     if storage is not None:
         await storage.probe()
     client = AsyncClient(job.keys[0].key, job.base_url, requests_per_second=None)
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.aclose)
         # Workers put their images on the disk themselves, before they report them.
         journal = await Journal.open(job.out, service=await client.service(), fsync_images=False)
+        stack.push_async_callback(journal.aclose)
         if job.manifest is not None:
             await journal.follow(job.manifest)
-    except BaseException:
-        await client.aclose()
-        raise
+        stack.pop_all()
     caps = [key.budget_usd for key in job.keys]
     return JobResources(
         journal=journal,

@@ -14,9 +14,8 @@ from .._base.display import shown_url
 from ..money.nano import MAX_REQUEST_USD, MAX_USD
 from ..types.prices import Cost
 from .convert import Json, as_object, as_objects, as_text, as_time, as_usd
-from .failures import moderation_usd
+from .failures import COST_HEADERS, moderation_usd
 
-_COST_HEADERS: Final = ("x-cost", "x-nano-cost")
 _NONE_BROKEN: Final[Mapping[int, str]] = {}
 _BALANCE_HEADERS: Final = ("x-remaining-balance",)
 
@@ -92,7 +91,7 @@ def decode_answer(
     known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
     amount = as_usd(body.get("cost"), most=MAX_REQUEST_USD)
     if amount is None:
-        amount = _header_usd(headers, _COST_HEADERS, most=MAX_REQUEST_USD)
+        amount = _header_usd(headers, COST_HEADERS, most=MAX_REQUEST_USD)
     balance = as_usd(body.get("remainingBalance"))
     entries = _entries(body.get("data"), received)
     usable = {entry.index for entry in entries}

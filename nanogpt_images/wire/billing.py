@@ -43,7 +43,7 @@ _FREE: Final = tuple(
 _STOCK: Final = re.compile(
     r"(?:please )?(?:try|retry)(?: (?:again|it|your request|the request|this request))*"
     r"(?: (?:later|soon|shortly|in (?:an?|\d+|a few|some) (?:s|sec|seconds?|minutes?|moments?|while|hour)))?"
-    r"|if (?:the|this) (?:problem|error|issue) persists"
+    r"|if (?:the|this) (?:problem|error|issue) persists|(?:please )?contact (?:us|(?:the |our )?support)(?: team)?"
 )
 # Beside a free clause these take its certainty: a condition, a time to come, work that goes on, other money.
 _VETO: Final = re.compile(
@@ -55,6 +55,23 @@ _VETO: Final = re.compile(
     r"|^(?:if|when(?:ever)?|once|only|after|before|while|as long as|as soon as|provided"
     r"|assuming|in case|in the event|should|for)\b"
     r"|[$\u20ac\u2026]"
+)
+# What is wrong with a request or a service: beside a free clause nothing else is believed to say nothing of money.
+_FAULT: Final = re.compile(
+    r"\b(?:errors?|fail(?:s|ed|ure|ures)?|unavailable|overloaded|busy|time[ds]?[ -]?out|invalid|unsupported|rejected|refused"
+    r"|denied|cannot|can't|could not|couldn't|unable|not (?:found|available|allowed|supported|reachable|complete|finish\w*)"
+    r"|went wrong|limit(?:ed|s)?|too (?:many|large|long)|violat\w*|unexpected|maintenance|capacity|sorry|support)\b"
+)
+# What an answer may have made, taken or promised all the same, and words that take back what was said.
+_DOUBT: Final = re.compile(
+    r"\b(?:guarantee\w*|verif\w*|true|untrue|false|wrong|certain|claim\w*|statement|holds?|held|reserv\w*|balance|wallet|account"
+    r"|amount|price|total|allowance|quota|subscription|plan|counts?|reduced|decreased|subtracted|taken|used|generated|rendered|created|produced"
+    r"|completed|finished|stored|saved|uploaded|accepted|running|started|task|background|settle\w*)\b"
+)
+_WORD: Final = re.compile(r"\S+")
+_WORK: Final = re.compile(
+    r"\b(?:generated|rendered|created|produced|completed|finished|delivered|running|rendering|accepted|queued|started"
+    r"|in progress|in (?:the )?background)\b"
 )
 _BILLED: Final = re.compile(r"\b(?:has been|have been|was|were|been|is|are) (?:charged|billed)\b")
 _UNSURE: Final = re.compile(
@@ -76,8 +93,8 @@ def statement_of(text: str, *, quotes: bool = False) -> Statement:
     """
     What *text* says about the charge of the request that it answers.
 
-    It frees the request only when a clause says so in one of a few plain forms, and nothing beside that clause
-    speaks of other money, of a condition, of a time to come, or of work that goes on.
+    It frees the request only when a clause says so in one of a few plain forms, and each clause beside that one names
+    a fault, or is a single word such as a code, and speaks of no other money, of no condition, and of no work.
 
     Args:
         text: All that the answer says; a line break ends a sentence.
@@ -87,10 +104,24 @@ def statement_of(text: str, *, quotes: bool = False) -> Statement:
     clauses = [clause for part in _CLAUSES.split(plain) if (clause := part.strip(" '*_`"))]
     others = [clause for clause in clauses if not any(free.fullmatch(clause) for free in _FREE)]
     frees = len(others) < len(clauses)
-    if frees and not any(_VETO.search(clause) for clause in others if not _STOCK.fullmatch(clause)):
+    if frees and all(map(_means_nothing, others)):
         return Statement.FREE
     speaking = [clause for clause in others if _SPEAKS.search(clause)]
     if not frees and speaking and all(_BILLED.search(it) and not _UNSURE.search(it) for it in speaking):
         return Statement.BILLED
     doubtful = frees or speaking or (not quotes and _AMOUNT.search(plain))
     return Statement.DOUBTFUL if doubtful else Statement.SILENT
+
+
+def speaks_of_work(text: str) -> bool:
+    """Return whether a clause of *text* says, without naming a fault, that images were made or are being made."""
+    plain = _SPACE.sub(" ", text.replace("\n", " . ").casefold().replace("\u2019", "'"))
+    return any(_WORK.search(clause) and not _FAULT.search(clause) for clause in _CLAUSES.split(plain))
+
+
+def _means_nothing(clause: str) -> bool:
+    if _STOCK.fullmatch(clause):
+        return True
+    if _VETO.search(clause) or _DOUBT.search(clause):
+        return False
+    return _WORD.fullmatch(clause) is not None or _FAULT.search(clause) is not None

@@ -27,13 +27,14 @@ from ..errors import (
     ServerError,
     StatusError,
 )
-from .billing import Statement, statement_of
+from .billing import Statement, speaks_of_work, statement_of
 from .convert import as_object, as_text, as_usd
 
 _EXCERPT_CHARS: Final = 200
 CUT_OFF: Final = "\u2026".encode()
 """Stands at the end of a body of which not everything was read."""
 _NOT_BEGUN: Final = frozenset({408, 425, 503})
+COST_HEADERS: Final = ("x-cost", "x-nano-cost")
 _NAMES_AMOUNTS: Final = frozenset({402, 429})
 
 _BY_STATUS: Final[Mapping[int, type[StatusError]]] = {
@@ -66,6 +67,7 @@ class Failure:
 
     Attributes:
         said: Every text of the body, one a line; a contradiction can stand in any of them.
+        shows_work: The body has a cost, images, or the ID of a task: what a request that was refused does not have.
     """
 
     message: str | None = None
@@ -75,6 +77,7 @@ class Failure:
     request_id: str | None = None
     details: Mapping[str, object] = attrs.field(factory=dict[str, object])
     said: str = ""
+    shows_work: bool = False
 
 
 def decode_failure(
@@ -104,6 +107,10 @@ def decode_failure(
     failure = _read(body)
     text = failure.message or _excerpt(body)
     charge = charge_of(status, failure.said, paid=paid)
+    if charge is Charge.REJECTED and (status >= 500 or status in _NOT_BEGUN):
+        cost = next((usd for name in COST_HEADERS if (usd := as_usd(headers.get(name)))), None)
+        if failure.shows_work or cost or speaks_of_work(failure.said):
+            charge = Charge.UNKNOWN
     sentence, check_usd, cost_usd = charge.sentence, moderation_usd(headers), None
     kind = _class_of(status, failure)
     free = charge is Charge.REJECTED or (kind is ContentPolicyError and charge is not Charge.NOT_SENT)
@@ -215,7 +222,19 @@ def _read(body: bytes) -> Failure:
         request_id=as_text(fields.get("requestId")) or as_text(fields.get("request_id")),
         details={name: value for name, value in outer.items() if name not in known},
         said=_said(document),
+        shows_work=_shows_work(outer) or _shows_work(fields),
     )
+
+
+def _shows_work(fields: Mapping[str, object]) -> bool:
+    names = {_plain_name(name): value for name, value in fields.items()}
+    return bool(
+        as_usd(names.get("cost")) or as_usd(names.get("costusd")) or names.get("data") or names.get("taskid")
+    )
+
+
+def _plain_name(name: str) -> str:
+    return name.replace("_", "").replace("-", "").casefold()
 
 
 def _said(document: object) -> str:
@@ -231,10 +250,16 @@ def _said(document: object) -> str:
         else:
             fields = as_object(value)
             rest += fields.values()
+            # `"charged": true` is a statement, in whatever spelling.
             found += [
-                f"it was {name}"
-                for name in ("charged", "billed")
-                if fields.get(name) and not isinstance(fields[name], str)
+                "it was charged"
+                for name, said in fields.items()
+                if re.search(r"(?<!not)(?<!un)(?:charged|billed)$", _plain_name(name))
+                and (
+                    said is True
+                    or (isinstance(said, int | float) and said > 0)
+                    or str(said).casefold() == "true"
+                )
             ]
     return "\n".join(found)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images.wire.billing import Statement, statement_of
+from nanogpt_images.wire.billing import Statement, speaks_of_work, statement_of
 
 FREE = (
     "You have not been charged.",
@@ -95,6 +95,20 @@ DOUBTFUL = (
     "If it fails, you are not charged.",
     "You are charged only when the image is delivered",
     "You would not be charged",
+    "Your card was not charged; your balance was reduced by 0.04.",
+    "Your account was not charged. Your subscription was used instead.",
+    "This request was not billed. It counts against your daily image allowance.",
+    "You have not been charged. Rendering in background.",
+    "You have not been charged. Task accepted",
+    "You have not been charged and the task was accepted",
+    "We cannot guarantee that: you have not been charged.",
+    'Could not verify that "you have not been charged".',
+    'False: "You have not been charged."',
+    "Not true, you have not been charged",
+    "A hold of 0.04 was placed. You have not been charged.",
+    "This call was not billed. Your image was.",
+    "No credits were used. Amount: 0.04",
+    "Vous avez \u00e9t\u00e9 d\u00e9bit\u00e9. You have not been charged.",
 )
 SILENT = ("", "Discharged battery", "Internal server error", "Bill gates closed", "Try again")
 
@@ -166,3 +180,20 @@ def test_a_doubtful_word_in_the_sentence_frees_nothing(free: str, word: str, dat
 def test_a_long_text_is_read_in_one_pass(piece: str) -> None:
     """No expression searches the same text again from each place: that would take minutes here."""
     statement_of(piece * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "works"),
+    [
+        ("The image was generated but could not be stored.", True),
+        ("The task is still running", True),
+        ("Your request was queued.", True),
+        ("Image could not be generated", False),
+        ("The provider is temporarily unavailable. Please try again.", False),
+        ("rate_limiter_unavailable", False),
+        ("", False),
+    ],
+)
+def test_texts_about_work(text: str, works: bool) -> None:
+    """A text that says that images were made or are being made shows work; one that names a fault does not."""
+    assert speaks_of_work(text) is works

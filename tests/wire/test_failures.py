@@ -461,3 +461,47 @@ def test_any_failure_is_one_error_of_the_tree(
     assert "sk-nano-123456" not in f"{error}{error.excerpt}"
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), copy.charge) == (type(error), str(error), error.charge)
+
+
+FREE_TEXT = "Image generation failed. You have not been charged."
+
+
+@pytest.mark.parametrize("status", [408, 500, 503])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"error": FREE_TEXT, "cost": 0.04}, {}),
+        ({"error": {"message": FREE_TEXT, "cost": "0.04"}}, {}),
+        ({"error": FREE_TEXT}, {"x-cost": "0.04"}),
+        ({"error": FREE_TEXT}, {"x-nano-cost": "0.04"}),
+        ({"error": FREE_TEXT, "isCharged": True}, {}),
+        ({"error": FREE_TEXT, "wasBilled": "true"}, {}),
+        ({"error": FREE_TEXT, "amount_charged": 0.04}, {}),
+        ({"error": FREE_TEXT, "data": [{"b64_json": "aGk="}]}, {}),
+        ({"error": FREE_TEXT, "task_id": "t1"}, {}),
+        ({"error": FREE_TEXT, "taskId": "t1"}, {}),
+    ],
+)
+def test_a_failure_that_shows_a_charge_or_work_is_not_free(
+    status: int, body: dict[str, object], headers: dict[str, str]
+) -> None:
+    """Whatever its text says: a cost, an image or a task in body or headers leaves the outcome unknown."""
+    error = decode_failure(status, CIMultiDict(headers), json.dumps(body).encode(), target="m", paid=True)
+    assert error.charge is Charge.UNKNOWN
+
+
+@pytest.mark.parametrize("body", [{"charged": False}, {"notCharged": True}, {"cost": 0}])
+def test_a_field_that_denies_a_charge_takes_nothing(body: dict[str, object]) -> None:
+    """A failure stays free where its fields agree with its text."""
+    whole = json.dumps({"error": FREE_TEXT, **body}).encode()
+    assert decode_failure(500, CIMultiDict(), whole, target="m", paid=True).charge is Charge.REJECTED
+
+
+@pytest.mark.parametrize(
+    "text", ["The task is still running.", "The image was generated but could not be stored."]
+)
+def test_an_unavailable_service_that_speaks_of_work(text: str) -> None:
+    """A 503 is a refusal by its definition, unless it says that work was done."""
+    body = json.dumps({"error": text}).encode()
+    assert decode_failure(503, CIMultiDict(), body, target="m", paid=True).charge is Charge.UNKNOWN
+    assert decode_failure(400, CIMultiDict(), body, target="m", paid=True).charge is Charge.REJECTED

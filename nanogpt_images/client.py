@@ -85,7 +85,8 @@ class AsyncClient:
             have the same limit, within 5 to 60 s.
         connect_timeout_s: Limit for making a connection.
         retry: What is sent again. The default never repeats what may have been charged.
-        requests_per_second: At most so many starts in any one second; None switches pacing off.
+        requests_per_second: At most so many starts in any one second, from 1/86400 (one per day) to 10,000; None
+            switches pacing off.
         catalog_ttl_s: How long a listing is served from memory.
         max_connections: Requests in flight at once.
         max_image_bytes: Greatest size of one decoded image.

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import click
 
-from ..transport.options import MAX_REQUESTS_PER_SECOND
+from ..transport.options import MAX_REQUESTS_PER_SECOND, MIN_REQUESTS_PER_SECOND
 
 F = TypeVar("F", bound=Callable[..., Any])
 Verb: TypeAlias = Callable[..., int]
@@ -139,6 +139,8 @@ class Rate(click.FloatRange):
         rate = float(super().convert(value, param, ctx))
         if math.isnan(rate):
             self.fail(f"{value!r} is not a number.", param, ctx)
+        if 0 < rate < MIN_REQUESTS_PER_SECOND:
+            self.fail(f"{value!r} is less than one start per day (1/86400).", param, ctx)
         return rate
 
 

@@ -19,6 +19,8 @@ from .secrets import Secret, not_pickled
 
 DEFAULT_BASE_URL: Final = "https://nano-gpt.com"
 MAX_REQUESTS_PER_SECOND: Final = 10_000
+# One start per day: a batch that is slower hangs, as far as its user can tell.
+MIN_REQUESTS_PER_SECOND: Final = 1 / 86_400
 KEY_VARIABLE: Final = "NANOGPT_API_KEY"
 BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
 
@@ -62,10 +64,11 @@ class ClientOptions:
         for name, value in {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}.items():
             if not value > 0:
                 raise ConfigurationError(f"{name} must be more than 0 seconds, not {value}.")
-        if requests_per_second is not None and not 0 < requests_per_second <= MAX_REQUESTS_PER_SECOND:
+        lowest, highest = MIN_REQUESTS_PER_SECOND, MAX_REQUESTS_PER_SECOND
+        if requests_per_second is not None and not lowest <= requests_per_second <= highest:
             raise ConfigurationError(
-                f"requests_per_second must be more than 0 and at most {MAX_REQUESTS_PER_SECOND:,}, or None for no "
-                f"pacing, not {requests_per_second}."
+                f"requests_per_second must be at least 1/86400 (one start per day) and at most {highest:,}, or None"
+                f" for no pacing, not {requests_per_second}."
             )
         if max_connections < 1:
             raise ConfigurationError(f"max_connections must be at least 1, not {max_connections}.")

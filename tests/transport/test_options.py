@@ -153,6 +153,8 @@ def test_keys_that_are_refused(key: str) -> None:
         {"timeout_s": float("nan")},
         {"connect_timeout_s": -1},
         {"requests_per_second": 0},
+        {"requests_per_second": 1e-300},
+        {"requests_per_second": 1 / 86_401},
         {"requests_per_second": float("nan")},
         {"max_connections": 0},
         {"auth": "basic"},
@@ -162,6 +164,11 @@ def test_numbers_that_are_refused(wrong: dict[str, object]) -> None:
     """A limit that would let nothing through is refused by its name."""
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         resolve(**wrong)
+
+
+def test_one_start_per_day_is_the_slowest_pace() -> None:
+    """The lower bound itself is accepted."""
+    resolve(requests_per_second=1 / 86_400)
 
 
 def test_headers_of_every_request() -> None:

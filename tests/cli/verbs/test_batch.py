@@ -372,7 +372,7 @@ def test_a_manifest_whose_content_is_refused_stops_and_says_how_to_go_on(
     assert (done.code, done.document["failed"], done.document["stopped"]) == (1, 120, None)
 
 
-@pytest.mark.parametrize("rate", ["inf", "nan", "-1", "0", "1e300", "10001"])
+@pytest.mark.parametrize("rate", ["inf", "nan", "-1", "0", "1e300", "10001", "1e-300", "0.0000115"])
 @pytest.mark.parametrize(
     "verb", [("batch", "p.txt", "-o", "out", "-m", "tiny-and-fast", "--sandbox"), ("sandbox",)]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +17,10 @@ from .rows import BatchRow
 NUMBER_BYTES: Final = 7
 _CONTENT_DIGITS: Final = 18
 _MARK_DIGITS: Final = 8
+# The name of an image file, whose stem ends in its request's mark; a number tells files of one stem apart.
+MARKED_NAME: Final = re.compile(
+    rf"(?P<stem>.+-(?P<mark>[0-9a-f]{{{_MARK_DIGITS}}}))(?:_(?P<number>[0-9]{{1,9}}))?\.[a-z]+"
+)
 
 
 @attrs.frozen(kw_only=True)

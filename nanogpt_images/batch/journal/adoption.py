@@ -65,7 +65,13 @@ def adopt(store: Store) -> int:
         OutputError: The list cannot be read or written.
     """
     path = store.directory / results.FILE_NAME
-    if not path.exists():
+    if not results.lists_images(store.directory):
+        if not store.holds_units() and results.holds_images(store.directory):
+            _log.warning(
+                "no image in %s could be taken over: %s, which says what each one shows, is gone or empty. All rows are"
+                " paid for again; the images stay.",
+                *(store.directory / "images", results.FILE_NAME),
+            )
         return 0
     try:
         found = path.read_bytes().splitlines()

@@ -75,7 +75,8 @@ class Journal:
             service: What the batch talks to, such as its base URL; None accepts any.
             join: Take part in the work of a process that has the journal open.
             read_only: Change nothing and hold nothing; the journal must exist.
-            adopt: Where there is no journal of the images that `results.jsonl` lists, take them over.
+            adopt: Where there is no journal of the images that `results.jsonl` lists, take them over; without a list
+                none can be, and the directory is accepted.
             fsync_images: Put image files on the disk itself before their outcome is committed.
             clock: Seconds since the epoch.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
+from ..units import MARKED_NAME
 from .records import ImageRecord
 
 FILE_NAME = "results.jsonl"
@@ -65,20 +66,44 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
         return False
 
 
-def refuse(directory: Path) -> None:
+def lists_images(directory: Path) -> bool:
+    """Whether `results.jsonl` is there and says anything."""
+    path = directory / FILE_NAME
+    return path.is_file() and path.stat().st_size > 0
+
+
+def holds_images(directory: Path) -> bool:
+    """Whether `images` holds a file whose name ends in the mark of a request."""
+    try:
+        with os.scandir(directory / "images") as entries:
+            return any(MARKED_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries)
+    except OSError:
+        # It is not there, or the batch will say what is wrong with it before it sends anything.
+        return False
+
+
+def refuse(directory: Path, *, is_new: bool = True) -> None:
     """
-    Make sure that no list of images is in the way of a new journal.
+    Make sure that no images of an earlier batch are in the way of a new journal.
+
+    Args:
+        directory: The batch's directory.
+        is_new: The journal knows no request, so any image in the directory is of another one.
 
     Raises:
-        JournalError: `results.jsonl` lists images that the journal would not know.
+        JournalError: `results.jsonl` lists images that the journal would not know, or `images` holds some.
     """
-    path = directory / FILE_NAME
-    if not path.is_file() or not path.stat().st_size:
-        return
-    raise JournalError(
-        f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again. Nothing was"
-        " sent. Choose another directory, or let a new journal take over what is there with --adopt (adopt=True)."
-    )
+    if lists_images(directory):
+        raise JournalError(
+            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again. Nothing was"
+            " sent. Choose another directory, or let a new journal take over what is there with --adopt (adopt=True)."
+        )
+    if is_new and holds_images(directory):
+        raise JournalError(
+            f"{directory / 'images'} holds images of a batch, and both its journal and {FILE_NAME} are gone or empty, so"
+            f" they would be paid for again. Nothing was sent. Choose another directory, or put {FILE_NAME} back and"
+            " pass --adopt (adopt=True); without that list the same option buys all rows again beside the images."
+        )
 
 
 def mend(connection: sqlite3.Connection, directory: Path) -> None:

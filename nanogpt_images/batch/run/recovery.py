@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -18,10 +17,9 @@ from ...outputs import abandoned
 from ..journal import ImageRecord, Journal
 from ..journal.records import UNKNOWN_TYPE
 from ..recorder import Recorder
-from ..units import Unit
+from ..units import MARKED_NAME, Unit
 
 _log = get_logger("nanogpt_images.batch")
-_MARKED: Final = re.compile(r"(?P<stem>.+-(?P<mark>[0-9a-f]{8}))(?:_(?P<number>[0-9]{1,9}))?\.[a-z]+")
 _MOST_EXTRA: Final = 32
 _ENDS: Final = {"image/png": b"IEND\xaeB`\x82", "image/jpeg": b"\xff\xd9"}
 
@@ -106,7 +104,7 @@ def _files(directory: Path, marks: Set[str]) -> dict[str, list[tuple[str, Path]]
     """(stem, path) of the files in *directory* whose names end in one of *marks*, by mark, in the order of their numbers."""
     numbered: list[tuple[int, str, str, Path]] = []
     for path in directory.iterdir():
-        match = _MARKED.fullmatch(path.name)
+        match = MARKED_NAME.fullmatch(path.name)
         if match is not None and match["mark"] in marks:
             numbered.append((int(match["number"] or 1), match["mark"], match["stem"], path))
     files: dict[str, list[tuple[str, Path]]] = {}

@@ -49,6 +49,64 @@ async def test_images_without_a_journal_are_refused(open_job, harm: str) -> None
         assert harm != "gone" or not (job.out / "journal.db").exists()
 
 
+@pytest.mark.parametrize("journal", ["gone", "empty"])
+@pytest.mark.parametrize("listing", ["gone", "empty"])
+async def test_images_without_journal_and_list_are_refused(open_job, journal: str, listing: str) -> None:
+    """The images alone say that they were paid for; the text names the ways on, and the list put back is one."""
+    async with open_job() as job:
+        await job.run(ROWS)
+        files, posts = job.files, len(job.sandbox.ledger.posts)
+        lose_journal(job.out)
+        listed = (job.out / "results.jsonl").rename(job.out / "kept.jsonl")
+        for name, harm in {"journal.db": journal, "results.jsonl": listing}.items():
+            if harm == "empty":
+                (job.out / name).touch()
+        for _ in range(2):
+            with pytest.raises(
+                JournalError, match=r"another directory.*put results.jsonl back.*\(adopt=True\)"
+            ):
+                await job.run(ROWS)
+        assert (job.files, len(job.sandbox.ledger.posts)) == (files, posts)
+        listed.rename(job.out / "results.jsonl")
+        _, report = await job.run(ROWS, adopt=True)
+        assert (report.requests, report.ok, job.files) == (0, True, files)
+
+
+async def test_images_without_a_list_are_left_alone_where_that_is_asked_for(open_job, caplog) -> None:
+    """With adopt, nothing can be matched: the log says so, all is bought, and the old files stay."""
+    async with open_job() as job:
+        await job.run(ROWS)
+        files = job.files
+        lose_journal(job.out)
+        (job.out / "results.jsonl").unlink()
+        for images in (IMAGES, 0):
+            _, report = await job.run(ROWS, adopt=True)
+            assert (report.images, report.ok) == (images, True)
+        assert set(files) < set(job.files)
+        assert len(job.files) == 2 * IMAGES
+        assert sum("no image in" in record.getMessage() for record in caplog.records) == 1
+
+
+@pytest.mark.parametrize("name", [None, "fox.png", "fox-3f9a12c.png", "3f9a12c4.png", "notes-3f9a12c4"])
+async def test_other_files_are_in_nobodys_way(open_job, name: str | None) -> None:
+    """An empty directory of images and foreign names refuse nothing."""
+    async with open_job() as job:
+        (job.out / "images").mkdir(parents=True)
+        if name is not None:
+            (job.out / "images" / name).touch()
+        _, report = await job.run(job.rows(1))
+        assert report.ok
+
+
+async def test_a_journal_that_knows_requests_goes_on_beside_images_it_did_not_list(open_job) -> None:
+    """A run that was killed between a file and its commit has an image, a request and no list."""
+    async with open_job() as job:
+        await job.run(job.rows(1), budget_usd=0)
+        (job.out / "images" / "fox-3f9a12c4.png").touch()
+        _, report = await job.run(job.rows(1))
+        assert (report.images, report.ok) == (1, True)
+
+
 @pytest.mark.parametrize("again", [1, 2])
 async def test_what_is_there_is_not_paid_for_again(open_job, again: int) -> None:
     """With adopt, every row is done, whatever its route, count or twins; the list and the sums are as before."""

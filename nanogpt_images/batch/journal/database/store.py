@@ -96,14 +96,15 @@ class Store:
             alone = self.members.enter(join=join)
             if self._lists_nothing():
                 if self._adopt is None:
-                    results.refuse(self.directory)
+                    results.refuse(self.directory, is_new=not self.holds_units())
                 else:
                     self._adopt(self)
-            self.is_new = not self._holds_units()
+            self.is_new = not self.holds_units()
             if alone:
                 results.mend(self.connection, self.directory)
 
-    def _holds_units(self) -> bool:
+    def holds_units(self) -> bool:
+        """Whether it knows any request."""
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
 
     def _lists_nothing(self) -> bool:

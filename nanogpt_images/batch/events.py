@@ -105,7 +105,9 @@ class BatchReport(Displayed):
         failed: Requests that failed.
         unknown: Requests whose outcome is unknown; they may have been charged.
         open_downloads: Paid images whose download is still open.
-        pending: Requests that were refused for load until their retries were used up; a rerun sends them.
+        pending: Requests that were refused for load until their retries were used up; a rerun sends them. With
+            `join`, once the run is over, all requests of the job that are still to be sent and that no other
+            living process has in hand; `open_downloads` then counts those of the job in the same way.
         cost_usd: Spent in this run, by the service's word, else by the catalogue.
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
@@ -237,6 +239,10 @@ class Tally:
         """Count a request that is not this run's to carry out."""
         self.skipped += 1
         self.unresolved += state in (State.FAILED, State.UNKNOWN)
+
+    def leave(self, *, pending: int, open_downloads: int) -> None:
+        """Count what the job of several processes leaves undone, this one's share included."""
+        self.pending, self.open_downloads = pending, open_downloads
 
     def add(self, event: BatchEvent, *, cost: int, planned: int, sent: bool) -> None:
         """Count the outcome of one request."""

@@ -38,6 +38,7 @@ from .run.settlement import Settlement, Task
 from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
 from .run.uploading import Uploading
+from .states import State
 
 _MIN_PATIENCE: Final = 8
 _LATER_PER_WORKER: Final = 16
@@ -245,15 +246,28 @@ class Batch(BatchBase):
         events: MemoryObjectSendStream[BatchEvent],
     ) -> None:
         later = work.endings.later
-        async with events, anyio.create_task_group() as downloads:
-            async with tasks, anyio.create_task_group() as workers:
-                for _ in range(self._concurrency):
-                    workers.start_soon(self._serve, work, tasks.clone(), events.clone())
+        async with events:
+            async with anyio.create_task_group() as downloads:
+                async with tasks, anyio.create_task_group() as workers:
+                    for _ in range(self._concurrency):
+                        workers.start_soon(self._serve, work, tasks.clone(), events.clone())
+                    if later is not None:
+                        for _ in range(min(_LATER_AT_ONCE, self._concurrency)):
+                            downloads.start_soon(self._download_later, work, later, events.clone())
                 if later is not None:
-                    for _ in range(min(_LATER_AT_ONCE, self._concurrency)):
-                        downloads.start_soon(self._download_later, work, later, events.clone())
-            if later is not None:
-                later.close()
+                    later.close()
+            await self._take_stock(work.stop_signal)
+
+    async def _take_stock(self, stop_signal: StopSignal) -> None:
+        """Count what a job of several processes leaves undone: a peer that stopped says so to its own caller alone."""
+        if self._journal is None or not self._join:
+            return
+        try:
+            left = await self._journal.left_open()
+        except NanoGPTError as error:
+            self._fail(stop_signal, error)
+            return
+        self._tally.leave(pending=left[State.PENDING], open_downloads=left[State.LINKED])
 
     async def _download_later(
         self, work: Executor, later: Later, events: MemoryObjectSendStream[BatchEvent]

@@ -108,6 +108,7 @@ async def work(job: BatchJob) -> RunSummary:
             again=job.again,
             service=job.service,
             elapsed_s=elapsed_s,
+            joined=job.join,
         )
 
 

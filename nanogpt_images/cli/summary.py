@@ -34,6 +34,7 @@ class RunSummary:
         gallery: The page that shows them; None where none was made.
         service: Options that name the service, for the next command (`--sandbox`, `--base-url …`).
         elapsed_s: How long it took.
+        joined: It was one process of several that may work on the directory.
     """
 
     outcome: Outcome
@@ -43,6 +44,13 @@ class RunSummary:
     again: Sequence[str]
     service: Sequence[str]
     elapsed_s: float
+    joined: bool = False
+
+    @property
+    def left(self) -> int:
+        """Requests of a job of several processes that are still to do and in no living process's hands."""
+        report = self.outcome.report
+        return report.pending + report.open_downloads if self.joined else 0
 
     @property
     def code(self) -> int:
@@ -81,7 +89,9 @@ def _print(closing: RunSummary) -> None:
     parts = [
         count(report.done, "request") + " done",
         count(report.images, "image"),
-        f"{report.skipped - report.unresolved:,} done before" if report.skipped > report.unresolved else "",
+        f"{report.skipped - report.unresolved:,} done before{' or claimed by others' if closing.joined else ''}"
+        if report.skipped > report.unresolved
+        else "",
         f"{report.unresolved:,} unresolved from before" if report.unresolved else "",
         f"{report.failed:,} failed" if report.failed else "",
         f"{report.unknown:,} unknown" if report.unknown else "",
@@ -112,6 +122,11 @@ def _print(closing: RunSummary) -> None:
         note(f"stopped: {sentence(outcome.stopped)}")
     elif outcome.interrupted:
         note("interrupted; nothing that is done will be paid for twice")
+    if closing.left:
+        note(
+            f"left: {count(closing.left, 'request')} of this job still to do; once no process works on it, go on with"
+            f" '{next_command(closing)}'"
+        )
 
 
 def other_costs_text(report: BatchReport) -> str:
@@ -164,9 +179,10 @@ def next_command(closing: RunSummary) -> str:
     again = shlex.join(["nanogpt-images", *closing.again])
     retry = ["nanogpt-images", "retry", str(closing.directory)]
     left = outcome.report.open_downloads or outcome.report.pending
-    if outcome.interrupted or outcome.stopped is not None or left:
+    if outcome.interrupted or outcome.stopped is not None or (left and not closing.joined):
         return again
-    if outcome.report.failed > outcome.hopeless:
+    # What other processes left behind can be of rows that this manifest does not hold.
+    if left or outcome.report.failed > outcome.hopeless:
         return shlex.join([*retry, *closing.service])
     if outcome.report.unread:
         return again

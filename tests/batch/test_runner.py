@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from fakes import unmarked
 
 from nanogpt_images import AsyncClient, RetryPolicy
 from nanogpt_images.batch.events import BatchReport
-from nanogpt_images.batch.journal import Journal
+from nanogpt_images.batch.journal import Admission, Journal
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.run.concurrency import ConcurrencyLimit
 from nanogpt_images.batch.runner import Batch
@@ -27,6 +28,7 @@ from nanogpt_images.batch.states import State
 from nanogpt_images.errors import (
     AuthenticationError,
     BadRequestError,
+    BudgetExceededError,
     Charge,
     ConfigurationError,
     ConnectError,
@@ -608,6 +610,57 @@ async def test_a_joined_process_does_what_a_left_one_claimed(open_job) -> None:
         assert (await job.totals()).units[State.PENDING] == 0
         assert len(events) >= 20
         assert len(job.billed) == len(set(job.billed)) >= 32
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_what_a_peer_leaves_behind_counts(open_job, monkeypatch, leaves: bool) -> None:
+    """A joined run that is through is not all done where a peer stopped meanwhile; one that still works is trusted."""
+    looked = asyncio.Event()
+    pending = Journal.pending
+
+    async def watched(journal: Journal, **options) -> AsyncIterator[Admission]:
+        async for found in pending(journal, **options):
+            yield found
+        looked.set()
+
+    monkeypatch.setattr(Journal, "pending", watched)
+    there, leave = asyncio.Event(), asyncio.Event()
+    async with open_job() as job:
+
+        async def peers() -> BatchReport:
+            async with job.client.batch(job.rows(30), out=job.out, join=True, concurrency=1) as run:
+                await anext(run)
+                there.set()
+                await leave.wait()
+            return run.report
+
+        peer = asyncio.create_task(peers())
+        await there.wait()
+        others = [{"prompt": f"another {number}", "model": MODEL} for number in range(3)]
+        async with job.client.batch(others, out=job.out, join=True, concurrency=1) as run:
+            # Its requests wait for a reader of events, and it has looked for what peers left.
+            await looked.wait()
+            if leaves:
+                leave.set()
+                await peer
+            report = await run.wait()
+        leave.set()
+        of_the_peer = await peer
+        left = (await job.totals()).units[State.PENDING]
+        assert (report.done, report.failed, report.stopped) == (3, 0, None)
+        assert left > 0
+        assert (report.pending, report.ok) == ((left, False) if leaves else (0, True))
+        assert (of_the_peer.pending, of_the_peer.ok) == (left, False)
+
+
+async def test_a_joined_run_that_stops_says_what_it_leaves(open_job) -> None:
+    """Its own claims are nobody's once it ends; a run that did all leaves nothing."""
+    async with open_job() as job:
+        _, report = await job.run(job.rows(30), join=True, budget_usd=0)
+        assert isinstance(report.stopped, BudgetExceededError)
+        assert (report.pending, report.ok) == (30, False)
+        _, report = await job.run(job.rows(30), join=True)
+        assert (report.done, report.pending, report.ok) == (30, 0, True)
 
 
 async def test_pressure_lowers_the_concurrency_and_costs_no_row(open_job, monkeypatch) -> None:

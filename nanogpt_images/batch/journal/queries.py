@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from ...errors import Charge
 from ..rows import BatchRow
-from ..states import Event, State, advance
+from ..states import Event, State, advance, is_open
 from ..units import Unit
 from . import manifests
 from .database.store import Store
@@ -80,6 +80,21 @@ def totals(store: Store) -> Totals:
         unknown_nano=unknown + reserved[State.UNKNOWN],
         manifests=manifests.recorded(store),
     )
+
+
+def left_open(store: Store) -> dict[State, int]:
+    """Requests that are open and in the hands of no other living process, by `PENDING` and `LINKED`."""
+    store.members.bury_dead()
+    select = (
+        "SELECT count(*) FROM unit WHERE state = '{}' AND (owner IS NULL OR owner = ?"  # constants of this package
+        " OR owner IN (SELECT id FROM process WHERE ended_at IS NOT NULL))"
+    )
+    counted = {
+        state: store.connection.execute(select.format(state.value), (store.members.own_id,)).fetchone()
+        for state in State
+        if is_open(state)
+    }
+    return {state: number for state, (number,) in counted.items()}
 
 
 def _stranded(store: Store) -> list[tuple[int, int]]:

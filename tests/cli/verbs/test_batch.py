@@ -332,6 +332,29 @@ def test_a_directory_in_use(run: Run, manifest: Path, tmp_path: Path) -> None:
     assert "4 under way" in status.out
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_joined_process_never_calls_an_unfinished_job_done(
+    run: Run, service: BlockingSandbox, as_json: bool
+) -> None:
+    """Stopped at the budget it counts what is left; another one that is through ends with 1 and says how to go on."""
+    Path("many.txt").write_text("".join(f"p{number}\n" for number in range(30)))
+    Path("one.txt").write_text("a fox\n")
+    options = ("-o", "out", "-m", "tiny-and-fast", "--join", "--base-url", service.url)
+    shape = ("--json",) if as_json else ("-q",)
+    stopped = run("batch", "many.txt", *options, "--budget", "0", *shape)
+    through = run("batch", "one.txt", *options, *shape)
+    assert (stopped.code, through.code) == (3, 1)
+    if as_json:
+        assert (stopped.document["pending"], through.document["pending"]) == (30, 30)
+        assert through.document["next"].startswith("nanogpt-images retry out")
+    else:
+        assert "left: 30 requests of this job still to do" in stopped.err
+        assert "left: 30 requests of this job still to do" in through.err
+        assert "'nanogpt-images retry out" in through.err
+    assert run("retry", "out", "--base-url", service.url).code == 0
+    assert run("batch", "many.txt", *options).code == 0
+
+
 def test_large_manifest(
     run: Run, service: BlockingSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,9 +71,7 @@ async def receive(
             stream.feed(chunk)
         rest = redact.body(stream.close())
         answer = decode_answer(rest, response.headers, stream.sizes, stream.broken)
-        for entry in answer.entries:
-            if entry.data is not None:
-                open_image(entry.index).write(entry.data)
+        _write_data(answer, store)
         whole = [entry.index for entry in answer.entries if entry.url is None]
     except (StreamDecodeError, ValueError, RecursionError) as error:
         redact.error(error)
@@ -157,7 +155,20 @@ async def _salvage(
     if not whole and not answer.entries:
         store.discard()
         return None
+    try:
+        whole = sorted({*whole, *_write_data(answer, store)})
+    except OutputError as error:
+        store.discard()
+        raise _unwritten(error, response, model, None) from error
     return await _finish(response, store, whole, answer, model)
+
+
+def _write_data(answer: Answer, store: ImageStore) -> list[int]:
+    """Store the images whose bytes stand in the answer's facts; return their indices."""
+    data = {entry.index: entry.data for entry in answer.entries if entry.data is not None}
+    for index, image in data.items():
+        store.open(index, request_id=answer.request_id).write(image)
+    return list(data)
 
 
 def _all_came(error: ResponseDecodeError | TransportError, expected: int | None) -> Received | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
@@ -13,11 +14,14 @@ import attrs
 from .._base.display import shown_url
 from ..money.nano import MAX_REQUEST_USD, MAX_USD
 from ..types.prices import Cost
+from .b64text import RefusedError, decoded
 from .convert import Json, as_object, as_objects, as_text, as_time, as_usd
 from .failures import COST_HEADERS, moderation_usd
 
 _NONE_BROKEN: Final[Mapping[int, str]] = {}
 _BALANCE_HEADERS: Final = ("x-remaining-balance",)
+# Both characters of an escape that JSON knows, or the backslash of one that it does not know.
+_ESCAPE: Final = re.compile(r'\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})|\\')
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +32,7 @@ class AnswerEntry:
     Attributes:
         index: Its place in `data`.
         url: Its signed URL; None when its bytes came in the body.
-        data: Its bytes, where they stood in `url` in another form than base64.
+        data: Its bytes, where they stood in `url` and were not cut out of the body.
         extra: What else the entry holds, such as `revised_prompt`.
     """
 
@@ -76,6 +80,8 @@ def decode_answer(
     """
     The facts of a success.
 
+    Its images are paid for, so a fault within a text, such as a character cut in two, costs that text and no image.
+
     Args:
         rest: The body without its images.
         headers: The answer's headers, where money and the request's ID may stand instead.
@@ -87,13 +93,14 @@ def decode_answer(
 
     Source: docs/service.md, "Generate, OpenAI-compatible", "Response"; docs/service.md, "The answer to a generation".
     """
-    body = as_object(json.loads(rest))
+    body = as_object(_tolerant(rest))
     known = {"created", "data", "cost", "paymentSource", "remainingBalance"}
     amount = as_usd(body.get("cost"), most=MAX_REQUEST_USD)
     if amount is None:
         amount = _header_usd(headers, COST_HEADERS, most=MAX_REQUEST_USD)
     balance = as_usd(body.get("remainingBalance"))
-    entries = _entries(body.get("data"), received)
+    entries, undecoded = _entries(body.get("data"), received)
+    broken = {**broken, **undecoded}
     usable = {entry.index for entry in entries}
     cost = None if amount is None else Cost(amount, _currency(body))
     cost_usd = None if cost is None else cost.usd
@@ -118,21 +125,57 @@ def decode_answer(
     )
 
 
-def _entries(data: object, received: Collection[int]) -> tuple[AnswerEntry, ...]:
+def _tolerant(text: bytes) -> object:
+    """
+    The value of JSON *text*, whatever its strings hold: undecodable bytes, control characters, unknown escapes.
+
+    Raises:
+        ValueError: Its structure is not that of JSON.
+    """
+    spelt = text.decode("utf-8-sig", "replace")
+    try:
+        return json.loads(spelt, strict=False)
+    except ValueError:
+        # A backslash outside a string stays an error.
+        spelt = _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", spelt)
+        return json.loads(spelt, strict=False)
+
+
+def _entries(data: object, received: Collection[int]) -> tuple[tuple[AnswerEntry, ...], Mapping[int, str]]:
+    """The entries with an image, and why those at other indices cannot be decoded."""
     entries: list[AnswerEntry] = []
+    undecoded: dict[int, str] = {}
     for index, item in enumerate(data if isinstance(data, list) else ()):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         fields = as_object(item)  # pyright: ignore[reportUnknownArgumentType]
         url = as_text(fields.get("url"))
         extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
         if index in received:
             entries.append(AnswerEntry(index=index, extra=extra))
-        elif url is not None and url[:5].lower() == "data:":
-            # Source: RFC 2397; the base64 form was cut out of the body already. An SVG comes like this.
-            if data := unquote_to_bytes(url.partition(",")[2]):
-                entries.append(AnswerEntry(index=index, data=data, extra=extra))
+        elif url is not None and url.lstrip()[:5].lower() == "data:":
+            try:
+                entries.append(AnswerEntry(index=index, data=_data_of(url), extra=extra))
+            except RefusedError as refusal:
+                undecoded[index] = str(refusal)
         elif url is not None:
             entries.append(AnswerEntry(index=index, url=url, extra=extra))
-    return tuple(entries)
+    return tuple(entries), undecoded
+
+
+def _data_of(url: str) -> bytes:
+    """
+    The bytes in a data URL.
+
+    Raises:
+        RefusedError: There are none.
+    """
+    # Source: RFC 2397. An SVG comes without base64; base64 was cut out of the body unless its header is very long.
+    header, _, text = url.partition(",")
+    data = unquote_to_bytes(text.encode("utf-8", "replace"))
+    if header.rstrip().lower().endswith(";base64"):
+        return decoded(data)
+    if not data:
+        raise RefusedError("the data URL is empty")
+    return data
 
 
 def _task_id(body: Json) -> str | None:

@@ -307,7 +307,9 @@ class ImageStream:
         self._keep(b"true", 0, 4)
         self._forget(index)
         self._given_by[index] = key
-        self._image = ImageText(self._open_sink(index), self._max_image_bytes, self._slice_bytes)
+        self._image = ImageText(
+            self._open_sink(index), self._max_image_bytes, self._slice_bytes, percent=prefix > 0
+        )
         self._text_bytes = 0
         self._state = _IMAGE
         return pos + 1 + prefix

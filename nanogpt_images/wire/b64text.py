@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from pybase64 import b64decode, b64encode
 
@@ -16,6 +17,7 @@ _QUOTE: Final = ord('"')
 _SHORT_TEXT_BYTES: Final = 8 * 1024
 _TAIL_BYTES: Final = 512
 _PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
+_PARTIAL_PERCENT: Final = re.compile(rb"%[0-9A-Fa-f]?\Z")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=]")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")  # the URL-safe alphabet, RFC 4648, 5
 _DATA_URL: Final = re.compile(r"\s*data:[^,]*;base64\s*", re.IGNORECASE)
@@ -53,6 +55,23 @@ def data_prefix(chunk: bytes, pos: int) -> int | None:
     return end.end() if end[0] == b"," and _DATA_URL.fullmatch(text) else 0
 
 
+def decoded(text: bytes) -> bytes:
+    """
+    Decode base64 text in either alphabet, with or without padding and white space.
+
+    Raises:
+        RefusedError: It is empty or no base64.
+    """
+    text = text.translate(_STANDARD, _WHITESPACE)
+    try:
+        data = b64decode(_padded(text), None, True)
+    except ValueError:
+        raise RefusedError(_why_refused(text)) from None
+    if not data:
+        raise RefusedError("the base64 text is empty")
+    return data
+
+
 class ImageText:
     """
     The base64 text of one image: characters in, bytes to the sink.
@@ -60,20 +79,24 @@ class ImageText:
     A text that cannot be an image is read to its end, and nothing of it reaches the sink any more: what follows
     in the body is still wanted.
 
+    Args:
+        percent: The text stands in a URL, where `%2B` may stand for a plus sign.
+
     Attributes:
         size: Bytes that the sink got.
         broken: Why the text cannot be used, None while it can.
     """
 
-    __slots__ = ("_carry", "_escaped", "_max_bytes", "_slice_bytes", "_write", "broken", "size")
+    __slots__ = ("_carry", "_escaped", "_max_bytes", "_percent", "_slice_bytes", "_write", "broken", "size")
 
-    def __init__(self, sink: Sink, max_bytes: int, slice_bytes: int) -> None:
+    def __init__(self, sink: Sink, max_bytes: int, slice_bytes: int, *, percent: bool = False) -> None:
         self.size = 0
         self.broken: str | None = None
         self._escaped = False  # the chunk ended after a backslash of a broken text
         self._write = sink.write
         self._max_bytes = max_bytes
         self._slice_bytes = slice_bytes
+        self._percent = percent
         self._carry = b""  # fewer than four characters, then perhaps the start of an escape
 
     def feed(self, chunk: bytes, pos: int) -> int:
@@ -137,6 +160,13 @@ class ImageText:
         if not last and (match := _PARTIAL_ESCAPE.search(text, max(0, len(text) - 5))):
             text, partial_escape = text[: match.start()], match[0]
         text = _unescape(text)
+        if self._percent and b"%" in text:
+            if not last and (match := _PARTIAL_PERCENT.search(text)):
+                text, partial_escape = text[: match.start()], match[0] + partial_escape
+            text = unquote_to_bytes(text).translate(_STANDARD, _WHITESPACE)
+            # An escape that comes out would be read once more with what follows it.
+            if _NOT_BASE64.search(text):
+                raise RefusedError(_why_refused(text))
         count = len(text) if last else len(text) & ~3
         try:
             data = b64decode(_padded(text) if last else text[:count], None, True)

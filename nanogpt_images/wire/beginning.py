@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Final
 
-_MOST_BYTES: Final = 256 * 1024
+# Reading them takes a tenth of a second; what follows them counts as broken off.
+_MOST_TOKENS: Final = 256 * 1024
 # A string, or the quote of one that does not end, or what makes the structure.
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\],]', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|["{}\[\],]', re.DOTALL)
 _CLOSERS: Final = {b"{": b"}", b"[": b"]"}
 
 
@@ -19,17 +21,19 @@ def beginning(text: bytes) -> bytes:
     result need not be JSON either.
     """
     open_: list[bytes] = []
-    end, closers = 0, b"{}"
-    for token in _TOKEN.finditer(text) if len(text) <= _MOST_BYTES else ():
+    end = depth = 0
+    for token in islice(_TOKEN.finditer(text), _MOST_TOKENS):
         mark = token[0]
         if mark in _CLOSERS:
             open_.append(_CLOSERS[mark])
         elif mark in (b"}", b"]"):
-            if not open_ or open_.pop() != mark:
+            if not open_ or open_[-1] != mark:
                 break
-            end, closers = token.end(), b"".join(reversed(open_))
+            open_.pop()
+            end, depth = token.end(), len(open_)
         elif mark == b",":
-            end, closers = token.start(), b"".join(reversed(open_))
+            end, depth = token.start(), len(open_)
         elif mark == b'"':
             break
-    return text[:end] + closers
+    # Whatever was opened since is above `depth`: a container that closes moves the end.
+    return text[:end] + b"".join(reversed(open_[:depth])) if end else b"{}"

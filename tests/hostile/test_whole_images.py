@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -211,6 +212,52 @@ async def test_an_answer_whose_urls_all_came_is_a_success_with_a_problem(ending:
             result = await client.images.generate_openai("x", model=MODEL, n=ASKED, response_format="url")
     assert [image.url for image in result.images] == [f"http://localhost/{n}.png" for n in range(4)]
     assert len(result.problems) == 1
+
+
+SVGS = [f"<svg>{number}</svg>".encode() for number in range(4)]
+DRAWN = json.dumps(
+    {"created": 1, "data": [{"url": f"data:image/svg+xml,{quote(svg)}"} for svg in SVGS]}
+).encode()
+
+
+@ENDING
+@pytest.mark.parametrize("cut", range(DRAWN.rindex(b"}]") + 1, len(DRAWN)))
+async def test_images_written_out_in_urls_are_kept_too(ending: str, cut: int, tmp_path: Path) -> None:
+    """An SVG in a data URL is an image that came, in memory and as a file."""
+    async with connected() as (real, sandbox):
+        transport = Halting(real, cut, body=DRAWN, **ENDINGS[ending])
+        async with AsyncClient(sandbox.api_key, sandbox.url, transport=transport) as client:
+            result = await client.images.generate("x", model=MODEL, n=ASKED)
+            saved = await client.images.generate_to(tmp_path, "x", model=MODEL, n=ASKED)
+    assert [image.data for image in result.images] == SVGS
+    assert [await image.read() for image in saved.images] == SVGS
+    assert len(result.problems) == 1
+    assert "did not end" in result.problems[0]
+
+
+@ENDING
+async def test_images_written_out_in_urls_before_the_break_are_in_the_error(
+    ending: str, tmp_path: Path
+) -> None:
+    """Of four the three that came whole are files, and the fourth leaves none."""
+    async with connected() as (real, sandbox):
+        transport = Halting(real, len(DRAWN) - 8, body=DRAWN, **ENDINGS[ending])
+        async with AsyncClient(sandbox.api_key, sandbox.url, transport=transport) as client:
+            with pytest.raises((TransportError, ResponseDecodeError)) as caught:
+                await client.images.generate_to(tmp_path, "x", model=MODEL, n=ASKED)
+    assert [await image.read() for image in caught.value.partial.images] == SVGS[:3]
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+async def test_urls_beside_an_odd_text_are_images() -> None:
+    """A text with half a character and an unknown escape costs no image: the answer is a success."""
+    body = LINKS.replace(b'"created": 1', b'"note": "\xf0\x9f\x98\n\\q"')
+    async with connected() as (real, sandbox):
+        transport = Halting(real, len(body), body=body, ends=True)
+        async with AsyncClient(sandbox.api_key, sandbox.url, transport=transport) as client:
+            result = await client.images.generate_openai("x", model=MODEL, n=ASKED, response_format="url")
+    assert [image.url for image in result.images] == [f"http://localhost/{n}.png" for n in range(4)]
+    assert result.problems == ()
 
 
 @ENDING

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -138,3 +140,80 @@ def test_what_is_not_json_is_refused(rest: bytes) -> None:
     """A rest that is no JSON raises, for the caller to say what it means."""
     with pytest.raises(ValueError):  # noqa: PT011 - json's own error, whose text is not ours
         decode_answer(rest, CIMultiDict(), ())
+
+
+URLS = ["https://files.example/0.png?sig=1", "https://files.example/1.png"]
+ODD = {
+    "emoji cut in two": (b"a \xf0\x9f\x98", "a \ufffd"),
+    "Latin-1": (b"caf\xe9", "caf\ufffd"),
+    "bare surrogate": (b"\xed\xa0\xbd", "\ufffd\ufffd\ufffd"),
+    "newline": (b"a\nb", "a\nb"),
+    "tab": (b"a\tb", "a\tb"),
+    "NUL": (b"a\0b", "a\0b"),
+    "unknown escape": (rb"a\qb", r"a\qb"),
+    "short escape": (rb"a\u12", r"a\u12"),
+    "escapes of both kinds": (rb"\\\"\x41\u0041\\", '\\"\\x41A\\'),
+    "all": (b"\xf0\x9f\n" + rb"\q\"", '\ufffd\n\\q"'),
+}
+
+
+@pytest.mark.parametrize(("text", "meant"), ODD.values(), ids=ODD)
+@pytest.mark.parametrize("place", ["before", "beside", "behind", "key"])
+def test_an_odd_text_costs_no_image(text: bytes, meant: str, place: str) -> None:
+    """Wherever a text that is not strictly JSON stands, images and cost are read, and so is the text."""
+    one, two = (json.dumps(url).encode() for url in URLS)
+    note = b'"%b":1' % text if place == "key" else b'"note":"%b"' % text
+    notes = [note + b"," if place == here else b"" for here in ("before", "beside")]
+    last = b"," + note if place in ("behind", "key") else b""
+    rest = b'{%b"data":[{%b"url":%b},{"url":%b}],"cost":0.5%b}' % (*notes, one, two, last)
+    answer = decode_answer(rest, CIMultiDict(), ())
+    assert [entry.url for entry in answer.entries] == URLS
+    assert answer.cost_usd == 0.5
+    extra = answer.entries[0].extra if place == "beside" else answer.extra
+    assert extra == ({meant: 1} if place == "key" else {"note": meant})
+
+
+def test_an_escape_outside_a_text_is_not_json() -> None:
+    """Only texts are read with tolerance."""
+    with pytest.raises(ValueError):  # noqa: PT011 - json's own error, whose text is not ours
+        decode_answer(rb'{"data":[]\n}', CIMultiDict(), ())
+
+
+DATA = b"\x89PNG\r\n\x1a\n\xfb\xef\xff\xfe"
+LONG = "data:image/png;name=" + "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("url", "data"),
+    [
+        (f"{LONG};base64,{base64.b64encode(DATA).decode()}", DATA),
+        (f"{LONG};BASE64 ,{base64.urlsafe_b64encode(DATA).decode()}", DATA),
+        (f"{LONG};base64,{base64.b64encode(DATA + b'x').decode().rstrip('=')}", DATA + b"x"),
+        (f" {LONG};base64,{quote(base64.b64encode(DATA + b'x').decode(), safe='')}", DATA + b"x"),
+        (f"{LONG},%3Csvg/%3E", b"<svg/>"),
+        ("data:image/svg+xml;note=base64,AAAA", b"AAAA"),
+        ("data:,\ud83d", b"?"),
+    ],
+)
+def test_a_data_url_that_was_not_cut_out(url: str, data: bytes) -> None:
+    """What its header calls base64 is decoded, anything else stands for itself."""
+    answer = decode({"data": [{"url": url}]})
+    assert answer == Answer(entries=(AnswerEntry(index=0, data=data),))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (";base64,AA*A", "outside its alphabet"),
+        (";base64,AAAAA", "incomplete"),
+        (";base64,", "empty"),
+        (",", "empty"),
+    ],
+)
+def test_a_data_url_that_cannot_be_decoded_is_no_image(text: str, reason: str) -> None:
+    """It is named, and the image beside it stays."""
+    answer = decode({"data": [{"url": LONG + text}, {"url": URLS[0]}]})
+    assert [entry.index for entry in answer.entries] == [1]
+    (problem,) = answer.problems
+    assert problem.startswith("image 0 cannot be used")
+    assert reason in problem

@@ -12,6 +12,7 @@ import re
 import tracemalloc
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
@@ -612,3 +613,26 @@ def test_memory_does_not_grow_with_the_image() -> None:
         tracemalloc.stop()
     assert stream.sizes == {0: 40 * 192 * 1024 + 3}
     assert peak_bytes < 4 * len(chunk)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 10_000])
+@pytest.mark.parametrize("key", [b"url", b"b64_json"])
+def test_base64_in_a_url_may_be_percent_encoded(size: int, key: bytes) -> None:
+    """RFC 3986 has `%2B`, `%2F` and `%3D` for what base64 needs; JSON may escape them once more."""
+    data = b"\xfb\xef\xff\xfe" * 10
+    text = quote(base64.b64encode(data), safe="").encode()
+    for spelt in (text, text.replace(b"%2B", b"\\u00252\\u0042")):
+        for slice_bytes in (4, 8, 2**18):
+            body = b'{"data":[{"%b":"data:image/png;base64,%b"}]}' % (key, spelt)
+            assert decode(pieces(body, size), slice_bytes=slice_bytes)[0] == {0: data}
+
+
+@pytest.mark.parametrize("size", [1, 3, 10_000])
+@pytest.mark.parametrize(
+    "text", [b"AAA%", b"AAA%4", b"AAA%zz", b"AAA%252B", b"AA%5Cu0041", b"%22AAA", b"%25"]
+)
+def test_an_escape_that_means_no_base64_is_refused(text: bytes, size: int) -> None:
+    """Nothing is decoded twice, wherever the chunks end."""
+    body = b'{"data":[{"url":"data:;base64,%b"},{"b64_json":"AAAA"}]}' % text
+    assert decode(pieces(body, size))[0] == {0: None, 1: bytes(3)}
+    assert decode(pieces(b'{"data":[{"b64_json":"AAA%2B"}]}', size))[0] == {0: None}

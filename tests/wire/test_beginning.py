@@ -61,8 +61,18 @@ def test_what_is_whole_stays_as_it_is(document: dict[str, object]) -> None:
         (b"<html>", {}),
         (b'{"a":1}]}}', {"a": 1}),
         (b'{"text":"' + b"x" * 2**19, {}),
+        (b'{"a":"' + b"x" * 2**19 + b'","b":', {"a": "x" * 2**19}),
+        (b'{"a":[1,{"b":[2],"c":{"d":[', {"a": [1, {"b": [2]}]}),
     ],
 )
 def test_members_that_are_whole_are_read(text: bytes, found: object) -> None:
     """An entry counts once it is closed; a number that may go on does not."""
     assert json.loads(beginning(text)) == found
+
+
+def test_what_follows_very_many_members_counts_as_broken_off() -> None:
+    """However long the text is, what is read of it is JSON, and its work is bounded."""
+    text = b'{"data":[{"url":"a"}],"n":[' + b"0," * 2**20 + b"0"
+    found = json.loads(beginning(text))
+    assert found["data"] == [{"url": "a"}]
+    assert 2**17 < len(found["n"]) < 2**20

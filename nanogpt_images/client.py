@@ -370,7 +370,7 @@ class AsyncClient:
         What journals of this client are bound to, so that work of one service is never taken for another's.
 
         Returns:
-            The base URL; for an address of this machine, which is asked, `sandbox` or `loopback:PORT`.
+            `sandbox`, or `loopback` with the port, for an address of this machine, which is asked; else the base URL.
 
         Raises:
             ConfigurationError: The client is closed, or in use on another event loop.

@@ -20,8 +20,9 @@ from .failures import COST_HEADERS, moderation_usd
 
 _NONE_BROKEN: Final[Mapping[int, str]] = {}
 _BALANCE_HEADERS: Final = ("x-remaining-balance",)
-# Both characters of an escape that JSON knows, or the backslash of one that it does not know.
-_ESCAPE: Final = re.compile(r'\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})|\\')
+# The backslash of an escape that JSON does not know, once those that stand for themselves are out of the way.
+_UNKNOWN_ESCAPE: Final = re.compile(r'\\(?!["/bfnrt]|u[0-9A-Fa-f]{4})')
+_BACKSLASH: Final = "\udc00"  # in no decoded text
 
 
 @attrs.frozen(kw_only=True)
@@ -137,7 +138,7 @@ def _tolerant(text: bytes) -> object:
         return json.loads(spelt, strict=False)
     except ValueError:
         # A backslash outside a string stays an error.
-        spelt = _ESCAPE.sub(lambda escape: escape[0] if len(escape[0]) > 1 else r"\\", spelt)
+        spelt = _UNKNOWN_ESCAPE.sub(r"\\\\", spelt.replace(r"\\", _BACKSLASH)).replace(_BACKSLASH, r"\\")
         return json.loads(spelt, strict=False)
 
 

@@ -29,7 +29,7 @@ def main(first: Path, second: Path) -> int:
     package = {name for name in tracked if name.startswith("nanogpt_images/")}
     base = wheel.name.rsplit("-", 3)[0]
     needed = package | {f"{base}.dist-info/licenses/LICENSE", f"{base}.dist-info/entry_points.txt"}
-    assert {"nanogpt_images/py.typed", "nanogpt_images/sandbox/models.json"} <= package
+    assert {"nanogpt_images/py.typed", "nanogpt_images/sandbox/catalog/models.json"} <= package
     faults += [f"{name} is not in the wheel" for name in needed - in_wheel]
     strangers = {name for name in in_wheel if not name.startswith(f"{base}.dist-info/")} - package
     faults += [f"{name} is in the wheel and not in the repository" for name in strangers]

@@ -75,8 +75,9 @@ def blockbuster() -> Iterator[BlockBuster]:
                 guard.functions[name].can_block_in(
                     "nanogpt_images/_base/disk.py", {"_claim", "publish", "make_directory"}
                 )
-        # aiohttp before 3.14 looks for a netrc in place where proxies of the environment are asked for.
-        guard.functions["os.stat"].can_block_in("aiohttp/helpers.py", {"netrc_from_env"})
+        # aiohttp before 3.14 looks for a netrc, and reads it, in place where proxies of the environment are asked for.
+        for name in ("os.stat", "io.TextIOWrapper.read"):
+            guard.functions[name].can_block_in("aiohttp/helpers.py", {"netrc_from_env"})
         # The pacing file: some hundred bytes under a lock that is never waited for.
         for name in ("os.read", "os.write"):
             guard.functions[name].can_block_in(

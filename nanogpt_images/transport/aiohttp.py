@@ -329,12 +329,12 @@ def _connect_timed_out(request: HttpRequest, seconds: float) -> ConnectError:
 
 
 def _broken(request: HttpRequest, error: Exception, *, status: int | None = None) -> NanoGPTError:
-    reason = _reason(error)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return ConnectError(
             f"the certificate of {_place(request)} does not verify: {_certificate_fault(error)}. Nothing was sent. "
             "Where it is a server or a proxy of your own, pass a context that knows its authority as ssl_context."
         )
+    reason = _reason(error)
     # aiohttp takes credentials from netrc where it takes proxies from the environment, and tells of it in words alone.
     if "AUTHORIZATION" in reason and not request.body_begun:
         return ConfigurationError(

@@ -590,6 +590,10 @@ async def test_a_certificate_that_does_not_verify_is_named(fault: str) -> None:
     assert caught.value.charge is Charge.NOT_SENT
 
 
+@pytest.mark.skipif(
+    tuple(map(int, aiohttp.__version__.split(".")[:2])) < (3, 14),
+    reason="an older aiohttp puts the entry in place of the key without a word",
+)
 async def test_an_entry_of_netrc_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `trust_env` aiohttp would use it in place of the key: the error says so, and no secret of either."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password opensesame")

@@ -78,7 +78,7 @@ def publish(part: Path, target: Path, *, overwrite: bool, numbered: bool = True,
     except (OSError, ValueError) as error:
         kept = left if os.path.lexists(part) else ""
         raise OutputError(f"cannot name {target}: {_reason(error)}.{kept}") from error
-    raise OutputError(f"{target} exists; choose another name or pass overwrite=True.")
+    raise OutputError(f"{target} exists; choose another name or pass overwrite=True (--overwrite).")
 
 
 def _claim(part: Path, target: Path) -> bool:

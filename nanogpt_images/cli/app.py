@@ -31,6 +31,7 @@ _VERBS: Final = {
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
+_FREE_VERBS: Final = frozenset({"models", "model", "show", "plan", "status", "export", "gallery", "sandbox"})
 
 
 class Verbs(click.Group):
@@ -111,7 +112,7 @@ def _failed(error: Exception, args: Sequence[str]) -> int:
         return 2
     from .errors import report
 
-    code = report(error, as_json=_wants_json(args))
+    code = report(error, as_json=_wants_json(args), pays=next(iter(args), None) not in _FREE_VERBS)
     if code is None:
         _unexpected(error)
     return code

@@ -171,7 +171,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
     if plan.unpriced_requests and job.budget_usd is not None and job.assume_price_usd is None:
         raise ParameterError(
             f"no price is known for {count(plan.unpriced_requests, 'request')}, so --budget cannot be kept; "
-            "say what an image may cost with --assume-price, or leave --budget out. Nothing was sent.",
+            "say what an image may cost with --assume-price, or leave --budget out.",
             parameter="budget_usd",
         )
     return plan

@@ -66,7 +66,7 @@ def carry_out(
         result = run_async(lambda: _generate(order, base_url, sandbox, quiet=quiet or as_json))
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            "interrupted; if the request was under way, it may have been charged.", charge=Charge.UNKNOWN
+            "interrupted while the request may have been under way.", charge=Charge.UNKNOWN
         ) from None
     if as_json:
         say_json(_document(result))
@@ -109,7 +109,7 @@ def _announce(order: GenerationJob, model: Model) -> None:
 def _prepare(order: GenerationJob) -> None:
     if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
         raise OutputError(
-            f"{files[0]} exists; --overwrite replaces it, --name chooses another. Nothing was sent."
+            f"{files[0]} exists; --overwrite replaces it, --name chooses another.", says_charge=True
         )
     make_directory(order.directory)
 

@@ -161,5 +161,5 @@ def require_journal(directory: Path) -> None:
     if not os.path.isfile(directory / FILE_NAME):
         what = "holds no batch" if os.path.isdir(directory) else "is no directory"
         raise JournalError(
-            f"{directory} {what} (there is no {FILE_NAME} in it); name the -o directory of a batch. Nothing was sent."
+            f"{directory} {what} (there is no {FILE_NAME} in it); name the -o directory of a batch."
         )

@@ -65,8 +65,8 @@ class Manifest:
         if not errors:
             return
         first, more = errors[0], len(errors) - 1
-        rest = f" {count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
-        raise ManifestError(f"{first}{rest if more else ''}", line=first.line)
+        rest = f"{count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
+        raise ManifestError(first.message, line=first.line, advice=rest if more else "")
 
 
 def manifest_of(

@@ -124,7 +124,7 @@ async def _labels(spending: SpendingByModel, client: AsyncClient) -> Mapping[str
             if model.id in labels and model.name:
                 labels[model.id].add(_folded(model.name))
     except NanoGPTError as error:
-        note(f"note: models are matched with the account by their IDs alone: {error}")
+        note(f"note: models are matched with the account by their IDs alone: {error.message}")
     return labels
 
 

@@ -146,6 +146,7 @@ def _sync(paths: Sequence[Path]) -> None:
         sync_directories(paths)
     except OSError as error:
         raise OutputError(
-            f"an image could not be put on the disk ({error.strerror or error}: {error.filename})."
-            " It was charged, and the journal does not count it as done."
+            f"an image could not be put on the disk ({error.strerror or error}: {error.filename}).",
+            charge=Charge.CHARGED,
+            advice="The journal does not count it as done.",
         ) from error

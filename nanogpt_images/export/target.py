@@ -31,7 +31,11 @@ class Target:
         self.path = path
         self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         if path.is_dir() or (path.exists() and not overwrite):
-            advice = "choose another path" if path.is_dir() else "choose another path or pass overwrite=True"
+            advice = (
+                "choose another path"
+                if path.is_dir()
+                else "choose another path or pass overwrite=True (--overwrite)"
+            )
             raise OutputError(f"{path} exists; {advice}.")
         with failing_as(path):
             path.parent.mkdir(parents=True, exist_ok=True)

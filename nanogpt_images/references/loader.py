@@ -118,7 +118,7 @@ def check_total(
     if total > max_encoded_bytes:
         raise ParameterError(
             f"{parameter}: {len(references)} images are {total:,} bytes after encoding; one request takes "
-            f"{max_encoded_bytes:,} in all. Compress them or scale them down. Nothing was sent.",
+            f"{max_encoded_bytes:,} in all. Compress them or scale them down.",
             model=model,
             parameter=parameter,
         )

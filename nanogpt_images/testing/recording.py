@@ -133,7 +133,7 @@ class ReplayTransport:
         sent = "" if body is None else f" with the body {body[:300].decode('utf-8', 'replace')}"
         left = "\n".join(f"  {exchange.place}" for exchange in self.unused) or "  (none)"
         raise UnexpectedRequestError(
-            f"{request.method} {url}{sent} is not in {self._path}, or not so often. Nothing was sent. "
+            f"{request.method} {url}{sent} is not in {self._path}, or not so often. "
             f"Recorded and not yet used:\n{left}\nIf the request is right, record the cassette again."
         )
 

@@ -37,7 +37,7 @@ class ObservedTransport:
     def check_open(self) -> None:
         """Raise ConfigurationError where the client is closed."""
         if self.closed:
-            raise ConfigurationError("this client is closed; make a new one. Nothing was sent.")
+            raise ConfigurationError("this client is closed; make a new one.", says_charge=True)
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
         """Send *request* once; see `Transport.send`. Raises ConfigurationError where the client is closed."""

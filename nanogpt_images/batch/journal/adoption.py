@@ -79,7 +79,7 @@ def adopt(store: Store) -> int:
         if len(lines) < len(found):
             shutil.copyfile(path, path.with_name(_SPARE_NAME))
     except OSError as error:
-        raise OutputError(f"{path} cannot be read ({error.strerror or error}). Nothing was sent.") from error
+        raise OutputError(f"{path} cannot be read ({error.strerror or error}).") from error
     _log.warning(
         "%d of %d images of %s were taken over%s.",
         *(len(lines), len(found), path),

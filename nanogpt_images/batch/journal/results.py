@@ -95,14 +95,14 @@ def refuse(directory: Path, *, is_new: bool = True) -> None:
     """
     if lists_images(directory):
         raise JournalError(
-            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again. Nothing was"
-            " sent. Choose another directory, or let a new journal take over what is there with --adopt (adopt=True)."
+            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again.",
+            advice="Choose another directory, or let a new journal take over what is there with --adopt (adopt=True).",
         )
     if is_new and holds_images(directory):
         raise JournalError(
             f"{directory / 'images'} holds images of a batch, and both its journal and {FILE_NAME} are gone or empty, so"
-            f" they would be paid for again. Nothing was sent. Choose another directory, or put {FILE_NAME} back and"
-            " pass --adopt (adopt=True); without that list the same option buys all rows again beside the images."
+            f" they would be paid for again.",
+            advice=f"Choose another directory, or put {FILE_NAME} back and pass --adopt (adopt=True); without that list the same option buys all rows again beside the images.",
         )
 
 

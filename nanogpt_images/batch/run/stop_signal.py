@@ -120,8 +120,8 @@ class StopSignal:
         """The service refuses everything for load, the last request with *error*."""
         self.stop(
             RateLimitError(
-                f"the service refused {in_a_row} requests in a row for load, the last one so: {error} All of them"
-                " stay pending. Run the batch again later, or with a lower requests_per_second"
+                f"the service refused {in_a_row} requests in a row for load, the last one so: {error.message}",
+                advice="All of them stay pending. Run the batch again later, or with a lower requests_per_second"
                 " (--requests-per-second); nothing is paid for twice.",
                 status=error.status,
                 charge=error.charge,
@@ -134,8 +134,9 @@ class StopSignal:
 
 def _all_refused(error: ContentPolicyError, count: int) -> ContentPolicyError:
     return ContentPolicyError(
-        f"the first {count} requests were all refused for their content, the last one so: {error} The batch stops before"
-        " it sends the rest: change the prompts, or go on all the same with keep_going=True (--keep-going).",
+        f"the first {count} requests were all refused for their content, the last one so: {error.message}",
+        advice="The batch stops before it sends the rest: change the prompts, or go on all the same with --keep-going"
+        " (keep_going=True).",
         status=error.status,
         charge=error.charge,
         request_id=error.request_id,

@@ -107,7 +107,7 @@ def _least(seconds: float) -> str:
 def say_problems(numbers: Estimate) -> None:
     """The first rows that would fail, by line, and what the rows ask for that no listing names."""
     for problem in numbers.problems[:_SHOWN_PROBLEMS]:
-        message = one_line(problem.message).removesuffix(" Nothing was sent.")
+        message = one_line(problem.message)
         already = message.startswith("line ")
         where = "" if already else f"line {problem.line or problem.row}: "
         say(f"  {where}{message}")

@@ -217,12 +217,13 @@ def _init(ray: Any, address: str, workers: int) -> None:
             ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"there is no Ray cluster at {address}: {error} Nothing was sent."
+            f"there is no Ray cluster at {address}: {error}", says_charge=True
         ) from error
 
 
 def _in_use(out: Path) -> JournalError:
     return JournalError(
-        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago. Nothing was sent."
-        " Wait until it ends."
+        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago.",
+        advice="Wait until it ends.",
+        says_charge=True,
     )

@@ -203,7 +203,7 @@ class SharedWindow:
                 _unlock(fd)
         except OSError as error:
             raise JournalError(
-                f"the pacing file {self._path} cannot be used: {error.strerror}. Nothing was sent for this request."
+                f"the pacing file {self._path} cannot be used: {error.strerror}.", says_charge=True
             ) from error
 
     def _try_at(self, fd: int, now: float, open_s: float, past_own_pause: bool) -> float:

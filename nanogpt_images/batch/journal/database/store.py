@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ...._base.logs import get_logger
-from ....errors import JournalError, OutputError
+from ....errors import JournalError, NanoGPTError, OutputError
 from ....transport.identity import may_replace
 from .. import results
 from . import schema
@@ -70,12 +70,19 @@ class Store:
         self._lines: list[bytes] = []
         self._results_lag = False
         self._adopt = adopt
-        if not read_only:
-            _make_directory(directory)
-            if adopt is None and not self.path.exists():
-                results.refuse(directory)
-        self.connection = schema.connect(self.path, read_only=read_only)
-        self.members = Processes(self.connection, directory, clock)
+        try:
+            self._open(service, join=join)
+        except NanoGPTError as error:
+            error.says_charge = not read_only
+            raise
+
+    def _open(self, service: str | None, *, join: bool) -> None:
+        if not self.read_only:
+            _make_directory(self.directory)
+            if self._adopt is None and not self.path.exists():
+                results.refuse(self.directory)
+        self.connection = schema.connect(self.path, read_only=self.read_only)
+        self.members = Processes(self.connection, self.directory, self.clock)
         try:
             self._take_part(service, join=join)
         except sqlite3.Error as error:
@@ -116,8 +123,8 @@ class Store:
             return
         if found is not None and not may_replace(found, service):
             raise JournalError(
-                f"the journal in {self.directory} was made with {found}, and this client talks to {service}."
-                " Nothing was sent. Use the same service, or choose another directory."
+                f"the journal in {self.directory} was made with {found}, and this client talks to {service}.",
+                advice="Use the same service, or choose another directory.",
             )
         if not self.read_only:
             self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('service', ?)", (service,))
@@ -217,5 +224,5 @@ def _make_directory(directory: Path) -> None:
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise OutputError(
-            f"{directory} cannot be made ({reason}). Nothing was sent. Choose another directory."
+            f"{directory} cannot be made ({reason}).", advice="Choose another directory."
         ) from error

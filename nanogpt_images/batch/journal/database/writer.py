@@ -15,7 +15,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 import anyio
 
 from ...._base import durable
-from ....errors import JournalError, NanoGPTError, OutputError
+from ....errors import Charge, JournalError, NanoGPTError, OutputError
 from .faults import translate
 from .store import Store
 
@@ -88,7 +88,7 @@ class Writer:
         try:
             threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
         except RuntimeError as error:
-            raise JournalError(f"the journal's thread cannot start: {error}. Nothing was sent.") from error
+            raise JournalError(f"the journal's thread cannot start: {error}.", says_charge=True) from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
@@ -225,8 +225,9 @@ def _make_durable(group: Sequence[_Waiting]) -> None:
 
 def _not_on_disk(error: OSError) -> OutputError:
     return OutputError(
-        f"an image could not be put on the disk ({error.strerror or error}: {error.filename})."
-        " It was charged, and the journal does not count it as done."
+        f"an image could not be put on the disk ({error.strerror or error}: {error.filename}).",
+        charge=Charge.CHARGED,
+        advice="The journal does not count it as done.",
     )
 
 

@@ -118,8 +118,10 @@ def test_a_newer_version_is_refused(out: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
-    with pytest.raises(JournalError, match=r"newer version.*Upgrade"):
+    with pytest.raises(JournalError, match=r"newer version.*\. Nothing was sent\. Upgrade"):
         Store(out, service="sandbox")
+    with pytest.raises(JournalError, match=r"newer version.*\)\. Upgrade"):
+        Store(out, service=None, read_only=True)
 
 
 def test_an_older_version_is_refused(out: Path) -> None:

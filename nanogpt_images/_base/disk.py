@@ -22,6 +22,7 @@ _NO_HARD_LINKS: Final = frozenset(
     (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
     + ((errno.EINVAL,) if os.name == "nt" else ())
 )
+_OTHER_DIRECTORY: Final = "Check its permissions, or choose another directory."
 _MOST_GUARDED: Final = 16  # images of one request whose names are looked up beforehand
 
 
@@ -53,9 +54,11 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        raise cannot_write(directory, error) from error
+        raise cannot_write(directory, error, advice=_OTHER_DIRECTORY) from error
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write to {directory}: no permission, or read-only.")
+        raise OutputError(
+            f"cannot write to {directory}: no permission, or read-only.", advice=_OTHER_DIRECTORY
+        )
 
 
 def publish(part: Path, target: Path, *, overwrite: bool, numbered: bool = True, left: str = "") -> Path:
@@ -113,9 +116,9 @@ def _move(part: Path, target: Path) -> bool:
         os.unlink(reserved)
 
 
-def cannot_write(directory: Path, error: Exception) -> OutputError:
-    """The error that says why nothing can be written to *directory*."""
-    made = OutputError(f"cannot write to {directory}: {_reason(error)}.")
+def cannot_write(directory: Path, error: Exception, *, advice: str = "") -> OutputError:
+    """Return the error that says why nothing can be written to *directory*."""
+    made = OutputError(f"cannot write to {directory}: {_reason(error)}.", advice=advice)
     made.__cause__ = error
     return made
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import anyio.to_thread
 import attrs
 
 from .._base.names import image_stem, prompt_slug, safe_name
+from .._base.threads import in_thread
 from ..batch.planning.requests import request_of
 from ..batch.rows import BatchRow
 from ..client import AsyncClient
@@ -92,7 +92,7 @@ async def _generate(
             checked(order.request, model)
             if needs_offers(model, order.request):
                 model = await client.catalog.priced(model.id)
-        await anyio.to_thread.run_sync(_prepare, order)
+        await in_thread(_prepare, order)
         if model is not None and not quiet:
             _announce(order, model)
         return await _paid(client, order)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.manifest.reader import read_manifest, scan_manifest
 from ..batch.planning.estimate import check_row, estimate
 from ..batch.planning.requests import request_of
@@ -119,9 +119,9 @@ async def planned(
             check=check,
         )
 
-    numbers = await anyio.to_thread.run_sync(count_up)
+    numbers = await in_thread(count_up)
     priced = {model_id: await catalog.priced(model_id) for model_id in needed}
     if all(model == models[model_id] for model_id, model in priced.items()):
         return numbers
     models |= priced
-    return await anyio.to_thread.run_sync(count_up)
+    return await in_thread(count_up)

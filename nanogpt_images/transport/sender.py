@@ -273,10 +273,6 @@ class Sender:
     def _clean_start(self, body: bytearray) -> bytes:
         return self.redact.excerpt(body[:1000].decode("utf-8", "replace")).encode()
 
-    async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
-
 
 class Slots:
     """A bound on the requests in flight that can be raised, and that is not tied to one event loop."""

@@ -5,46 +5,14 @@ from __future__ import annotations
 import math
 import os
 import struct
-import sys
 import time
 import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
+from ..._base.file_lock import lock, unlock
 from ...errors import JournalError, ParameterError
 from .window import wait_s
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # A lock on Windows keeps others from reading, so it covers a byte that holds nothing.
-    _LOCKED_BYTE: Final = 1 << 30
-
-    def _lock(fd: int) -> bool:
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(fd: int) -> None:
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-
 
 _T = TypeVar("_T")
 
@@ -194,13 +162,13 @@ class SharedWindow:
     def _locked(self, action: Callable[[int, float], _T]) -> _T | None:
         try:
             fd = self._open()
-            if not _lock(fd):
+            if not lock(fd):
                 return None
             try:
                 # Read under the lock: a time from before it could be older than the start that it stands for.
                 return action(fd, self._clock())
             finally:
-                _unlock(fd)
+                unlock(fd)
         except OSError as error:
             raise JournalError(
                 f"the pacing file {self._path} cannot be used: {error.strerror}.", says_charge=True

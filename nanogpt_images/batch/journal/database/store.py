@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...._base.disk import make_directory
 from ...._base.logs import get_logger
 from ....errors import JournalError, NanoGPTError, OutputError
 from ....transport.identity import may_replace
@@ -28,7 +29,6 @@ class Store:
         path: The database file.
         connection: For the modules of this package, inside `transaction()`.
         members: The processes that take part.
-        commits: How many transactions were committed.
         is_new: Whether there were no units when it was opened, and the pass over rows is the first one.
         followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
         followed_rows: How many of its rows were admitted in this pass.
@@ -38,7 +38,6 @@ class Store:
     path: Path
     connection: sqlite3.Connection
     members: Processes
-    commits: int
     is_new: bool
     followed: str | None
     followed_rows: int
@@ -64,7 +63,6 @@ class Store:
         self.path = directory / schema.FILE_NAME
         self.read_only = read_only
         self.clock = clock
-        self.commits = 0
         self.is_new = False
         self.followed, self.followed_rows = None, 0
         self._lines: list[bytes] = []
@@ -78,7 +76,7 @@ class Store:
 
     def _open(self, service: str | None, *, join: bool) -> None:
         if not self.read_only:
-            _make_directory(self.directory)
+            make_directory(self.directory)
             if self._adopt is None and not self.path.exists():
                 results.refuse(self.directory)
         self.connection = schema.connect(self.path, read_only=self.read_only)
@@ -142,7 +140,6 @@ class Store:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
-        self.commits += 1
         self._publish_lines()
 
     @contextmanager
@@ -216,13 +213,3 @@ class Store:
             self.members.drop()
         finally:
             self.connection.close()
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise OutputError(
-            f"{directory} cannot be made ({reason}).", advice="Choose another directory."
-        ) from error

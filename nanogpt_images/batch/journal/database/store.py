@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class Store:
         connection: For the modules of this package, inside `transaction()`.
         members: The processes that take part.
         is_new: Whether there were no units when it was opened, and the pass over rows is the first one.
+        stray_stems: Stems of images that an earlier batch may have left to a new journal.
         followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
         followed_rows: How many of its rows were admitted in this pass.
     """
@@ -39,6 +40,7 @@ class Store:
     connection: sqlite3.Connection
     members: Processes
     is_new: bool
+    stray_stems: Set[str]
     followed: str | None
     followed_rows: int
 
@@ -64,6 +66,7 @@ class Store:
         self.read_only = read_only
         self.clock = clock
         self.is_new = False
+        self.stray_stems = frozenset()
         self.followed, self.followed_rows = None, 0
         self._lines: list[bytes] = []
         self._results_lag = False
@@ -101,10 +104,12 @@ class Store:
             alone = self.members.enter(join=join)
             if self._lists_nothing():
                 if self._adopt is None:
-                    results.refuse(self.directory, is_new=not self.holds_units())
+                    results.refuse(self.directory)
                 else:
                     self._adopt(self)
             self.is_new = not self.holds_units()
+            if self.is_new and self._adopt is None:
+                self.stray_stems = results.image_stems(self.directory)
             if alone:
                 results.mend(self.connection, self.directory)
 

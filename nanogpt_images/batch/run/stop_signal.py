@@ -116,10 +116,11 @@ class StopSignal:
             return True
         return False
 
-    def overloaded(self, error: RateLimitError, in_a_row: int) -> None:
+    def overloaded(self, error: RateLimitError | ServerError, in_a_row: int) -> None:
         """The service refuses everything for load, the last request with *error*."""
+        kind = RateLimitError if isinstance(error, RateLimitError) else ServerError
         self.stop(
-            RateLimitError(
+            kind(
                 f"the service refused {in_a_row} requests in a row for load, the last one so: {error.message}",
                 advice="All of them stay pending. Run the batch again later, or with a lower requests_per_second"
                 " (--requests-per-second); nothing is paid for twice.",

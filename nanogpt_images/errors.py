@@ -376,7 +376,7 @@ class PayloadTooLargeError(StatusError):
 
 
 class RateLimitError(StatusError):
-    """429: too many requests; `retry_after_s` says when to go on."""
+    """429: too many requests; `retry_after_s` says when to try again."""
 
 
 class DailyLimitError(RateLimitError):
@@ -388,7 +388,7 @@ class ServerError(StatusError):
 
 
 class BatchError(NanoGPTError):
-    """A batch that cannot start or go on."""
+    """A batch that cannot start or continue."""
 
 
 class BudgetExceededError(BatchError):

@@ -27,7 +27,7 @@ _MOST_GUARDED: Final = 16  # images of one request whose names are looked up bef
 
 
 def existing_images(directory: Path, name: str, count: int = 1) -> list[Path]:
-    """Files that *count* images under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
+    """Return the files that *count* images under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
     # Each is asked for by its name, in 20 µs. To list a directory takes the longer the fuller it is, and in a thread
     # the interpreter changes threads at each entry (benchmarks/README.md).
     numbers = range(max(1, min(count, _MOST_GUARDED)))
@@ -37,7 +37,7 @@ def existing_images(directory: Path, name: str, count: int = 1) -> list[Path]:
 
 
 def fitting(target: Path, suffix: str) -> Path:
-    """*target* with the *suffix* that its bytes call for; an image's suffix of its own that says the same is kept."""
+    """Return *target* with the *suffix* that its bytes call for; an image's suffix of its own that says the same is kept."""
     given = target.suffix.lower()
     if given not in _IMAGE_SUFFIXES:
         return target.with_name(target.name + suffix)
@@ -99,7 +99,7 @@ def _claim(part: Path, target: Path) -> bool:
 
 
 def _move(part: Path, target: Path) -> bool:
-    """`_claim` where there are no hard links: a hidden file reserves the name, so that the file is never an empty one."""
+    """Do what `_claim` does where there are no hard links: a hidden file reserves the name, so that the file is never an empty one."""
     # Assumption: names that a file system takes for one differ in case and composition only.
     name = unicodedata.normalize("NFC", target.name.casefold())
     reserved = target.with_name(f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{PART_SUFFIX}")

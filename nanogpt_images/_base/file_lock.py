@@ -88,7 +88,7 @@ class ProcessLock:
 
 
 def is_alive(directory: Path, token: str) -> bool:
-    """Whether the process with *token* still holds its lock."""
+    """Return whether the process with *token* still holds its lock."""
     try:
         descriptor = os.open(directory / FOLDER_NAME / token, os.O_RDONLY)
     except FileNotFoundError:

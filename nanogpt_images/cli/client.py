@@ -38,7 +38,7 @@ async def open_client(
     assume_price_usd: float | None = None,
 ) -> AsyncGenerator[AsyncClient]:
     """
-    The client that a verb works with.
+    Open the client that a verb works with.
 
     Args:
         base_url: The option of that name.
@@ -95,7 +95,7 @@ def require_sandbox() -> None:
 
 def api_keys(base_url: str) -> list[str]:
     """
-    The keys of NANOGPT_API_KEYS, else the one that `open_client` uses for *base_url*.
+    Return the keys of NANOGPT_API_KEYS, else the one that `open_client` uses for *base_url*.
 
     Raises:
         NoKeyError: There is none that can be used.

@@ -58,7 +58,7 @@ _CODES: Final = {
     PermissionDeniedError: ACCOUNT,
     BudgetExceededError: BUDGET,
 }
-# The caller's to mend, as long as nothing was sent; a full disk in the middle of a batch is not.
+# For the caller to fix, as long as nothing was sent; a full disk in the middle of a batch is not.
 _USAGE_BEFORE_SENDING: Final = (
     ConfigurationError,
     JournalError,
@@ -71,7 +71,7 @@ _USAGE_BEFORE_SENDING: Final = (
 
 
 def exit_code(error: Exception) -> int | None:
-    """The exit code that *error* calls for; None for one that is not expected."""
+    """Return the exit code that *error* calls for; None for one that is not expected."""
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return code
@@ -135,7 +135,7 @@ def message(error: Exception) -> str:
 
 
 def hint(error: Exception) -> str | None:
-    """What to do next, where the message does not say it."""
+    """Return what to do next, where the message does not say it."""
     if isinstance(error, click.UsageError):
         return None if error.ctx is None else f"See '{error.ctx.command_path} --help'."
     if isinstance(error, DailyLimitError):
@@ -148,7 +148,7 @@ def hint(error: Exception) -> str | None:
 
 
 def reset_time(error: DailyLimitError) -> str:
-    """When a daily limit ends, as far as the service says."""
+    """Return when a daily limit ends, as far as the service says."""
     if error.retry_after_s is None:
         return "after 00:00 UTC"
     from datetime import UTC, datetime, timedelta

@@ -133,7 +133,7 @@ async def _paid(client: AsyncClient, order: GenerationJob) -> GenerationResult:
 
 
 def _rescued(error: NanoGPTError) -> None:
-    """Name what can still be had of a failed request that was paid for."""
+    """Name the images of a failed request that was paid for and can still be saved."""
     partial = getattr(error, "partial", None)
     if not isinstance(partial, GenerationResult):
         return

@@ -47,15 +47,15 @@ class Manifest:
         return self.path.stat().st_size > MAX_SCANNED_BYTES
 
     def rows(self) -> Iterator[BatchRow]:
-        """Its rows, read as they are wanted. Raises ManifestError."""
+        """Read its rows, as they are wanted. Raises ManifestError."""
         return read_manifest(self.path, model=self.model, defaults=self.defaults)
 
     def scan(self) -> Iterator[BatchRow | ManifestError]:
-        """Its rows, and an error for each that is wrong. Raises ManifestError for the file as a whole."""
+        """Read its rows, with an error for each that is wrong. Raises ManifestError for the file as a whole."""
         return scan_manifest(self.path, model=self.model, defaults=self.defaults)
 
     def beginning(self) -> Iterator[BatchRow | ManifestError]:
-        """What is looked at before a batch starts: `scan`, or the start of it for a large file."""
+        """Read what is checked before a batch starts: `scan`, or the start of it for a large file."""
         found = self.scan()
         return itertools.islice(found, _FIRST_ROWS) if self.is_large else found
 
@@ -78,7 +78,7 @@ def manifest_of(
     route: str | None,
     response_format: Mapping[str, object],
 ) -> Manifest:
-    """The manifest that the options of `plan` and `batch` describe."""
+    """Return the manifest that the options of `plan` and `batch` describe."""
     fields = {"count": row_count, "route": route, **response_format}
     given = {name: value for name, value in fields.items() if value is not None}
     return Manifest(path=Path(file), model=model, defaults={**params, **given})
@@ -93,7 +93,7 @@ async def planned(
     beginning: bool = False,
 ) -> Estimate:
     """
-    What *manifest*, or only its *beginning*, will do and cost by *catalog*.
+    Return what *manifest*, or only its *beginning*, will do and cost by *catalog*.
 
     It is read once more where the prices of input images stand in the endpoint metadata alone.
 

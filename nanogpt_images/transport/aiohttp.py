@@ -90,7 +90,7 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
-        """Send *request* once; see `Transport.send`."""
+        """Send *request* once."""
         if request.public_only:
             async with self._sent_in_public(request) as response:
                 yield response
@@ -196,7 +196,7 @@ class _Connector(aiohttp.TCPConnector):
         """Its connections are collected with it."""
 
     def close_soon(self) -> None:
-        """Begin to close, on the loop; nobody waits for the end."""
+        """Begin to close, on the loop, without waiting for the end."""
         self._closing = asyncio.ensure_future(self.close())
 
 
@@ -219,7 +219,7 @@ class _OwnSession:
         return self.loop.is_closed() or self.pid != os.getpid()
 
     def drop(self) -> None:
-        """Let go of the session from wherever this is called."""
+        """Release the session, on whatever loop or thread this is called."""
         self.session.detach()
         if self.pid != os.getpid():
             _inherited.append(self.connector)
@@ -336,7 +336,7 @@ def _broken(request: HttpRequest, error: Exception, *, status: int | None = None
             advice="Where it is a server or a proxy of your own, pass a context that knows its authority as ssl_context.",
         )
     reason = _reason(error)
-    # aiohttp takes credentials from netrc where it takes proxies from the environment, and tells of it in words alone.
+    # aiohttp takes credentials from netrc where it takes proxies from the environment, and says so in words alone.
     if "AUTHORIZATION" in reason and not request.body_begun:
         return ConfigurationError(
             f"netrc has an entry for {urlsplit(request.url).hostname}, and trust_env uses it in place of the key.",

@@ -1,4 +1,4 @@
-"""A transport that tells of each attempt: a line in the log at DEBUG, and an event to the observers."""
+"""A transport that reports each attempt: a line in the log at DEBUG, and an event to the observers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ObservedTransport:
     """
     Watches *transport*.
 
-    What the reader of an answer raises passes through here as well, so that an attempt is told of with its
+    What the reader of an answer raises passes through here as well, so that an attempt is reported with its
     outcome for the caller, and not with the bare status.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""`regenerate`: what an image file tells of its making, made again."""
+"""`regenerate`: make an image again from what its file says about how it was made."""
 
 from __future__ import annotations
 

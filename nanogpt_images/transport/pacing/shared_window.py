@@ -94,7 +94,7 @@ class SharedWindow:
 
     def started(self) -> None:
         """
-        The oldest start that this object keeps open happens now, or not at all. Without one, nothing changes.
+        Record that the oldest start that this object keeps open happens now, or not at all. Without one, do nothing.
 
         Raises:
             JournalError: The file cannot be used.
@@ -123,7 +123,7 @@ class SharedWindow:
 
     def pause(self, seconds: float) -> None:
         """
-        Let nobody start for that long, ten minutes at the most.
+        Hold back all starts for that long, ten minutes at the most.
 
         Raises:
             JournalError: The file cannot be used.
@@ -153,7 +153,7 @@ class SharedWindow:
         self._fd = None
 
     def _open(self) -> int:
-        # A forked child shares its parent's lock along with the descriptor, so it opens the file anew.
+        # A forked child shares its parent's lock along with the descriptor, so it opens the file again.
         if self._fd is None or self._pid != os.getpid():
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
             self._pid = os.getpid()

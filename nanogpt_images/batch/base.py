@@ -85,7 +85,8 @@ class BatchBase(ABC):
             state = "has not started" if self._events is None else "is over"
             raise ConfigurationError(
                 f"this batch {state}: it runs inside its block. Use `async with client.batch(...) as run:` and iterate"
-                " or wait in it, or `await client.run_batch(...)`, which needs no block. Nothing was sent."
+                " or wait in it, or `await client.run_batch(...)`, which needs no block.",
+                says_charge=True,
             )
         return self._events
 

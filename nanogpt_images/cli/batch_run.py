@@ -67,7 +67,7 @@ class BatchJob:
 
 
 def service_options(base_url: str | None, *, sandbox: bool) -> list[str]:
-    """The options that send the next command to the same service."""
+    """Return the options that send the next command to the same service."""
     address = ["--base-url", base_url] if base_url is not None else []
     return [*address, *(["--sandbox"] if sandbox else [])]
 
@@ -150,7 +150,7 @@ def _ray_batch(job: BatchJob, cluster: ClusterOptions, client: AsyncClient) -> R
 
 
 async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
-    """The numbers of the manifest; None where nothing is checked against the catalogue."""
+    """Return the numbers of the manifest; None where nothing is checked against the catalogue."""
     if not job.validate:
         return None
     if job.manifest.model is not None:
@@ -171,7 +171,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
     if plan.unpriced_requests and job.budget_usd is not None and job.assume_price_usd is None:
         raise ParameterError(
             f"no price is known for {count(plan.unpriced_requests, 'request')}, so --budget cannot be kept; "
-            "say what an image may cost with --assume-price, or leave --budget out. Nothing was sent.",
+            "say what an image may cost with --assume-price, or leave --budget out.",
             parameter="budget_usd",
         )
     return plan

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import anyio.to_thread
 import attrs
 
 from .._base.names import image_stem, prompt_slug, safe_name
+from .._base.threads import in_thread
 from ..batch.planning.requests import request_of
 from ..batch.rows import BatchRow
 from ..client import AsyncClient
@@ -66,7 +66,7 @@ def carry_out(
         result = run_async(lambda: _generate(order, base_url, sandbox, quiet=quiet or as_json))
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            "interrupted; if the request was under way, it may have been charged.", charge=Charge.UNKNOWN
+            "interrupted while the request may have been under way.", charge=Charge.UNKNOWN
         ) from None
     if as_json:
         say_json(_document(result))
@@ -92,7 +92,7 @@ async def _generate(
             checked(order.request, model)
             if needs_offers(model, order.request):
                 model = await client.catalog.priced(model.id)
-        await anyio.to_thread.run_sync(_prepare, order)
+        await in_thread(_prepare, order)
         if model is not None and not quiet:
             _announce(order, model)
         return await _paid(client, order)
@@ -109,7 +109,7 @@ def _announce(order: GenerationJob, model: Model) -> None:
 def _prepare(order: GenerationJob) -> None:
     if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
         raise OutputError(
-            f"{files[0]} exists; --overwrite replaces it, --name chooses another. Nothing was sent."
+            f"{files[0]} exists; --overwrite replaces it, --name chooses another.", says_charge=True
         )
     make_directory(order.directory)
 
@@ -133,7 +133,7 @@ async def _paid(client: AsyncClient, order: GenerationJob) -> GenerationResult:
 
 
 def _rescued(error: NanoGPTError) -> None:
-    """Name what can still be had of a failed request that was paid for."""
+    """Name the images of a failed request that was paid for and can still be saved."""
     partial = getattr(error, "partial", None)
     if not isinstance(partial, GenerationResult):
         return

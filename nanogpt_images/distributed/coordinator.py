@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.events import BatchEvent, Tally
 from ..batch.journal import Journal, Totals
 from ..batch.rows import BatchRow
@@ -93,7 +93,7 @@ class Coordinator:
                 )
             resources = await open_books(self._job, self._tally)
             try:
-                await anyio.to_thread.run_sync(make_directory, self._job.out / "images")
+                await in_thread(make_directory, self._job.out / "images")
                 await recover(resources.journal, resources.recorder)
                 if retry:
                     await resources.journal.reopen(unknown=unknown)

@@ -140,7 +140,7 @@ class DistributedBatch(BatchBase):
                 opened = await self._coordinator.begin(retry=retry, unknown=self._retry_unknown)
             except UnreachableError:
                 raise BatchError(
-                    "the coordinator was lost while the batch began. Nothing was sent."
+                    "the coordinator was lost while the batch began.", says_charge=True
                 ) from None
             stack.push_async_callback(self._close)
             self._first, self._epoch = opened.totals, opened.epoch

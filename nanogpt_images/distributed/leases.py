@@ -50,11 +50,6 @@ class Leases(Generic[WorkerT, TaskT]):
         return len(self._queue)
 
     @property
-    def leased(self) -> int:
-        """Units in the hands of workers."""
-        return len(self._leases)
-
-    @property
     def sent(self) -> int:
         """Units that are under way."""
         return self._sent

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import anyio.to_thread
-
-from .._base.durable import sync_directories, sync_files
+from .._base.durable import put_on_disk
+from .._base.threads import in_thread
 from ..batch.journal import Admission, ImageRecord, SignedUrl
 from ..batch.rows import BatchRow
 from ..batch.run.settlement import Task
 from ..batch.run.stop_signal import Halted
 from ..batch.units import Unit, unpriced
-from ..errors import Charge, OutputError
+from ..errors import Charge
 from ..types.parameters import CountRule
 from .coordinator_client import CoordinatorClient
 from .reports import Done, Failed, Linked, Postponed, Refused, Repeated
@@ -116,7 +115,7 @@ class RemoteRecorder:
     async def _sync(self, images: Sequence[ImageRecord]) -> None:
         paths = [self._out / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
         if paths:
-            await anyio.to_thread.run_sync(_sync, paths)
+            await in_thread(put_on_disk, paths)
 
 
 class RemotePacing:
@@ -138,14 +137,3 @@ class RemotePacing:
     def pause(self, seconds: float) -> None:
         """See `Pacing`."""
         self._link.pause(seconds)
-
-
-def _sync(paths: Sequence[Path]) -> None:
-    try:
-        sync_files(paths)
-        sync_directories(paths)
-    except OSError as error:
-        raise OutputError(
-            f"an image could not be put on the disk ({error.strerror or error}: {error.filename})."
-            " It was charged, and the journal does not count it as done."
-        ) from error

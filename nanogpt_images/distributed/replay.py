@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from typing import Final, TextIO, cast
 
-import anyio.to_thread
-
+from .._base.threads import in_thread
 from ..batch.manifest.reader import ManifestRows
 from ..batch.rows import BatchRow
 from ..batch.run.task_source import Row, Rows, chunks
@@ -39,23 +38,23 @@ class ReplayableRows:
         if self._file is None:
             rows = self._rows
             if isinstance(rows, ManifestRows):
-                rows = await anyio.to_thread.run_sync(rows.again)
+                rows = await in_thread(rows.again)
             async for chunk in chunks(rows):
                 yield chunk
             return
-        await anyio.to_thread.run_sync(self._file.seek, 0)
-        while told := await anyio.to_thread.run_sync(self._read):
+        await in_thread(self._file.seek, 0)
+        while told := await in_thread(self._read):
             yield told
         if self._rest is None:
             self._rest = cast("AsyncGenerator[Sequence[Row]]", chunks(self._rows))
         async for chunk in self._rest:
-            await anyio.to_thread.run_sync(self._keep, chunk)
+            await in_thread(self._keep, chunk)
             yield chunk
 
     async def aclose(self) -> None:
         """Forget what was kept."""
         if self._file is not None:
-            await anyio.to_thread.run_sync(self._file.close)
+            await in_thread(self._file.close)
 
     def _read(self) -> list[Row]:
         assert self._file is not None

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias, assert_never
 
 import anyio
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.journal import Journal, ResultRecord
 from ..errors import ParameterError
 from .target import Target, failing_as
@@ -104,24 +104,23 @@ async def export_batch(
     if raw and to != "csv":
         raise ParameterError(f"raw goes with csv: {to} has no formulas.", parameter="raw")
     source = Path(directory)
-    run = anyio.to_thread.run_sync
     async with await Journal.open(source, service=None, read_only=True) as journal:
-        target = await run(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
+        target = await in_thread(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
         writer: RowWriter | None = None
         try:
-            writer = await run(
+            writer = await in_thread(
                 lambda: _open(
                     to, source, target, embed_images=embed_images, raw=raw, max_shard_bytes=max_shard_bytes
                 )
             )
             async for images in journal.results(chunk=_CHUNK):
-                await run(_write, writer, images, target)
-            await run(_complete, writer, target)
+                await in_thread(_write, writer, images, target)
+            await in_thread(_complete, writer, target)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await run(_abandon, writer, target)
+                await in_thread(_abandon, writer, target)
             raise
-        size_bytes = await run(lambda: target.size_bytes)
+        size_bytes = await in_thread(lambda: target.size_bytes)
     return ExportReport(path=target.path, images=writer.images, missing=writer.missing, size_bytes=size_bytes)
 
 

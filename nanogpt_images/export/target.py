@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .._base.disk import make_directory
+from .._base.durable import sync_files
 from ..errors import OutputError
 
 
@@ -31,15 +33,17 @@ class Target:
         self.path = path
         self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         if path.is_dir() or (path.exists() and not overwrite):
-            advice = "choose another path" if path.is_dir() else "choose another path or pass overwrite=True"
+            advice = (
+                "choose another path"
+                if path.is_dir()
+                else "choose another path or pass overwrite=True (--overwrite)"
+            )
             raise OutputError(f"{path} exists; {advice}.")
-        with failing_as(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
 
     def publish(self) -> None:
         """Give the whole file or directory its name."""
-        for file in self.part.iterdir() if self.part.is_dir() else (self.part,):
-            _sync(file)
+        sync_files(self.part.iterdir() if self.part.is_dir() else [self.part])
         os.replace(self.part, self.path)
 
     def abandon(self) -> None:
@@ -63,8 +67,3 @@ def failing_as(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb+") as opened:
-        os.fsync(opened.fileno())

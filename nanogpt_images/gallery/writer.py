@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.journal import Journal, UnitRecord
 from ..errors import ConfigurationError, OutputError
 from .head import tiles
@@ -77,12 +77,12 @@ async def write_gallery(
     folder = Path(directory)
     try:
         async with await Journal.open(folder, service=None, read_only=True) as journal:
-            await anyio.to_thread.run_sync(check_free, folder)
+            await in_thread(check_free, folder)
             totals, service = await journal.totals(), await journal.service()
             counts = _Counts(totals.images, on_progress)
             with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
                 await _fill(spool, folder, journal, counts)
-                pages = await anyio.to_thread.run_sync(publish, folder, spool, tiles(totals), service)
+                pages = await in_thread(publish, folder, spool, tiles(totals), service)
     except OSError as error:
         raise OutputError(
             f"the gallery in {folder} cannot be written ({error.strerror or error}). Free space or check the"
@@ -132,14 +132,14 @@ async def _fill(spool: Spool, folder: Path, journal: Journal, counts: _Counts) -
         lines: list[_Line | None] = [None] * len(records)
 
         async def make(place: int, record: UnitRecord, into: list[_Line | None] = lines) -> None:
-            into[place] = line = await anyio.to_thread.run_sync(_line, folder, record, limiter=workers)
+            into[place] = line = await in_thread(_line, folder, record, limiter=workers)
             if line is not None:
                 counts.add(line)
 
         async with anyio.create_task_group() as group:
             for place, record in enumerate(records):
                 group.start_soon(make, place, record)
-        await anyio.to_thread.run_sync(_add, spool, [line for line in lines if line is not None])
+        await in_thread(_add, spool, [line for line in lines if line is not None])
 
 
 async def _in_chunks(items: AsyncIterator[_ItemT], size: int) -> AsyncIterator[list[_ItemT]]:

@@ -32,8 +32,8 @@ class BudgetGate:
             if not self._budget.could_fit(nano) or not self._budget.reserved:
                 raise BudgetExceededError(
                     f"the next request may cost ${to_usd(nano):.4f}, and ${to_usd(self._budget.spent):.4f} of the "
-                    f"budget of ${to_usd(self._budget.cap or 0):.4f} is spent. Nothing was sent for it; "
-                    "raise the budget to go on."
+                    f"budget of ${to_usd(self._budget.cap or 0):.4f} is spent",
+                    advice="Raise the budget to continue.",
                 )
             self._changed.clear()
             await self._changed.wait()

@@ -81,7 +81,7 @@ class DirectoryStore:
         See `ImageStore`.
 
         Raises:
-            OutputError: Some image is not in its file; `partial` has the `ReceivedImage` of each, in memory where
+            OutputError: Some image is not in its file; `kept` has the `ReceivedImage` of each, in memory where
                 the disk took none. What could not be given its name stays as a `.part` file, named in the text.
         """
         stored: list[ReceivedImage] = []
@@ -121,7 +121,6 @@ class DirectoryStore:
         self.discard()
         self.kept = tuple(stored)
         if failure is not None:
-            failure.partial = self.kept
             raise failure
         return self.kept
 

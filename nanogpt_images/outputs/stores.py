@@ -17,7 +17,7 @@ class ImageStore(Protocol):
     Takes the images of one answer.
 
     Attributes:
-        kept: What `finish` has kept, for whoever was cancelled before it could be told.
+        kept: What `finish` kept, also where it raised or its caller was cancelled.
     """
 
     kept: Sequence[ReceivedImage]

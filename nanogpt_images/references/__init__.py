@@ -17,7 +17,6 @@ from .loader import (
     LoadedReferences,
     ReferenceLoader,
     check_total,
-    load_reference,
     load_references,
 )
 
@@ -36,6 +35,5 @@ __all__ = [
     "Remote",
     "SupportsPillowSave",
     "check_total",
-    "load_reference",
     "load_references",
 ]

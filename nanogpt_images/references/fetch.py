@@ -113,9 +113,9 @@ def _parsed(url: str) -> URL:
         # Decoding an international name can fail, which is the time to learn it.
         usable = parsed.scheme in ("http", "https") and bool(parsed.host)
     except ValueError as error:
-        raise ReferenceImageError(f"the URL is malformed ({error}). Nothing was sent.") from error
+        raise ReferenceImageError(f"the URL is malformed ({error}).") from error
     if not usable:
-        raise ReferenceImageError("the URL is not an http or https URL with a host. Nothing was sent.")
+        raise ReferenceImageError("the URL is not an http or https URL with a host.")
     return parsed
 
 
@@ -134,13 +134,13 @@ def _next_hop(url: URL, location: str) -> URL:
 
 def _failure(url: URL, what: str) -> ReferenceImageError:
     # The host alone: paths and queries of signed URLs are secrets.
-    return ReferenceImageError(f"the image at {url.host} {what}. Nothing was sent.")
+    return ReferenceImageError(f"the image at {url.host} {what}.")
 
 
 def _refusal(url: URL, refused: list[str]) -> ReferenceImageError:
     return ReferenceImageError(
         f"{url.host} is at {', '.join(dict.fromkeys(refused))}, which is no public address; fetching from it is "
-        "refused unless private addresses are allowed. Nothing was sent."
+        "refused unless private addresses are allowed."
     )
 
 

@@ -71,36 +71,6 @@ async def load_references(
     return references
 
 
-async def load_reference(
-    source: ReferenceInput,
-    *,
-    remote: Remote,
-    limits: ReferenceLimits | None = None,
-    max_encoded_bytes: int | None = None,
-    fetch: FetchBytes | None = None,
-    allow_private: AllowPrivate = False,
-    model: str | None = None,
-    parameter: str = "input_references",
-    position: int | None = None,
-) -> Reference:
-    """
-    Load one input image; see `load_references`.
-
-    Args:
-        position: Its place among several, from 0, for the texts of errors.
-    """
-    loader = ImageLoader(
-        remote=remote,
-        limits=limits or ReferenceLimits(),
-        max_encoded_bytes=max_encoded_bytes,
-        fetch=fetch,
-        allow_private=allow_private,
-        model=model,
-        parameter=parameter,
-    )
-    return await loader.load(source, position)
-
-
 def check_total(
     references: Sequence[Reference],
     *,
@@ -118,7 +88,7 @@ def check_total(
     if total > max_encoded_bytes:
         raise ParameterError(
             f"{parameter}: {len(references)} images are {total:,} bytes after encoding; one request takes "
-            f"{max_encoded_bytes:,} in all. Compress them or scale them down. Nothing was sent.",
+            f"{max_encoded_bytes:,} in all. Compress them or scale them down.",
             model=model,
             parameter=parameter,
         )

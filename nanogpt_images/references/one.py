@@ -76,11 +76,11 @@ class ImageLoader:
         try:
             data = await fetch(url, max_bytes=self._most_bytes(), allow_private=self.allow_private)
         except NanoGPTError as error:
-            raise ReferenceImageError(f"{where}: {error}") from error
+            raise ReferenceImageError(f"{where}: {error.message}") from error
         except Exception as error:
             # A fetch of the caller's own may raise anything.
             raise ReferenceImageError(
-                f"{where}: {host_of(url)} cannot be fetched ({type(error).__name__}). Nothing was sent."
+                f"{where}: {host_of(url)} cannot be fetched ({type(error).__name__})."
             ) from error
         return await self._from_bytes(data, f"{where} ({host_of(url)})")
 
@@ -100,14 +100,14 @@ class ImageLoader:
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
-                raise ReferenceImageError(f"{where} is not a regular file. Nothing was sent.")
+                raise ReferenceImageError(f"{where} is not a regular file.")
             self._check_size(status.st_size, where)
             data = Path(path).read_bytes()
         except NanoGPTError:
             raise
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise ReferenceImageError(f"{where} cannot be read: {reason}. Nothing was sent.") from error
+            raise ReferenceImageError(f"{where} cannot be read: {reason}.") from error
         return self._checked(data, where)
 
     def _from_pillow(self, image: SupportsPillowSave, where: str) -> Reference:
@@ -123,7 +123,7 @@ class ImageLoader:
             # Pillow loads lazily: here a damaged file fails too, with whatever its decoder raises.
             raise ReferenceImageError(
                 f"{where}: the Pillow image of mode {image.mode} cannot be encoded ({error}). "
-                "Convert it, for example with image.convert('RGB'). Nothing was sent."
+                "Convert it, for example with image.convert('RGB')."
             ) from error
         return self._checked(file.getvalue(), where)
 
@@ -132,7 +132,7 @@ class ImageLoader:
         info = sniff(data)
         if info.media_type is None:
             what = f"begins with {data[:8]!r}" if data else "is empty"
-            raise ReferenceImageError(f"{where} is no {_KNOWN} image: it {what}. Nothing was sent.")
+            raise ReferenceImageError(f"{where} is no {_KNOWN} image: it {what}.")
         self._check_size(len(data), where)
         formats = {_format_name(name) for name in self.limits.formats}
         if formats and _format_name(info.media_type) not in formats:
@@ -187,7 +187,7 @@ class ImageLoader:
         return self.model or "the model"
 
     def refusal(self, text: str) -> ParameterError:
-        return ParameterError(f"{text} Nothing was sent.", model=self.model, parameter=self.parameter)
+        return ParameterError(text, model=self.model, parameter=self.parameter)
 
 
 async def _maybe_in_thread(

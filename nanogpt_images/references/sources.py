@@ -25,13 +25,13 @@ def simplified(source: ReferenceInput, where: str) -> str | os.PathLike[str] | b
     if isinstance(source, HasImageData):
         held = source.data or source.path or source.url
         if held is None:
-            raise ReferenceImageError(f"{where} is an image without data, path or url. Nothing was sent.")
+            raise ReferenceImageError(f"{where} is an image without data, path or url.")
         return held
     # The annotation allows nothing else by now, but callers need not check theirs.
     if not isinstance(cast("object", source), SupportsPillowSave):
         raise ReferenceImageError(
             f"{where} is of type {type(source).__name__}; an input image is a path, bytes, an http(s) URL, a "
-            "data URL, a Pillow image or an image of a result. Nothing was sent."
+            "data URL, a Pillow image or an image of a result."
         )
     return source
 
@@ -43,7 +43,7 @@ def _url_of(entry: Mapping[str, object], where: str) -> str:
     if not isinstance(url, str) or not (is_link(url) or is_data_url(url)):
         raise ReferenceImageError(
             f'{where} is an object without a URL; it should be {{"type": "image_url", "image_url": '
-            '{"url": "https://…"}}. Nothing was sent.'
+            '{"url": "https://…"}}.'
         )
     return url
 
@@ -52,7 +52,7 @@ def decode_data_url(url: str, where: str) -> tuple[str, bytes]:
     """The declared type and the bytes of a data URL. Source: RFC 2397."""
     header, comma, payload = url[5:].partition(",")
     if not comma:
-        raise ReferenceImageError(f"{where} is a data URL without a comma. Nothing was sent.")
+        raise ReferenceImageError(f"{where} is a data URL without a comma.")
     declared = header.partition(";")[0].strip().lower()
     if not header.rstrip().lower().endswith(";base64"):
         return declared, unquote_to_bytes(payload)
@@ -62,9 +62,7 @@ def decode_data_url(url: str, where: str) -> tuple[str, bytes]:
     try:
         return declared, pybase64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
-        raise ReferenceImageError(
-            f"{where} is a data URL whose base64 is not valid. Nothing was sent."
-        ) from error
+        raise ReferenceImageError(f"{where} is a data URL whose base64 is not valid.") from error
 
 
 def host_of(url: str) -> str:

@@ -111,9 +111,7 @@ class FlightCache(Generic[T]):
             if flight.waiters == 0 and not flight.task.done():
                 await self._abandon(key, flight)
         if flight.task.cancelled():
-            raise TransportError(
-                f"the client was closed while {self._name} was being fetched. Nothing was sent."
-            )
+            raise TransportError(f"the client was closed while {self._name} was being fetched.")
         return flight.task.result()
 
     async def aclose(self) -> None:
@@ -141,7 +139,7 @@ class FlightCache(Generic[T]):
                 self._failed[key] = error
                 raise
             self._log.warning(
-                "%s could not be refreshed (%s); the last known state is used", self._name, error
+                "%s could not be refreshed (%s); the last known state is used", self._name, error.message
             )
             self._failed[key] = stale = self._mark_stale(older)
             return stale

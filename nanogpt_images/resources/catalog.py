@@ -302,7 +302,7 @@ def _of_the_listing(error: NanoGPTError) -> NanoGPTError:
     if not isinstance(error, NotFoundError):
         return error
     return StatusError(
-        f"the catalogue cannot be had: {error}",
+        f"the catalogue cannot be had: {error.message}",
         status=error.status,
         charge=error.charge,
         request_id=error.request_id,
@@ -323,11 +323,16 @@ def _stale_endpoints(endpoints: ModelEndpoints) -> ModelEndpoints:
 
 def _not_found(model_id: str, known: Mapping[str, Model]) -> NotFoundError:
     near = near_matches(model_id, known)
-    hint = f"near matches: {', '.join(near)}" if near else "catalog.list() gives those it holds"
+    hint = (
+        f"near matches: {', '.join(near)}"
+        if near
+        else "catalog.list(), or 'nanogpt-images models', gives those it holds"
+    )
     return NotFoundError(
-        f"model {model_id!r} is not in the catalogue; {hint}. Nothing was sent.",
+        f"model {model_id!r} is not in the catalogue; {hint}.",
         status=404,
         charge=Charge.NOT_SENT,
+        says_charge=True,
         code="model_not_found",
         parameter="model",
     )

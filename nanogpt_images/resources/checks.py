@@ -94,7 +94,7 @@ def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterErro
     """Everything about *request* that *model* does not accept, one error for each fault."""
 
     def problem(parameter: str, text: str) -> ParameterError:
-        return ParameterError(f"{text} Nothing was sent.", model=model.id, parameter=parameter)
+        return ParameterError(text, model=model.id, parameter=parameter)
 
     yield from _prompt(request, model, problem)
     yield from _count(request, model, problem)

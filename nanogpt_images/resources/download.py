@@ -15,7 +15,7 @@ from .._base.display import shown_url
 from .._base.logs import get_logger
 from .._base.sink import Sink
 from .._base.sniff import TAIL_BYTES, has_end
-from ..errors import Charge, DownloadError, NanoGPTError, OutcomeUnknownError, StatusError
+from ..errors import DownloadError, NanoGPTError, OutcomeUnknownError, StatusError
 from ..outputs import ImageStore, MemoryStore, ReceivedImage, finished
 from ..transport.protocol import HttpRequest, HttpResponse, Transport
 from ..transport.retry import RetryPolicy
@@ -143,8 +143,8 @@ class Downloads:
             received_at: When the links came (seconds since the epoch); by default now.
 
         Raises:
-            DownloadError: A URL cannot be downloaded; `expired` once it is refused and its life is over. Then `partial`
-                has what the others brought: it will not come again.
+            DownloadError: A URL cannot be downloaded; `expired` once it is refused and its life is over. Then
+                `store.kept` has what the others brought: it will not come again.
         """
         received_at = self.clock() if received_at is None else received_at
         lost: DownloadError | None = None
@@ -166,7 +166,6 @@ class Downloads:
             return stored
         if not whole:
             store.discard()
-        lost.partial = stored
         raise lost
 
     async def _fetch(self, url: str, received_at: float, open_image: Callable[[], Sink]) -> None:
@@ -186,7 +185,7 @@ class Downloads:
                 attempt = 1 if progress.received > before else attempt
                 delay_s = self.retry.delay_s(error, attempt, paid=False, passing=_is_refusal(error))
                 if delay_s is None:
-                    raise _failed(progress, str(error)) from error
+                    raise _failed(progress, error.message) from error
                 attempt += 1
                 _log.info("a download broke off, it goes on in %.1f s: %s", delay_s, error)
                 await self._sleep(delay_s)
@@ -229,7 +228,7 @@ class Downloads:
         if progress.ends_anywhere and not has_end(progress.head, progress.tail, progress.received):
             raise OutcomeUnknownError(
                 f"the file ended after {progress.received:,} bytes, and the image in it did not",
-                charge=Charge.NOT_SENT,
+                says_charge=False,
             )
         return True
 
@@ -298,7 +297,7 @@ def _failed(progress: _Progress, reason: str, *, expired: bool = False) -> Downl
     place = shown_url(progress.url)
     advice = "The image is lost." if expired else "Downloading again is free while the URL lives."
     return DownloadError(
-        f"cannot download {place}: {reason.rstrip('.')}. It was charged. {advice}",
-        charge=Charge.CHARGED,
+        f"cannot download {place}: {reason.rstrip('.')}.",
+        advice=advice,
         expired=expired,
     )

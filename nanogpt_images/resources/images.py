@@ -311,8 +311,9 @@ class Images:
     ) -> GenerationResult:
         if not self._has_key:
             raise ConfigurationError(
-                "no API key: pass api_key= or set NANOGPT_API_KEY. Nothing was sent. "
-                "To try without one, run the sandbox: nanogpt-images sandbox."
+                "no API key: pass api_key= or set NANOGPT_API_KEY.",
+                advice="To try without one, run the sandbox: nanogpt-images sandbox.",
+                says_charge=True,
             )
         needs_model = validate or self._spending is not None
         model = await self._model(request) if needs_model else self._catalog.cached(request.model)
@@ -331,6 +332,7 @@ class Images:
             store=store,
             model=request.model,
             max_image_bytes=self._max_image_bytes,
+            as_result=functools.partial(self._result, request, asked=asked, warnings=warnings),
             expected=expected,
             redact=self._sender.redact,
         )
@@ -342,21 +344,14 @@ class Images:
             target=request.model,
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
         )
-        try:
-            if self._spending is None:
-                received = await send(hooks=hooks)
-            else:
-                if model is not None and needs_offers(model, request):
-                    model = await self._catalog.priced(model.id)
-                async with self._spending.around(request, model, hooks) as (watched, costs):
-                    received = await send(hooks=watched)
-                    costs(received.answer.cost_usd)
-        except NanoGPTError as error:
-            partial = getattr(error, "partial", None)
-            if isinstance(partial, Received):
-                error.partial = self._result(request, partial, asked, warnings)  # type: ignore[attr-defined]
-            raise
-        return self._result(request, received, asked, warnings)
+        if self._spending is None:
+            return await send(hooks=hooks)
+        if model is not None and needs_offers(model, request):
+            model = await self._catalog.priced(model.id)
+        async with self._spending.around(request, model, hooks) as (watched, costs):
+            result = await send(hooks=watched)
+            costs(result.cost_usd)
+        return result
 
     def _warn(self, warnings: Sequence[str]) -> None:
         for text in warnings:
@@ -395,8 +390,11 @@ class Images:
                 received_at=received_at,
             )
         except NanoGPTError as error:
-            kept = error.partial if isinstance(error, DownloadError) else None
-            error.partial = _with_stored(result, kept) if isinstance(kept, tuple) else result  # type: ignore[attr-defined]
+            # Once a URL is lost for good, what the others brought will not come again.
+            lost = isinstance(error, DownloadError) and error.expired
+            waiting = {image.index for image in linked}
+            kept = [image for image in store.kept if image.index in waiting] if lost else []
+            error.partial = _with_stored(result, kept)
             raise
         return _with_stored(result, stored)
 
@@ -406,7 +404,9 @@ class Images:
         except (ConfigurationError, NotFoundError):
             raise
         except NanoGPTError as error:
-            _log.warning("%s goes out unchecked, the catalogue cannot be had: %s", request.model, error)
+            _log.warning(
+                "%s goes out unchecked, the catalogue cannot be had: %s", request.model, error.message
+            )
             return None
 
     def _result(
@@ -461,7 +461,9 @@ def _prepare(directory: Path, stem: str, images: int) -> None:
     """Make *directory*, and see before anything is paid that no file is in the way of so many images."""
     make_directory(directory)
     if images and (files := existing_images(directory, stem, images)):
-        raise OutputError(f"{files[0]} exists; choose another name or pass overwrite=True. Nothing was sent.")
+        raise OutputError(
+            f"{files[0]} exists; choose another name or pass overwrite=True (--overwrite).", says_charge=True
+        )
 
 
 def _problems(images: Sequence[Image], asked: int) -> list[str]:

@@ -122,7 +122,7 @@ class Spending:
         price = price_of(model or Model(id=request.model), request, assume_price_usd=self.assume_price_usd)
         if price is None:
             raise BudgetExceededError(
-                f"no price is known for {request.model}, so budget_usd cannot be kept. Nothing was sent; "
-                "pass assume_price_usd, or leave the budget out."
+                f"no price is known for {request.model}, so budget_usd cannot be kept.",
+                advice="Pass assume_price_usd (--assume-price), or leave the budget out.",
             )
         return price.high_nano

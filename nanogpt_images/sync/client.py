@@ -110,8 +110,8 @@ def _generation(
         try:
             return to_blocking(call(self, *args, **kwargs), self.portal)
         except NanoGPTError as error:
-            if isinstance(partial := getattr(error, "partial", None), GenerationResult):
-                error.partial = to_blocking(partial, self.portal)  # type: ignore[attr-defined]
+            if isinstance(error.partial, GenerationResult):
+                error.partial = to_blocking(error.partial, self.portal)
             raise
 
     functools.update_wrapper(generate, method)

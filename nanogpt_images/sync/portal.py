@@ -74,7 +74,7 @@ class Portal:
                 # Only daemon threads still wait now; the interpreter is about to freeze them.
                 threading.Event().wait()
             raise OutcomeUnknownError(
-                f"the client was closed while this call was under way. {Charge.UNKNOWN.sentence}",
+                "the client was closed while this call was under way.",
                 charge=Charge.UNKNOWN,
             ) from None
         except BaseException:
@@ -162,9 +162,9 @@ def _start(aclose: Close) -> LoopThread:
     except (OSError, RuntimeError) as error:
         # Too many open files; or the main thread has ended, after which Python 3.12 and later start no thread.
         raise ConfigurationError(
-            f"the client's event loop cannot start: {error}. Nothing was sent."
+            f"the client's event loop cannot start: {error}.", says_charge=True
         ) from error
-    raise ConfigurationError("the interpreter is exiting. Nothing was sent.")
+    raise ConfigurationError("the interpreter is exiting.", says_charge=True)
 
 
 def _abandoned(loop: LoopThread) -> None:

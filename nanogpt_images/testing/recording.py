@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-import anyio.to_thread
 import attrs
 from multidict import CIMultiDict
 
+from .._base.threads import in_thread
 from ..errors import TransportError
 from ..transport.protocol import HttpRequest, HttpResponse, Transport
 from .cassette import Cassette, Exchange
@@ -85,7 +85,7 @@ class RecordingTransport:
 
     async def aclose(self) -> None:
         """Write the file, and close the transport underneath."""
-        await anyio.to_thread.run_sync(self.save)
+        await in_thread(self.save)
         await self._transport.aclose()
 
 
@@ -133,7 +133,7 @@ class ReplayTransport:
         sent = "" if body is None else f" with the body {body[:300].decode('utf-8', 'replace')}"
         left = "\n".join(f"  {exchange.place}" for exchange in self.unused) or "  (none)"
         raise UnexpectedRequestError(
-            f"{request.method} {url}{sent} is not in {self._path}, or not so often. Nothing was sent. "
+            f"{request.method} {url}{sent} is not in {self._path}, or not so often. "
             f"Recorded and not yet used:\n{left}\nIf the request is right, record the cassette again."
         )
 

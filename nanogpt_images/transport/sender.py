@@ -38,11 +38,11 @@ _MAX_JSON_BYTES: Final = 64 * 2**20
 
 
 async def _nothing(*_: object) -> None:
-    """Nobody wants to know."""
+    """Default hook: do nothing."""
 
 
 def _no_news(*_: object) -> None:
-    """Nobody wants to know, nor to wait."""
+    """Default hook: do nothing."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +131,7 @@ class Sender:
         return await self._send(request, self._read_json(path), target=path)
 
     def _with_key_in(self, header: str | None) -> dict[str, str]:
-        """The headers of a request, the key in *header* instead of where it stands in them."""
+        """Return the headers of a request, the key in *header* instead of where it stands in them."""
         if header is None or self._key is None:
             return self._headers
         own = (self._key, f"Bearer {self._key}")
@@ -249,7 +249,7 @@ class Sender:
                 hooks.withheld()
 
     def _pause(self, error: RateLimitError, slot: StartSlot, hooks: AttemptHooks) -> None:
-        """Let everybody wait: the limit is the key's, not this request's. Only the request's own delay grows."""
+        """Make all requests wait: the limit is the key's, not this request's. Only the request's own delay grows."""
         asked_s = self._retry.initial_delay_s if error.retry_after_s is None else error.retry_after_s
         pause_s = min(asked_s, self._retry.max_retry_after_s)
         if self.limiter.pause(pause_s, left_at=slot.at):
@@ -272,10 +272,6 @@ class Sender:
 
     def _clean_start(self, body: bytearray) -> bytes:
         return self.redact.excerpt(body[:1000].decode("utf-8", "replace")).encode()
-
-    async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
 
 
 class Slots:
@@ -302,7 +298,7 @@ class Slots:
 
 
 async def read_failure(response: HttpResponse) -> bytes:
-    """The beginning of a body of failure, marked where it was cut off; one that breaks off still has its status."""
+    """Return the beginning of a body of failure, marked where it was cut off; one that breaks off still has its status."""
     body = bytearray()
     try:
         async for chunk in response.chunks():

@@ -127,7 +127,7 @@ def split_count(total: int, rule: CountRule) -> list[int | None]:
     Source: docs/service.md, "List image models", `fixed_image_count`; "List models of the Image API", `n`.
     """
     if total < 1:
-        raise ParameterError(f"count must be at least 1, not {total}. Nothing was sent.", parameter="count")
+        raise ParameterError(f"count must be at least 1, not {total}.", parameter="count")
     per_request = rule.fixed or rule.maximum
     requests = -(-total // per_request)
     if rule.fixed is not None:

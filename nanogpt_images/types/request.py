@@ -45,7 +45,7 @@ def _must_be(what: str, *kinds: type) -> Callable[[Any, attrs.Attribute[Any], An
         fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
         if not (fits or (value is None and optional)):
             raise ParameterError(
-                f"{field.name} must be {what}, not {shown(value)}. Nothing was sent.",
+                f"{field.name} must be {what}, not {shown(value)}.",
                 model=model if isinstance(model, str) else None,
                 parameter=field.name,
             )
@@ -181,7 +181,7 @@ def stream_refusal(request: ImageRequest) -> ParameterError | None:
     if request.extra.get("stream") in (None, False, "false"):
         return None
     return ParameterError(
-        f"{request.model}: stream is not supported, an answer is one JSON document; leave it out. Nothing was sent.",
+        f"{request.model}: stream is not supported, an answer is one JSON document; leave it out.",
         model=request.model,
         parameter="stream",
     )

@@ -111,13 +111,13 @@ def decode_failure(
         cost = next((usd for name in COST_HEADERS if (usd := as_usd(headers.get(name)))), None)
         if failure.shows_work or cost or speaks_of_work(failure.said):
             charge = Charge.UNKNOWN
-    sentence, check_usd, cost_usd = charge.sentence, moderation_usd(headers), None
+    moderated, check_usd, cost_usd = "", moderation_usd(headers), None
     kind = _class_of(status, failure)
     free = charge is Charge.REJECTED or (kind is ContentPolicyError and charge is not Charge.NOT_SENT)
     if free and (check_usd or (check_usd is None and _is_moderated(failure, kind))):
         charge, cost_usd = Charge.CHARGED, check_usd
         amount = "the service does not say how much" if check_usd is None else f"{check_usd:g} USD"
-        sentence = f"The moderation of the request was charged ({amount}), the image was not."
+        moderated = f"The moderation of the request was charged ({amount}), the image was not."
     retry_after_s = parse_retry_after(headers.get("Retry-After"), now=now)
     parts = [f"{target}: the service answered {status}"]
     if failure.code and failure.code != str(status):
@@ -132,11 +132,12 @@ def decode_failure(
     if status == 404 and kind is StatusError:
         parts[0] = f"{shown_url(url) or target}: the service answered 404, there is nothing at this address"
         advice = "Check base_url: that of the service is https://nano-gpt.com, without a path."
-    message = f"{': '.join(parts).rstrip('.')}. {sentence if paid else ''}".rstrip()
     return kind(
-        f"{message} {advice}".rstrip(),
+        f"{': '.join(parts).rstrip('.')}. {moderated}".rstrip(),
+        advice=advice,
         status=status,
         charge=charge,
+        says_charge=paid and not moderated,
         request_id=failure.request_id or headers.get("X-Request-ID"),
         code=failure.code,
         type=failure.type,

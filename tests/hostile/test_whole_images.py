@@ -124,7 +124,13 @@ def test_cancelling_keeps_what_a_timeout_at_the_same_byte_keeps(cut: int, size: 
 
         store = MemoryStore()
         with pytest.raises((asyncio.CancelledError, RequestTimeoutError)):
-            await receive(Reply(200, [*pieces, fail]), store, model="m", max_image_bytes=2**20)
+            await receive(
+                Reply(200, [*pieces, fail]),
+                store,
+                model="m",
+                max_image_bytes=2**20,
+                as_result=lambda received: received,
+            )
         return [image.data for image in store.kept]
 
     expected = [IMAGES[index] for index in whole_at(cut)]

@@ -75,7 +75,7 @@ async def test_a_waiter_gives_up_when_the_money_is_spent(end: str) -> None:
 async def test_the_text_says_what_is_spent_and_what_to_do() -> None:
     """Price, spending and budget are in USD, and the way on is named."""
     budget_gate = BudgetGate(Budget(2_000_000_000, spent_nano=1_500_000_000))
-    with pytest.raises(BudgetExceededError, match=r"\$1\.0000.*\$1\.5000.*\$2\.0000.*raise the budget"):
+    with pytest.raises(BudgetExceededError, match=r"\$1\.0000.*\$1\.5000.*\$2\.0000.*Raise the budget"):
         await budget_gate.reserve(1_000_000_000)
 
 

@@ -30,7 +30,6 @@ from nanogpt_images.references import (
     ReferenceLoader,
     Remote,
     check_total,
-    load_reference,
     load_references,
     one,
 )
@@ -38,6 +37,15 @@ from nanogpt_images.types.model import Model, ReferenceLimits
 
 LINK = "https://images.test/fox.png?signature=secret"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"></svg>'
+
+
+async def load_reference(
+    source: ReferenceInput, *, position: int | None = None, **options: object
+) -> Reference:
+    """Load one input image as the only one of its request."""
+    unlimited = {"max_encoded_bytes": None, "fetch": None, "allow_private": False, "model": None}
+    named = {"limits": ReferenceLimits(), "parameter": "input_references"}
+    return await one.ImageLoader(**{**unlimited, **named, **options}).load(source, position)
 
 
 def encoded(format: str, size: tuple[int, int] = (32, 24), mode: str = "RGB") -> bytes:  # noqa: A002
@@ -171,7 +179,7 @@ async def test_the_openai_route_fetches_links(source: ReferenceInput) -> None:
 @pytest.mark.parametrize(
     ("limits", "max_encoded_bytes", "expected"),
     [
-        (None, None, 30 * 2**20),
+        (ReferenceLimits(), None, 30 * 2**20),
         (ReferenceLimits(max_bytes=1000), None, 1000),
         (ReferenceLimits(max_bytes=2**40), None, 30 * 2**20),
         (ReferenceLimits(max_bytes=1000), 400, 300),
@@ -179,7 +187,7 @@ async def test_the_openai_route_fetches_links(source: ReferenceInput) -> None:
     ],
 )
 async def test_no_more_is_fetched_than_could_be_sent(
-    limits: ReferenceLimits | None, max_encoded_bytes: int | None, expected: int
+    limits: ReferenceLimits, max_encoded_bytes: int | None, expected: int
 ) -> None:
     """A fetch is limited to what the model and the request could take."""
     fetch = FakeFetch(PNG[:40])

@@ -287,12 +287,11 @@ async def test_several_files(tmp_path: Path) -> None:
         await made.fetch_all([(1, URL), (3, FRESH)], DirectoryStore(tmp_path / "b", lambda index, total: "b"))
     assert list((tmp_path / "b").iterdir()) == []
     made, _, _ = downloads(Reply(404, b""), Reply(200, PNG))
+    store = DirectoryStore(tmp_path / "c", lambda index, total: f"{index}")
     with pytest.raises(DownloadError) as caught:
-        await made.fetch_all(
-            [(1, URL), (3, URL)], DirectoryStore(tmp_path / "c", lambda index, total: f"{index}")
-        )
+        await made.fetch_all([(1, URL), (3, URL)], store)
     assert caught.value.expired
-    assert [image.index for image in caught.value.partial] == [3]
+    assert [image.index for image in store.kept] == [3]
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["3.png"]
 
 

@@ -51,7 +51,7 @@ def decode(chunks: Iterable[bytes], **options: int) -> tuple[Images, bytes]:
     rest = stream.close()
     images: Images = {index: recorder.sinks[index].getvalue() for index in stream.sizes}
     assert stream.sizes == {index: len(data or b"") for index, data in images.items()}
-    assert stream.images == len(images)
+    assert len(stream.sizes) == len(images)
     return images | dict.fromkeys(stream.broken), rest
 
 

@@ -10,7 +10,7 @@ from ...types.parameters import CountRule
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
-from . import manifests
+from . import manifests, results
 from .database.store import Store
 from .division import Found, divide
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
@@ -36,6 +36,9 @@ def admit(
 
     Units that failed without a charge in an earlier run are open again. Identical rows are counted over
     all calls of one process, which must therefore admit each row of its manifest once.
+
+    Raises:
+        JournalError: The journal is new, and an image of a row is there that was paid for.
     """
     running = store.members.running()
     held = running | store.members.relied_on()
@@ -48,6 +51,7 @@ def admit(
         there, bought = divide(store, row, rule, held, alone=alone)
         admissions += [_admit(store, found, row, running) for found in there]
         for unit in bought:
+            results.refuse_again(store.directory, unit, store.stray_stems)
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
     manifests.advance(store, len(rows))

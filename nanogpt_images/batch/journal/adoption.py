@@ -66,7 +66,7 @@ def adopt(store: Store) -> int:
     """
     path = store.directory / results.FILE_NAME
     if not results.lists_images(store.directory):
-        if not store.holds_units() and results.holds_images(store.directory):
+        if not store.holds_units() and results.image_stems(store.directory):
             _log.warning(
                 "no image in %s could be taken over: %s, which says what each one shows, is gone or empty. All rows are"
                 " paid for again; the images stay.",
@@ -79,7 +79,7 @@ def adopt(store: Store) -> int:
         if len(lines) < len(found):
             shutil.copyfile(path, path.with_name(_SPARE_NAME))
     except OSError as error:
-        raise OutputError(f"{path} cannot be read ({error.strerror or error}). Nothing was sent.") from error
+        raise OutputError(f"{path} cannot be read ({error.strerror or error}).") from error
     _log.warning(
         "%d of %d images of %s were taken over%s.",
         *(len(lines), len(found), path),

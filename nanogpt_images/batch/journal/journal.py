@@ -268,25 +268,6 @@ class Journal:
             ),
         )
 
-    async def unknown(
-        self,
-        unit_id: str,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        request_id: str | None = None,
-    ) -> None:
-        """Record that nothing tells what became of a sent unit: `failed` with `Charge.UNKNOWN`."""
-        await self.failed(
-            unit_id,
-            Charge.UNKNOWN,
-            error_type=error_type,
-            error_text=error_text,
-            images=images,
-            request_id=request_id,
-        )
-
     async def found(self, unit_id: str) -> State:
         """
         Record that who works on a unit is alive: an unknown one is under way again, a linked one is this process's.

@@ -69,7 +69,6 @@ class KeyBudget(Journal):
                 raise BudgetExceededError(
                     f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(spent):.4f} of the"
                     f" ${to_usd(self._cap_nano):.4f} for {self._label} is spent or reserved."
-                    " Nothing was sent for it."
                 )
             store.connection.execute("INSERT OR IGNORE INTO account VALUES (?, 0)", (self._name,))
             store.connection.execute(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
-from ..units import MARKED_NAME
+from ..units import MARKED_NAME, Unit
 from .records import ImageRecord
 
 FILE_NAME = "results.jsonl"
@@ -72,37 +72,45 @@ def lists_images(directory: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def holds_images(directory: Path) -> bool:
-    """Whether `images` holds a file whose name ends in the mark of a request."""
+def image_stems(directory: Path) -> frozenset[str]:
+    """
+    Return the stems of the files in `images` whose names look as a batch gives them.
+
+    A user's own file can look the same, such as `x-20240101.png`: only a request of that very stem says whose it is.
+    """
     try:
         with os.scandir(directory / "images") as entries:
-            return any(MARKED_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries)
+            found = [MARKED_NAME.fullmatch(entry.name) for entry in entries if entry.is_file()]
     except OSError:
         # It is not there, or the batch will say what is wrong with it before it sends anything.
-        return False
+        return frozenset()
+    return frozenset(match["stem"] for match in found if match)
 
 
-def refuse(directory: Path, *, is_new: bool = True) -> None:
+def refuse(directory: Path) -> None:
     """
-    Make sure that no images of an earlier batch are in the way of a new journal.
-
-    Args:
-        directory: The batch's directory.
-        is_new: The journal knows no request, so any image in the directory is of another one.
-
-    Raises:
-        JournalError: `results.jsonl` lists images that the journal would not know, or `images` holds some.
+    Raise JournalError where `results.jsonl` lists images of an earlier batch, which a new journal would not know.
     """
     if lists_images(directory):
         raise JournalError(
-            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again. Nothing was"
-            " sent. Choose another directory, or let a new journal take over what is there with --adopt (adopt=True)."
+            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again.",
+            advice="Choose another directory, or let a new journal take over what is there with --adopt (adopt=True).",
         )
-    if is_new and holds_images(directory):
+
+
+def refuse_again(directory: Path, unit: Unit, stems: Set[str]) -> None:
+    """
+    Raise JournalError where an image of *unit*, which is new to the journal, is among the files of *stems*.
+
+    The stem is made of the request's content, so a batch without a journal wrote that file, and was charged for it.
+    """
+    if any(unit.image_stem(index) in stems for index in range(unit.images)):
         raise JournalError(
-            f"{directory / 'images'} holds images of a batch, and both its journal and {FILE_NAME} are gone or empty, so"
-            f" they would be paid for again. Nothing was sent. Choose another directory, or put {FILE_NAME} back and"
-            " pass --adopt (adopt=True); without that list the same option buys all rows again beside the images."
+            f"{directory / 'images'} holds images of this batch, and both its journal and {FILE_NAME} are gone or empty,"
+            " so they would be paid for again.",
+            says_charge=True,
+            advice=f"Choose another directory, or put {FILE_NAME} back and pass --adopt (adopt=True); without that list"
+            " the same option buys all rows again beside the images.",
         )
 
 

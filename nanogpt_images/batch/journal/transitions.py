@@ -39,7 +39,7 @@ def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -
     if cap_nano is not None and (committed := committed_nano(store)) + reserved_nano > cap_nano:
         raise BudgetExceededError(
             f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(committed):.4f} of the budget of"
-            f" ${to_usd(cap_nano):.4f} is spent or reserved. Nothing was sent for it."
+            f" ${to_usd(cap_nano):.4f} is spent or reserved."
         )
     store.connection.execute(
         "UPDATE unit SET state = ?, charge = '', reserved_nano = ?, attempts = attempts + 1, request_id = NULL,"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
 import anyio
 import attrs
@@ -116,14 +116,23 @@ class Executor:
 
     def pressure(self, error: NanoGPTError) -> None:
         """Send less at once where the service asks for it."""
-        if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
+        if isinstance(error, RateLimitError) or _is_unavailable(error):
             self.concurrency_limit.slower(f"{error.status} {error.code or ''}".strip())
 
 
-def _for_load(error: NanoGPTError) -> bool:
-    """Whether the service refused for load alone, and took no money: the request may be sent at any later time."""
-    is_load = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
-    return is_load and error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+def _is_unavailable(error: NanoGPTError) -> TypeGuard[ServerError]:
+    return isinstance(error, ServerError) and error.status == 503
+
+
+def _for_load(error: NanoGPTError) -> TypeGuard[RateLimitError | ServerError]:
+    """
+    Return whether the service refused for load alone, and took no money: the request may be sent at any later time.
+
+    Source: docs/service.md, "Errors": 429 `rate_limit_exceeded` says "wait", 503 "retry with backoff".
+    """
+    is_limit = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
+    is_free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+    return is_free and (is_limit or _is_unavailable(error))
 
 
 @attrs.define
@@ -169,7 +178,7 @@ class _Attempts:
         self.work.pressure(error)
         refused = _for_load(error)
         self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
-        if isinstance(error, RateLimitError) and self.work.load.hopeless:
+        if _for_load(error) and self.work.load.hopeless:
             self.work.stop_signal.overloaded(error, self.work.load.in_a_row)
 
     def over(self, *, refused: bool | None) -> None:

@@ -31,7 +31,7 @@ class Post:
 
 class Load:
     """
-    Counts refusals for load (429) in a row. Bound to one event loop.
+    Counts refusals for load (429, and 503 without a charge) in a row. Bound to one event loop.
 
     Until the service has taken a request, at most 12 are at risk of being refused together; a POST that has had no
     answer for a second counts as taken. After 8 refusals in a row POSTs go one by one, each after the pause that

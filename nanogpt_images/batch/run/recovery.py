@@ -67,7 +67,7 @@ async def _sweep(journal: Journal) -> None:
         return
     except OSError as error:
         directory = journal.directory / "images"
-        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error
+        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}.", says_charge=True) from error
     names = {f"images/{path.name}": path for path in parts}
     kept = await journal.recorded(list(names))
     await in_thread(_remove, [path for name, path in names.items() if name not in kept])

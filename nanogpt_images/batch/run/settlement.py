@@ -163,8 +163,7 @@ class Settlement:
                 await self.recorder.refused(task.unit.id)
             self.budget_gate.release(task.price_nano)
             return None
-        found = getattr(error, "partial", None)
-        result = found if isinstance(found, GenerationResult) else None
+        result = error.partial if isinstance(error.partial, GenerationResult) else None
         if result is not None and self._is_complete(task, result):
             problem = f"all images came, in spite of an error: {error}"
             return await self.succeeded(task, attrs.evolve(result, problems=(*result.problems, problem)))
@@ -271,7 +270,7 @@ class Settlement:
 
     def _passed(self, task: Task, error: NanoGPTError) -> bool:
         """Whether *error* was a want of descriptors that no image suffered from in the end."""
-        result = getattr(error, "partial", None)
+        result = error.partial
         return are_short(error) and isinstance(result, GenerationResult) and self._is_complete(task, result)
 
     def _is_complete(self, task: Task, result: GenerationResult) -> bool:

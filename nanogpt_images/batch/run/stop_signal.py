@@ -116,12 +116,13 @@ class StopSignal:
             return True
         return False
 
-    def overloaded(self, error: RateLimitError, in_a_row: int) -> None:
+    def overloaded(self, error: RateLimitError | ServerError, in_a_row: int) -> None:
         """The service refuses everything for load, the last request with *error*."""
+        kind = RateLimitError if isinstance(error, RateLimitError) else ServerError
         self.stop(
-            RateLimitError(
-                f"the service refused {in_a_row} requests in a row for load, the last one so: {error} All of them"
-                " stay pending. Run the batch again later, or with a lower requests_per_second"
+            kind(
+                f"the service refused {in_a_row} requests in a row for load, the last one so: {error.message}",
+                advice="All of them stay pending. Run the batch again later, or with a lower requests_per_second"
                 " (--requests-per-second); nothing is paid for twice.",
                 status=error.status,
                 charge=error.charge,
@@ -134,8 +135,9 @@ class StopSignal:
 
 def _all_refused(error: ContentPolicyError, count: int) -> ContentPolicyError:
     return ContentPolicyError(
-        f"the first {count} requests were all refused for their content, the last one so: {error} The batch stops before"
-        " it sends the rest: change the prompts, or go on all the same with keep_going=True (--keep-going).",
+        f"the first {count} requests were all refused for their content, the last one so: {error.message}",
+        advice="The batch stops before it sends the rest: change the prompts, or go on all the same with --keep-going"
+        " (keep_going=True).",
         status=error.status,
         charge=error.charge,
         request_id=error.request_id,

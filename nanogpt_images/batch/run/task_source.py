@@ -214,14 +214,14 @@ def _rule(model: Model | None) -> CountRule:
 
 def _unpriced(model_id: str) -> BudgetExceededError:
     return BudgetExceededError(
-        f"no price is known for {model_id}, so a budget cannot be kept. Nothing was sent; "
-        "pass assume_price_usd (--assume-price) or leave the budget out."
+        f"no price is known for {model_id}, so a budget cannot be kept.",
+        advice="Pass assume_price_usd (--assume-price), or leave the budget out.",
     )
 
 
 def _beyond_measure(unit: Unit) -> ParameterError:
     return ParameterError(
         f"{unit.images:,} image(s) of {unit.row.model} would cost more than ${MAX_REQUEST_USD:,} by the catalogue or "
-        "assume_price_usd, which cannot be right. Nothing was sent.",
+        "assume_price_usd, which cannot be right.",
         model=unit.row.model,
     )

@@ -1,4 +1,4 @@
-"""`regenerate`: what an image file tells of its making, made again."""
+"""`regenerate`: make an image again from what its file says about how it was made."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ def command(
     """
     record = read_provenance(Path(file))
     if record is None:
-        raise ParameterError(
-            f"{file} does not say how it was made (--provenance writes that). Nothing was sent."
-        )
+        raise ParameterError(f"{file} does not say how it was made (--provenance writes that).")
     row = _row_of(record, file, references, params)
     order = GenerationJob(
         row=row,
@@ -83,8 +81,8 @@ def _row_of(
     given = set(params) | (_REFERENCES if references else set[str]())
     if missing := [name for name in record.left_out if name not in given]:
         raise ParameterError(
-            f"{file} was made with {one_line(', '.join(missing))}, which it does not hold. Nothing was sent. "
-            "Give input images with --ref, anything else with --param."
+            f"{file} was made with {one_line(', '.join(missing))}, which it does not hold.",
+            advice="Give input images with --ref, anything else with --param.",
         )
     parameters = {name: value for name, value in record.parameters.items() if name not in ("n", "nImages")}
     if record.seed is not None:

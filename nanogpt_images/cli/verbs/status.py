@@ -168,7 +168,7 @@ def _next(directory: Path, standing: _Standing) -> str:
     retry = shlex.join(["nanogpt-images", "retry", str(directory)])
     if units[State.PENDING] or units[State.LINKED] or standing.totals.unread_rows:
         # The same command has the same budget and options, which a retry would not know.
-        return "the same 'nanogpt-images batch' command again; it goes on where the last one stopped"
+        return "the same 'nanogpt-images batch' command again; it resumes where the last one stopped"
     if units[State.FAILED] > charged:
         return retry + options
     if units[State.UNKNOWN] or charged:

@@ -106,7 +106,7 @@ def ray_batch(
         for key in given or [None]
     ]
     if any(option.api_key is None for option in options):
-        raise ConfigurationError("no API key: pass keys= or set NANOGPT_API_KEY. Nothing was sent.")
+        raise ConfigurationError("no API key: pass keys= or set NANOGPT_API_KEY.", says_charge=True)
     job = Job(
         out=Path(out).absolute(),
         base_url=options[0].base_url,

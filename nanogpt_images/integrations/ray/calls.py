@@ -31,7 +31,7 @@ def load_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigurationError(
-            "Ray is not installed: pip install 'nanogpt_images[ray]'. Nothing was sent."
+            "Ray is not installed: pip install 'nanogpt_images[ray]'.", says_charge=True
         ) from error
 
 

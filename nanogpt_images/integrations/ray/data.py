@@ -89,5 +89,5 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigurationError(
-            "Ray Data is not installed: pip install 'nanogpt_images[ray-data]'. Nothing was sent."
+            "Ray Data is not installed: pip install 'nanogpt_images[ray-data]'.", says_charge=True
         ) from error

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import anyio.to_thread
-
+from ..._base.threads import in_thread
 from ...distributed.coordinator import Coordinator
 from ...distributed.messages import Job
 from ...distributed.worker import Worker
@@ -123,10 +122,10 @@ class RayCluster:
         ray = load_ray()
         starts = not ray.is_initialized()
         if starts:
-            await anyio.to_thread.run_sync(partial(_init, ray, address, workers))
+            await in_thread(partial(_init, ray, address, workers))
         cluster = cls(job, retry, started_ray=starts)
         try:
-            handle = await anyio.to_thread.run_sync(cluster._start_coordinator)
+            handle = await in_thread(cluster._start_coordinator)
         except BaseException:
             await cluster._shut_down()
             raise
@@ -153,12 +152,12 @@ class RayCluster:
 
     async def aclose(self) -> None:
         """End the coordinator, whose journal is closed by now, and a cluster that was started for the job."""
-        await anyio.to_thread.run_sync(partial(self._ray.kill, self.coordinator.handle, no_restart=True))
+        await in_thread(partial(self._ray.kill, self.coordinator.handle, no_restart=True))
         await self._shut_down()
 
     async def _shut_down(self) -> None:
         if self._started_ray:
-            await anyio.to_thread.run_sync(self._ray.shutdown)
+            await in_thread(self._ray.shutdown)
 
     def _start_coordinator(self) -> Any:
         ray, name = self._ray, coordinator_name(self._job.out)
@@ -217,12 +216,13 @@ def _init(ray: Any, address: str, workers: int) -> None:
             ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"there is no Ray cluster at {address}: {error} Nothing was sent."
+            f"there is no Ray cluster at {address}: {error}", says_charge=True
         ) from error
 
 
 def _in_use(out: Path) -> JournalError:
     return JournalError(
-        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago. Nothing was sent."
-        " Wait until it ends."
+        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago.",
+        advice="Wait until it ends.",
+        says_charge=True,
     )

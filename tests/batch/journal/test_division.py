@@ -95,7 +95,7 @@ async def test_what_may_have_been_charged_counts(out: Path) -> None:
     async with await opened(out) as journal:
         one, other = [found.unit for found in await journal.admit([(row(2), ONE)])]
         await journal.sent(one.id, 10)
-        await journal.unknown(one.id, error_type="E", error_text="lost")
+        await journal.failed(one.id, Charge.UNKNOWN, error_type="E", error_text="lost")
         await journal.sent(other.id, 10)
         await journal.failed(other.id, Charge.CHARGED, error_type="E", error_text="no image")
     assert await run(out, [(row(2), FOUR)]) == []
@@ -160,7 +160,7 @@ async def test_an_attempt_that_may_have_been_charged_is_not_forgotten(out: Path)
     async with await opened(out) as journal:
         (unit,) = [found.unit for found in await journal.admit([(row(4), FOUR)])]
         await journal.sent(unit.id, 10)
-        await journal.unknown(unit.id, error_type="E", error_text="lost")
+        await journal.failed(unit.id, Charge.UNKNOWN, error_type="E", error_text="lost")
         await journal.reopen(unknown=True)
     assert await run(out, [(row(4), ONE)]) == [4]
     async with await opened(out) as journal:

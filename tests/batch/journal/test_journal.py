@@ -162,7 +162,9 @@ async def test_retry_without_unknown_leaves_them(out: Path) -> None:
         unknown, charged, rejected = await admitted(journal, count=3)
         for admission in (unknown, charged, rejected):
             await journal.sent(admission.unit.id, 10)
-        await journal.unknown(unknown.unit.id, error_type="OutcomeUnknownError", error_text="dropped")
+        await journal.failed(
+            unknown.unit.id, Charge.UNKNOWN, error_type="OutcomeUnknownError", error_text="dropped"
+        )
         await journal.failed(
             charged.unit.id, Charge.CHARGED, error_type="ResponseDecodeError", error_text="?"
         )
@@ -179,7 +181,7 @@ async def test_a_retry_keeps_the_money_of_the_first_attempt(out: Path, image: Ma
     async with await opened(out) as journal:
         unknown, charged = await admitted(journal, count=2)
         await journal.sent(unknown.unit.id, 10)
-        await journal.unknown(unknown.unit.id, error_type="E", error_text="t")
+        await journal.failed(unknown.unit.id, Charge.UNKNOWN, error_type="E", error_text="t")
         await journal.sent(charged.unit.id, 10)
         await journal.failed(charged.unit.id, Charge.CHARGED, error_type="E", error_text="t", cost_nano=7)
         await journal.reopen(unknown=True)
@@ -195,7 +197,7 @@ async def test_an_unknown_unit_may_be_recovered(out: Path, image: MakeImage) -> 
     async with await opened(out) as journal:
         (admission,) = await admitted(journal)
         await journal.sent(admission.unit.id, 30)
-        await journal.unknown(admission.unit.id, error_type="E", error_text="t")
+        await journal.failed(admission.unit.id, Charge.UNKNOWN, error_type="E", error_text="t")
         await journal.done(admission.unit.id, [image()])
         totals = await journal.totals()
     assert (totals.units[State.DONE], totals.spent_nano, totals.unknown_nano) == (1, 30, 0)

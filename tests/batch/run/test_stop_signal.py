@@ -96,7 +96,7 @@ def test_when_the_first_requests_are_all_refused_for_content_the_batch_stops() -
     assert stop_signal.requested
     assert isinstance(stop_signal.reason, ContentPolicyError)
     assert "first 20 requests" in str(stop_signal.reason)
-    assert "refused: gore. The batch stops" in str(stop_signal.reason)
+    assert "refused: gore. Nothing was charged. The batch stops" in str(stop_signal.reason)
     assert "keep_going=True (--keep-going)" in str(stop_signal.reason)
 
 

@@ -96,7 +96,7 @@ def test_a_mended_row_ends_well(run: Run, service: BlockingSandbox, tmp_path: Pa
     first = run(*args)
     assert first.code == 1
     assert "1 row will fail, line 2" in first.err
-    assert "after the rows that failed are mended" in first.out
+    assert "once the failed rows are fixed" in first.out
     file.write_text('{"prompt": "a fox"}\n{"prompt": "a hare", "resolution": "64x64"}\n')
     assert run(*args).code == 0
     assert len(service.ledger.billed) == 2

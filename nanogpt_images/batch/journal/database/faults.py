@@ -22,8 +22,8 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
         )
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return OutputError(
-            f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions,"
-            " and how many files this process may open."
+            f"{path} cannot be opened for writing ({text}).",
+            advice="Check the directory's permissions, and how many files this process may open.",
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return JournalError(
@@ -37,7 +37,7 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
 def damaged(path: Path, finding: str) -> JournalError:
     """The error for a database file whose content is broken."""
     return JournalError(
-        f"{path} is damaged ({finding}). Nothing was sent. Restore a copy, or save what is left with"
-        f" `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
-        " directory starts over and pays again for what is done."
+        f"{path} is damaged ({finding}).",
+        advice=f"Restore a copy, or save what is left with `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
+        " directory starts over and pays again for what is done.",
     )

@@ -63,14 +63,15 @@ class Processes:
         self.bury_dead()
         holders = self.holders()
         if holders and not join:
-            raise JournalError(_in_use(self._directory, holders[0]))
+            raise _in_use(self._directory, holders[0])
         token = f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
             self._lease = ProcessLock(self._directory, token)
         except OSError as error:
             raise OutputError(
                 f"{self._directory} gives no lock for a file ({error.strerror or error}), and without one two"
-                " processes could pay for the same request. Nothing was sent. Choose a local disk."
+                " processes could pay for the same request.",
+                advice="Choose a local disk.",
             ) from error
         added = self._connection.execute(
             "INSERT INTO process (token, pid, host, started_at) VALUES (?, ?, ?, ?)",
@@ -144,9 +145,9 @@ class Processes:
         return is_alive(self._directory, token)
 
 
-def _in_use(directory: Path, holder: Holder) -> str:
+def _in_use(directory: Path, holder: Holder) -> JournalError:
     since = datetime.fromtimestamp(holder.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return (
-        f"{directory} is in use by process {holder.pid} on {holder.host} since {since}. Nothing was sent."
-        " Wait until it ends, or take part in its work with --join (join=True)."
+    return JournalError(
+        f"{directory} is in use by process {holder.pid} on {holder.host} since {since}.",
+        advice="Wait until it ends, or take part in its work with --join (join=True).",
     )

@@ -174,17 +174,20 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("COMMIT")
     if application_id != APPLICATION_ID and (tables or version):
         raise JournalError(
-            f"{path} is a database, but no journal of a batch. Nothing was sent. Choose another directory."
+            f"{path} is a database, but no journal of a batch.",
+            advice="Choose another directory.",
         )
     if 0 < version < VERSION:
         raise JournalError(
             f"{path} was written by an older version of nanogpt_images (journal version {version}; this one"
-            f" keeps version {VERSION}). Nothing was sent. Finish it with that version, or choose another directory."
+            f" keeps version {VERSION}).",
+            advice="Finish it with that version, or choose another directory.",
         )
     if version > VERSION:
         raise JournalError(
             f"{path} was written by a newer version of nanogpt_images (journal version {version}; this one"
-            f" reads up to {VERSION}). Nothing was sent. Upgrade the package, or choose another directory."
+            f" reads up to {VERSION}).",
+            advice="Upgrade the package, or choose another directory.",
         )
 
 

@@ -15,7 +15,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 import anyio
 
 from ...._base import durable
-from ....errors import JournalError, NanoGPTError, OutputError
+from ....errors import JournalError, NanoGPTError
 from .faults import translate
 from .store import Store
 
@@ -88,7 +88,7 @@ class Writer:
         try:
             threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
         except RuntimeError as error:
-            raise JournalError(f"the journal's thread cannot start: {error}. Nothing was sent.") from error
+            raise JournalError(f"the journal's thread cannot start: {error}.", says_charge=True) from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
@@ -212,7 +212,7 @@ def _make_durable(group: Sequence[_Waiting]) -> None:
         try:
             durable.sync_files(job.files)
         except OSError as error:
-            job.error = _not_on_disk(error)
+            job.error = durable.not_on_disk(error)
         else:
             synced += job.files
     try:
@@ -220,14 +220,7 @@ def _make_durable(group: Sequence[_Waiting]) -> None:
     except OSError as error:
         for job in group:
             if job.files:
-                job.error = job.error or _not_on_disk(error)
-
-
-def _not_on_disk(error: OSError) -> OutputError:
-    return OutputError(
-        f"an image could not be put on the disk ({error.strerror or error}: {error.filename})."
-        " It was charged, and the journal does not count it as done."
-    )
+                job.error = job.error or durable.not_on_disk(error)
 
 
 def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:

@@ -1,4 +1,4 @@
-"""A generation from the arrival of the POST to its answer: checked, limited, drawn, billed, and only then written."""
+"""One generation, from the POST to its answer: check, limit, draw, bill, and only then write."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Generation:
         self._started_monotonic = service.options.monotonic()
 
     async def early_fault(self) -> Fault | None:
-        """The fault that strikes before the body is read, judged by what has arrived of it."""
+        """Pick the fault that strikes before the body is read, from the part of the body that has arrived."""
         if not self._service.faults.has_early():
             return None
         text = (await self._exchange.peek()).decode("utf-8", "replace")
@@ -96,12 +96,12 @@ class Generation:
         return checked_order(body, self._service.models, self._route)
 
     def _entry(self, order: Order, key: str) -> Entry:
-        """A new line in the ledger, its price held back from the balance until it is billed or not."""
+        """Add an entry to the ledger; hold its price until the request is settled."""
         check_usd = 0.0 if self._moderation is None else self._moderation.cost_usd
         return self._line(order, key, images=order.images, cost_usd=round(order.cost_usd + check_usd, 9))
 
     def _blocked(self, order: Order, moderation: Moderation, key: str) -> Entry:
-        """The line of a request of which the check alone was charged."""
+        """Add the entry of a blocked request, which pays for the moderation check alone."""
         entry = self._line(order, key, images=0, cost_usd=moderation.cost_usd)
         entry.billed = True
         entry.status = 400
@@ -126,7 +126,7 @@ class Generation:
         return entry
 
     async def _fulfil(self, order: Order, entry: Entry) -> web.StreamResponse:
-        """Draw, bill, then write the answer, or what the fault makes of it."""
+        """Draw, bill, then write the answer, altered by the fault if one strikes."""
         target = FaultTarget(
             route=order.route, model=order.model.id, prompt=order.prompt, delivery=order.delivery
         )
@@ -134,7 +134,7 @@ class Generation:
         entry.fault = None if fault is None else fault.kind
         try:
             images = await self._images(order, fault)
-            # Billed before the answer is written: what is lost from here on was paid for.
+            # Billed before the answer is written: an answer that is lost from here on was paid for.
             entry.billed = fault is None or fault.bills
         finally:
             self._service.account.settle(entry.key, entry.cost_usd, billed=entry.billed)
@@ -150,7 +150,7 @@ class Generation:
         return await self._write(event_stream(answer) if order.stream else answer, entry, fault)
 
     async def _images(self, order: Order, fault: Fault | None) -> list[Pieces]:
-        """The entries of `data`, after the time that drawing takes; none for a fault that would not send them."""
+        """Return the entries of `data` after the configured latency; none if the fault sends no images."""
         if fault is not None and fault.stage is FaultStage.INSTEAD and not fault.bills:
             return []
         await self._exchange.pause(self._service.latency_s())
@@ -198,7 +198,7 @@ class Generation:
 
 
 def sketch_of(order: Order, index: int) -> Sketch:
-    """What image number *index* of *order* looks like."""
+    """Describe image *index* (from 0) of *order*, for the drawing pool."""
     width, height = pixel_size(order.resolution, order.aspect_ratio)
     return Sketch(
         prompt=order.prompt,

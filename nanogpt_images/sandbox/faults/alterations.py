@@ -1,4 +1,4 @@
-"""Success bodies and listings as faults alter them."""
+"""Faults that alter the body of a success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..http.responses import Response
 
 
 def altered(kind: str, payload: Payload) -> Response:
-    """The answer with *payload* altered by a fault of the stage PAYLOAD."""
+    """Return the answer with *payload*, altered by a fault of the stage PAYLOAD."""
     if kind in _ALTERATIONS:
         _ALTERATIONS[kind](payload)
     answer = payload.answer()
@@ -25,7 +25,7 @@ def altered(kind: str, payload: Payload) -> Response:
 
 
 def truncated(answer: Response) -> Response:
-    """*answer* with the second half of its body cut off, as complete HTTP."""
+    """Cut off the second half of the body, and keep *answer* complete HTTP."""
     body = b"".join(answer.body)
     return attrs.evolve(answer, body=(body[: len(body) // 2],))
 
@@ -53,7 +53,7 @@ def _null_fields(payload: Payload) -> None:
 
 
 def _with(entry: Pieces, field: bytes) -> Pieces:
-    """*entry* with a further field, given as JSON."""
+    """Add *field*, given as JSON, to *entry*."""
     return (*entry[:-1], entry[-1][:-1], b",", field, b"}")
 
 
@@ -92,7 +92,7 @@ def _task_id(payload: Payload) -> None:
 
 
 def event_stream(answer: Response) -> Response:
-    """*answer* as server-sent events: one that says that work is going on, and one with the images."""
+    """Convert *answer* to two server-sent events: progress, then the images."""
     progress = b'event: image_generation.in_progress\ndata: {"type":"image_generation.in_progress"}\n\n'
     completed = b"event: image_generation.completed\ndata: "
     body = (progress, completed, *answer.body, b"\n\n")

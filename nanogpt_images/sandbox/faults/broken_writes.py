@@ -1,4 +1,4 @@
-"""Answers written badly: cut, stalled, dripping; `endless` has those without an end."""
+"""Faults that cut, stall or slow the writing of an answer; `endless` has answers without an end."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Mishap = Callable[[HttpExchange, Response, Fault], Awaitable[web.StreamResponse]
 
 @attrs.frozen
 class Written:
-    """What became of an answer: *whole* when every byte of it was written."""
+    """An answer that was written; *whole* if every byte of it was."""
 
     response: web.StreamResponse
     whole: bool
 
 
 async def send_badly(exchange: HttpExchange, answer: Response, fault: Fault) -> Written:
-    """Write *answer* as *fault* has it; a kind that is not about writing leaves it alone."""
+    """Write *answer* with *fault*; kinds of other stages write it whole."""
     if fault.kind in _WHOLE:
         return Written(await _WHOLE[fault.kind](exchange, answer, fault), True)
     if fault.kind in _BROKEN:

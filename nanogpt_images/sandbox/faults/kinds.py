@@ -1,4 +1,4 @@
-"""The kinds of fault: when each strikes, whether the request is billed, and what the client sees."""
+"""The kinds of faults: when each strikes, whether the request is billed, and what the client sees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class FaultStage(enum.Enum):
     """When in the life of a request a fault strikes."""
 
     EARLY = "before the request body is read"
-    INSTEAD = "another answer instead of the images"
+    INSTEAD = "an error or a page replaces the images"
     PAYLOAD = "the success body is altered"
     WIRE = "the answer is written badly"
     FILE = "the download of a signed URL"
@@ -25,9 +25,9 @@ class Kind:
 
     Args:
         stage: When it strikes.
-        billed: Whether the request is billed, unless the rule says otherwise.
+        billed: Whether the request is billed, unless the rule overrides it.
         effect: What the client sees.
-        delivery: The delivery it needs; other requests are passed over.
+        delivery: `b64_json` or `url` if it applies to one delivery only; None applies to both.
     """
 
     stage: FaultStage
@@ -47,7 +47,7 @@ KINDS: dict[str, Kind] = {
     "stall_before_body": Kind(
         FaultStage.EARLY,
         False,
-        "the body is not read for after_s, then the request proceeds; without after_s, until the client goes",
+        "the body is not read for after_s, then the request proceeds; without after_s, until the client disconnects",
     ),
     # Work done or refused, no usable answer.
     "reset_after_body": Kind(FaultStage.WIRE, True, f"{_RESET} after the whole body, no answer"),
@@ -69,12 +69,12 @@ KINDS: dict[str, Kind] = {
     "stall_before_headers": Kind(
         FaultStage.WIRE,
         True,
-        "nothing for after_s, then the answer; without after_s, nothing until the client goes",
+        "nothing for after_s, then the answer; without after_s, nothing until the client disconnects",
     ),
     "stall_in_headers": Kind(
         FaultStage.WIRE,
         True,
-        f"half a header line, then nothing for after_s, then {_RESET}; without after_s, nothing until the client goes",
+        f"half a header line, then nothing for after_s, then {_RESET}; without after_s, nothing until the client disconnects",
     ),
     "stall_in_body": Kind(FaultStage.WIRE, True, "half the response body, then as stall_before_headers"),
     "stall_before_last_byte": Kind(
@@ -101,16 +101,16 @@ KINDS: dict[str, Kind] = {
     "urlsafe_base64": Kind(FaultStage.PAYLOAD, True, "b64_json in the URL-safe alphabet", "b64_json"),
     "data_url": Kind(FaultStage.PAYLOAD, True, "b64_json with data:image/…;base64, before it", "b64_json"),
     "data_url_in_url": Kind(FaultStage.PAYLOAD, True, "url holds data:image/…;base64, and the image", "url"),
-    "task_id": Kind(FaultStage.PAYLOAD, True, "the ID of a task to be polled, and no data"),
+    "task_id": Kind(FaultStage.PAYLOAD, True, "the ID of a task to poll, and no data"),
     "event_stream": Kind(FaultStage.PAYLOAD, True, "server-sent events, the last of which holds the image"),
-    "wrong_content_type": Kind(FaultStage.PAYLOAD, True, "the usual body as text/plain"),
+    "wrong_content_type": Kind(FaultStage.PAYLOAD, True, "the normal body as text/plain"),
     "fewer_images": Kind(FaultStage.PAYLOAD, True, "one image fewer than ordered, at least one"),
     "more_images": Kind(FaultStage.PAYLOAD, True, "one image more than ordered; billed as ordered"),
     "zero_images": Kind(FaultStage.PAYLOAD, True, "data is an empty list"),
-    "missing_data": Kind(FaultStage.PAYLOAD, True, "no data at all"),
+    "missing_data": Kind(FaultStage.PAYLOAD, True, "no data field"),
     "not_an_image": Kind(FaultStage.PAYLOAD, True, "valid base64 of plain text", "b64_json"),
     "undeclared_jpeg": Kind(
-        FaultStage.PAYLOAD, True, "a JPEG whatever was asked for, and nothing says so", "b64_json"
+        FaultStage.PAYLOAD, True, "a JPEG whatever format was requested, without saying so", "b64_json"
     ),
     "huge_dimensions": Kind(
         FaultStage.PAYLOAD, True, "a PNG header that claims 100,000 x 100,000 pixels", "b64_json"
@@ -133,15 +133,15 @@ KINDS: dict[str, Kind] = {
         FaultStage.PAYLOAD, True, "cost in x-cost, balance in x-remaining-balance, neither in the body"
     ),
     "other_currency": Kind(
-        FaultStage.PAYLOAD, True, "cost in XNO, forty times the number, by paymentSource and currency"
+        FaultStage.PAYLOAD, True, "cost in XNO, forty times the number, with paymentSource and currency XNO"
     ),
     "nano_money": Kind(FaultStage.PAYLOAD, True, "paymentSource XNO, cost only in x-nano-cost"),
     "no_money": Kind(FaultStage.PAYLOAD, True, "neither cost nor balance anywhere"),
-    "b64_fallback": Kind(FaultStage.PAYLOAD, True, "b64_json although url was asked for", "url"),
+    "b64_fallback": Kind(FaultStage.PAYLOAD, True, "b64_json although url was requested", "url"),
     # URLs that do not work.
     "url_404": Kind(FaultStage.PAYLOAD, True, "a URL whose download answers 404", "url"),
     "url_html": Kind(FaultStage.PAYLOAD, True, "a URL whose download answers 200 with HTML", "url"),
-    "url_expired": Kind(FaultStage.PAYLOAD, True, "a URL that has expired already", "url"),
+    "url_expired": Kind(FaultStage.PAYLOAD, True, "a URL that has already expired", "url"),
     "url_cut": Kind(
         FaultStage.FILE, True, "the download breaks off halfway; the next one is whole or resumes"
     ),
@@ -169,7 +169,7 @@ KINDS: dict[str, Kind] = {
     "429_daily_usd": Kind(
         FaultStage.INSTEAD, False, "429 daily_usd_limit_exceeded, Retry-After until 00:00 UTC"
     ),
-    "500": Kind(FaultStage.INSTEAD, False, "500 that says nothing of money"),
+    "500": Kind(FaultStage.INSTEAD, False, "500 that does not mention money"),
     "500_billed": Kind(FaultStage.INSTEAD, True, '500 that says "this request has been billed"'),
     "500_not_billed": Kind(FaultStage.INSTEAD, False, '500 that says "You have not been charged"'),
     "500_perhaps_billed": Kind(FaultStage.INSTEAD, True, '500 that says "You may have been charged"'),
@@ -200,7 +200,7 @@ KINDS: dict[str, Kind] = {
     ),
     "catalog_renames": Kind(FaultStage.LISTING, False, "every second model goes by another ID"),
     "catalog_unknown_kinds": Kind(
-        FaultStage.LISTING, False, "parameters and prices of every model are of kinds that no document has"
+        FaultStage.LISTING, False, "every model has parameters and prices of undocumented kinds"
     ),
-    "catalog_huge": Kind(FaultStage.LISTING, False, "10,000 models, the usual ones first"),
+    "catalog_huge": Kind(FaultStage.LISTING, False, "10,000 models, the configured ones first"),
 }

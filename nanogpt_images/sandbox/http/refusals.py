@@ -1,4 +1,4 @@
-"""Every refusal the service documents, with the body shape it uses for it."""
+"""Every refusal that the service documents, in its documented body shape."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_BODY_BYTES = 4_400_000
 
 
 class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failure of the sandbox
-    """A request is turned down: nothing is drawn and nothing is billed."""
+    """The service refuses a request: nothing is drawn and nothing is billed."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
     def answer_for(self, request_id: str) -> Response:
-        """The answer, with *request_id* where its body has one."""
+        """Return the answer, with *request_id* filled in where its body has one."""
         body = tuple(piece.replace(_REQUEST_ID, request_id.encode()) for piece in self.answer.body)
         return attrs.evolve(self.answer, body=body)
 
@@ -38,7 +38,7 @@ def refuse(
     headers: Mapping[str, str] | None = None,
     route: Route = "images",
 ) -> Refusal:
-    """A refusal in the shape that *code* has, else in the shape of *route*."""
+    """Build a refusal in the shape of *code*, else of *route*."""
     shape = _SHAPES.get(code, _image_api if route == "images" else _openai)
     return Refusal(
         json_answer(shape(status, code, message, parameter, error_type), status=status, headers=headers)
@@ -46,13 +46,13 @@ def refuse(
 
 
 def insufficient_balance(required_usd: float) -> Refusal:
-    """402 with the price of the request that could not be paid."""
+    """Build the 402, with the price of the request that could not be paid."""
     body = {"error": "Insufficient balance", "requiredBalance": required_usd, "status": 402}
     return Refusal(json_answer(body, status=402))
 
 
 def body_too_large() -> Refusal:
-    """The edge's plain-text 413, sent before the service sees the request."""
+    """Build the edge's plain-text 413, sent before the service sees the request."""
     return Refusal(text_answer("Request Entity Too Large\nFUNCTION_PAYLOAD_TOO_LARGE", status=413))
 
 

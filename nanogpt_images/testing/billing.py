@@ -1,4 +1,4 @@
-"""What a test expects to have been paid for, against the sandbox's ledger."""
+"""Assert what the sandbox billed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def assert_billed(
     settle_s: float = 2.0,
 ) -> None:
     """
-    Fail unless the sandbox billed exactly this. What is left out is not looked at.
+    Assert that the sandbox billed exactly these amounts; an argument that is left out is not checked.
 
     Args:
-        sandbox: The fixture `nanogpt_sandbox`, or any other sandbox.
-        requests: Paid requests.
-        images: Images drawn and billed for.
-        usd: US dollars, to a nano-dollar.
-        settle_s: How long a sandbox in a thread may take to end what it is still at work on, such as a
-            request whose client has gone.
+        sandbox: The fixture `nanogpt_sandbox`, or another sandbox.
+        requests: Billed requests.
+        images: Billed images.
+        usd: US dollars, compared to a nano-dollar.
+        settle_s: Seconds to wait until a sandbox in a thread has finished its open requests, such as one whose
+            client disconnected.
 
     Raises:
-        AssertionError: The ledger says something else; the text shows it, line by line.
-        ValueError: Nothing is expected.
+        AssertionError: The ledger differs; the text lists its entries.
+        ValueError: None of requests, images and usd is given.
     """
     __tracebackhide__ = True
     if requests is None and images is None and usd is None:
@@ -61,9 +61,9 @@ def assert_billed(
 
 
 def _story(entries: Sequence[Entry], posts: int, in_flight: int) -> list[str]:
-    """What happened, as the one who reads a failed test needs it."""
+    """Describe the entries of the ledger, for the reader of a failed test."""
     head = f"The sandbox received {posts} generation POST(s), accepted {len(entries)}"
-    lines = [f"{head}; {in_flight} still at work." if in_flight else f"{head}."]
+    lines = [f"{head}; {in_flight} still in progress." if in_flight else f"{head}."]
     for number, entry in enumerate(entries, 1):
         paid = f"billed ${entry.cost_usd:.9g}" if entry.billed else "not billed"
         answer = "no answer" if entry.status is None else f"answered {entry.status}"

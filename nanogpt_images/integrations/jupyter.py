@@ -1,8 +1,8 @@
 """
-How images, results, models and reports look in a notebook. Needs no extra; Pillow, where present, makes thumbnails.
+HTML for images, results, models and reports in a notebook. Needs no extra; Pillow, if installed, makes thumbnails.
 
-Nothing is sent: an image that is only a URL is not fetched. A page stays small: encoded images go into it as they
-are up to a limit, larger ones as thumbnails, and without Pillow as a line of text. Everything is escaped.
+No request is made: an image that is only a URL is not downloaded. A page stays small: images up to a limit are
+embedded unchanged, larger ones as thumbnails, or without Pillow as a line of text. All text is escaped.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..types.model import Listing, ModelRecord
 from ..types.result import ImageData, ResultData
 
 EMBED_BYTES: Final = 512 * 1024
-"""What an image may take in the page, as base64; a larger one is made smaller."""
+"""Maximum size of an image in the page, as base64; a larger one becomes a thumbnail."""
 PAGE_BYTES: Final = 4 * 2**20
-"""What all images of one object may take."""
+"""Maximum size of all images of one object together, as base64."""
 _LARGE, _SMALL = 512, 160
 _SHOWN_MODELS: Final = 50
 _CELL: Final = "margin:0;font-size:smaller;overflow-wrap:anywhere"
@@ -31,7 +31,7 @@ _SHEET: Final = "display:flex;flex-wrap:wrap;gap:8px;align-items:flex-end"
 
 @singledispatch
 def html_of(shown: object) -> str:
-    """*shown* as HTML."""
+    """Render *shown* as HTML."""
     return f"<pre>{escape(repr(shown))}</pre>"
 
 
@@ -154,14 +154,14 @@ def _caption(image: ImageData, *, embedded: bool) -> str:
     if image.width and image.height:
         parts.append(f"{image.width} x {image.height}")
     if not embedded and image.data is None and image.path is None:
-        parts.append("at a signed URL; save() or read() downloads it")
+        parts.append("not downloaded; save() or read() does")
     elif not embedded:
         parts += [image.media_type or "unknown format", f"{image.size_bytes or 0:,} bytes, not shown"]
     return " · ".join(parts)
 
 
 def _source(image: ImageData, max_px: int, max_bytes: int) -> str | None:
-    """A data URL: of the image itself if it is small enough, else of a thumbnail; None where there is neither."""
+    """Return a data URL of the image if it is small enough, else of a thumbnail; None if neither is available."""
     if image.media_type is None:
         return None
     try:
@@ -195,7 +195,7 @@ def _thumbnail(image: ImageData, max_px: int) -> bytes | None:
     file = BytesIO()
     try:
         with Image.open(source) as opened:
-            # What is larger than a screen twice over, JPEG decodes in part only.
+            # A JPEG much larger than the thumbnail is decoded at a reduced size.
             opened.draft(None, (max_px * 2, max_px * 2))
             opened.thumbnail((max_px, max_px))
             opened.convert("RGBA").save(file, "WEBP")

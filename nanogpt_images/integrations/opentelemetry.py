@@ -1,8 +1,8 @@
 """
-Spans and metrics by OpenTelemetry's conventions for generative AI. It needs the extra `opentelemetry`.
+Spans and metrics by OpenTelemetry's conventions for generative AI. Needs the extra `opentelemetry`.
 
-The conventions have no operation for images yet: `generate_content` with the output type `image` is what they
-offer. Names that they lack begin with `nanogpt`.
+The conventions have no operation for images yet; `generate_content` with the output type `image` comes closest.
+Names that the conventions lack begin with `nanogpt`.
 
 Source: opentelemetry.io/docs/specs/semconv/gen-ai, "client spans" and "metrics".
 """
@@ -40,11 +40,11 @@ class Observable(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where requests go."""
+        """The URL that requests are sent to."""
         ...
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
-        """Tell *on_event* what happens from now on; the function returned ends it."""
+        """Call *on_event* for each event; return a function that unsubscribes it."""
         ...
 
 
@@ -56,18 +56,18 @@ def instrument(
     meter_provider: metrics.MeterProvider | None = None,
 ) -> Callable[[], None]:
     """
-    Make a span of each generation of *client*, and count time, images and money.
+    Record a span for each generation of *client*, and metrics of duration, images and cost.
 
-    The span is current while the generation runs, so that spans of an instrumented HTTP client are its children.
+    The span is current while the generation runs, so spans of an instrumented HTTP client become its children.
 
     Args:
-        client: A client of either kind.
-        prompts: Record prompts as `gen_ai.input.messages`. They may be private.
-        tracer_provider: Instead of the global one.
-        meter_provider: Instead of the global one.
+        client: An `AsyncClient` or a `Client`.
+        prompts: Record prompts as `gen_ai.input.messages`. Prompts may be private.
+        tracer_provider: Replaces the global tracer provider.
+        meter_provider: Replaces the global meter provider.
 
     Returns:
-        A function that ends it.
+        A function that stops the instrumentation.
     """
     return client.observe(_Instrument(client.base_url, prompts, tracer_provider, meter_provider))
 
@@ -98,10 +98,10 @@ class _Instrument:
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._images = meter.create_counter(
-            "nanogpt.client.images", unit="{image}", description="Images that came."
+            "nanogpt.client.images", unit="{image}", description="Images received."
         )
         self._cost = meter.create_counter(
-            "nanogpt.client.cost", unit="{USD}", description="Cost by the service's word."
+            "nanogpt.client.cost", unit="{USD}", description="Cost reported by the service."
         )
 
     def __call__(self, event: ClientEvent) -> None:
@@ -142,7 +142,7 @@ class _Instrument:
                 span.set_attribute("nanogpt.cost_currency", result.cost.currency)
         if failure:
             span.set_attributes(failure)
-            # No description: the service's text may repeat the prompt.
+            # Without a description: the service's error text may repeat the prompt.
             span.set_status(trace.StatusCode.ERROR)
         if isinstance(event.error, StatusError):
             span.set_attribute("http.response.status_code", event.error.status)

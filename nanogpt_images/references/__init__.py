@@ -1,4 +1,4 @@
-"""Input images: whatever a caller hands over → a checked data URL, or a link."""
+"""Input images: convert what a caller passes into a checked data URL or a link."""
 
 from ..types.reference import (
     MAX_BODY_BYTES,

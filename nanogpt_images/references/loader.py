@@ -1,4 +1,4 @@
-"""All input images of a request: side by side, in order, within the limits of their sum."""
+"""Load all input images of a request concurrently, in order and within their total size."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ async def load_references(
     parameter: str = "input_references",
 ) -> tuple[Reference, ...]:
     """
-    Load input images side by side, and give them back in order.
+    Load input images concurrently and return them in order.
 
     Args:
-        sources: The images; see `ReferenceInput`.
-        remote: What to do with http(s) URLs.
-        limits: What the model accepts; None checks none of it.
-        max_encoded_bytes: Limit for all images together, as they go over the wire.
-        fetch: Fetches URLs instead of this package.
-        allow_private: Let a fetched URL point to a private address.
-        model: ID of the model, for the texts of errors.
-        parameter: Name of the parameter that holds the images, for the texts of errors.
+        sources: The images, as `ReferenceInput`.
+        remote: `link` passes http(s) URLs on, `fetch` downloads them.
+        limits: What the model accepts; None checks only the size.
+        max_encoded_bytes: Limit for all images together, after encoding.
+        fetch: Replaces this package's download of URLs.
+        allow_private: Allow fetched URLs on private addresses.
+        model: ID of the model, for error texts.
+        parameter: Name of the parameter with the images, for error texts.
 
     Raises:
         ParameterError: Too many images, or one outside the limits; nothing was sent.
@@ -109,10 +109,10 @@ def check_total(
     parameter: str = "input_references",
 ) -> None:
     """
-    Refuse images that together do not fit into one request.
+    Check that images together fit into one request.
 
     Raises:
-        ParameterError: They are larger than *max_encoded_bytes* as they go over the wire.
+        ParameterError: The images are larger than *max_encoded_bytes* after encoding.
     """
     total = sum(reference.encoded_bytes for reference in references)
     if total > max_encoded_bytes:
@@ -125,7 +125,7 @@ def check_total(
 
 
 class HasReferences(Protocol):
-    """A request, as far as its input images go."""
+    """The fields of a request that concern its input images."""
 
     @property
     def route(self) -> Literal["images", "openai"]: ...
@@ -137,7 +137,7 @@ class HasReferences(Protocol):
 
 @attrs.frozen
 class LoadedReferences:
-    """The input images of a request, ready for its body: links or data URLs in order, and the mask's."""
+    """The input images of a request, ready for its body: links or data URLs in order, and the mask's URL."""
 
     urls: tuple[str, ...] = attrs.field(default=(), repr=False)
     mask: str | None = attrs.field(default=None, repr=False)
@@ -145,11 +145,11 @@ class LoadedReferences:
 
 class ReferenceLoader:
     """
-    Loads the input images of requests in the form that each route takes.
+    Loads the input images of requests in the form that each route accepts.
 
     Args:
-        allow_private: Let fetched URLs point to private addresses.
-        fetch: Fetches URLs instead of this package.
+        allow_private: Allow fetched URLs on private addresses.
+        fetch: Replaces this package's download of URLs.
     """
 
     def __init__(self, *, allow_private: AllowPrivate = False, fetch: FetchBytes | None = None) -> None:
@@ -158,7 +158,7 @@ class ReferenceLoader:
 
     async def load(self, request: HasReferences, model: Model | None) -> LoadedReferences:
         """
-        The input images of *request*, checked against what *model* accepts (None checks the size alone).
+        Load the input images of *request* and check them against *model* (None checks only the size).
 
         Raises:
             ParameterError: Too many images, or one outside the limits; nothing was sent.
@@ -167,7 +167,7 @@ class ReferenceLoader:
         mask: ReferenceInput | None = getattr(request, "mask_data_url", None)
         if not request.references and mask is None:
             return LoadedReferences()
-        # The OpenAI-compatible route takes no links. Source: docs/service.md, "Generate, OpenAI-compatible".
+        # The OpenAI-compatible route accepts no links. Source: docs/service.md, "Generate, OpenAI-compatible".
         openai = request.route == "openai"
         max_encoded_bytes = MAX_OPENAI_ENCODED_BYTES if openai else MAX_BODY_BYTES
         load = functools.partial(
@@ -182,7 +182,7 @@ class ReferenceLoader:
         images = await load(
             request.references, limits=None if model is None else model.references, parameter=name
         )
-        # The model's limits are those of input images; no listing says anything of masks.
+        # The model's limits apply to input images; no listing has limits for masks.
         masks = () if mask is None else await load([mask], parameter="mask_data_url")
         check_total(
             (*images, *masks), max_encoded_bytes=max_encoded_bytes, model=request.model, parameter=name
@@ -202,7 +202,7 @@ async def _side_by_side(loader: ImageLoader, sources: Sequence[ReferenceInput]) 
             async with slots:
                 loaded[position] = await loader.load(source, position)
         except NanoGPTError as error:
-            # Raised below: out of the group it would come wrapped in an ExceptionGroup.
+            # Raise it below: the task group would wrap it in an ExceptionGroup.
             failed.append(error)
             group.cancel_scope.cancel()
 

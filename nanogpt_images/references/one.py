@@ -1,4 +1,4 @@
-"""One input image: read, checked against the limits, encoded."""
+"""Load one input image: read it, check it against the limits, encode it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .sources import decode_data_url, host_of, simplified
 
 _log = get_logger()
 
-# Below this, base64 takes less time than handing the work to a thread.
+# Below this size, base64 takes less time than handing the work to a thread.
 _INLINE_BYTES: Final = 256 * 1024
 _SHOWN_CHARACTERS: Final = 80
 _KNOWN: Final = "PNG, JPEG, WebP, GIF, AVIF, BMP or SVG"
-# What Pillow writes as JPEG; CMYK and YCbCr cannot be written as PNG at all.
+# Modes that Pillow writes as JPEG; CMYK and YCbCr cannot be written as PNG.
 _JPEG_MODES: Final = frozenset({"L", "RGB", "CMYK", "YCbCr"})
 _JPEG_ONLY_MODES: Final = frozenset({"CMYK", "YCbCr"})
 
@@ -46,7 +46,7 @@ FirstT = TypeVar("FirstT")
 
 @attrs.frozen(kw_only=True)
 class ImageLoader:
-    """One way of loading images, the same for all of a request."""
+    """Loads the images of one parameter with the same options."""
 
     remote: Remote
     limits: ReferenceLimits
@@ -78,7 +78,7 @@ class ImageLoader:
         except NanoGPTError as error:
             raise ReferenceImageError(f"{where}: {error}") from error
         except Exception as error:
-            # A fetch of the caller's own may raise anything.
+            # A fetch function of the caller may raise anything.
             raise ReferenceImageError(
                 f"{where}: {host_of(url)} cannot be fetched ({type(error).__name__}). Nothing was sent."
             ) from error
@@ -91,7 +91,7 @@ class ImageLoader:
         declared, data = decode_data_url(url, where)
         reference = self._checked(data, where)
         if declared != reference.media_type:
-            # The service answers 413 to a type that does not match the bytes.
+            # The service answers 413 if the type does not match the bytes.
             _log.debug("%s: declared as %s, sent as %s", where, declared or "nothing", reference.media_type)
         return reference
 
@@ -120,7 +120,7 @@ class ImageLoader:
             else:
                 image.save(file, format="PNG")
         except Exception as error:
-            # Pillow loads lazily: here a damaged file fails too, with whatever its decoder raises.
+            # Pillow loads lazily: a damaged file fails here, with any error of its decoder.
             raise ReferenceImageError(
                 f"{where}: the Pillow image of mode {image.mode} cannot be encoded ({error}). "
                 "Convert it, for example with image.convert('RGB'). Nothing was sent."
@@ -128,11 +128,11 @@ class ImageLoader:
         return self._checked(file.getvalue(), where)
 
     def _checked(self, data: bytes, where: str) -> Reference:
-        """The data URL of *data*, once it has passed all limits of a single image."""
+        """Check *data* against the limits of a single image and encode it as a data URL."""
         info = sniff(data)
         if info.media_type is None:
             what = f"begins with {data[:8]!r}" if data else "is empty"
-            raise ReferenceImageError(f"{where} is no {_KNOWN} image: it {what}. Nothing was sent.")
+            raise ReferenceImageError(f"{where} is not a {_KNOWN} image: it {what}. Nothing was sent.")
         self._check_size(len(data), where)
         formats = {_format_name(name) for name in self.limits.formats}
         if formats and _format_name(info.media_type) not in formats:
@@ -148,7 +148,7 @@ class ImageLoader:
         )
 
     def _most_bytes(self) -> int:
-        """Greatest size of a fetched image that can pass at all."""
+        """Compute the maximum size of a fetched image that passes all limits."""
         encoded = MAX_FETCH_BYTES if self.max_encoded_bytes is None else self.max_encoded_bytes * 3 // 4
         stated = MAX_FETCH_BYTES if self.limits.max_bytes is None else self.limits.max_bytes
         return min(encoded, stated, MAX_FETCH_BYTES)
@@ -179,7 +179,7 @@ class ImageLoader:
             )
         if width < least[0] or height < least[1]:
             raise self.refusal(
-                f"{where} is {width}x{height} pixels; {self.taker} takes no less than {least[0]}x{least[1]}."
+                f"{where} is {width}x{height} pixels; {self.taker} takes at least {least[0]}x{least[1]}."
             )
 
     @property

@@ -221,7 +221,7 @@ async def test_a_fetch_that_fails_is_an_error_of_ours(error: Exception) -> None:
 async def test_what_is_fetched_must_be_an_image() -> None:
     """An HTML page behind the URL is refused, naming the host alone."""
     with pytest.raises(
-        ReferenceImageError, match=r"\(images\.test\) is no PNG, .* begins with b'<!DOCTYP'"
+        ReferenceImageError, match=r"\(images\.test\) is not a PNG, .* begins with b'<!DOCTYP'"
     ) as caught:
         await load_reference(LINK, remote="fetch", fetch=FakeFetch(b"<!DOCTYPE html>"))
     assert "secret" not in str(caught.value)
@@ -507,7 +507,7 @@ async def test_the_first_failure_ends_the_others() -> None:
             cancelled = True
         raise AssertionError
 
-    with anyio.fail_after(10), pytest.raises(ReferenceImageError, match=r"input_references\[1\] is no PNG"):
+    with anyio.fail_after(10), pytest.raises(ReferenceImageError, match=r"input_references\[1\] is not a PNG"):
         await load_references([LINK, b"not an image"], remote="fetch", fetch=fetch)
     assert cancelled
 

@@ -1,4 +1,4 @@
-"""Where the bytes of images go: into memory, or through a temporary file to a name that tells the truth."""
+"""Store the bytes of images: in memory, or through a temporary file under a name with the correct suffix."""
 
 from .._base.disk import existing_images, make_directory
 from .._base.owner import PART_SUFFIX, abandoned

@@ -139,7 +139,7 @@ def _failure(url: URL, what: str) -> ReferenceImageError:
 
 def _refusal(url: URL, refused: list[str]) -> ReferenceImageError:
     return ReferenceImageError(
-        f"{url.host} resolves to {', '.join(dict.fromkeys(refused))}, which is not a public address; allow it with "
+        f"{url.host} has the address {', '.join(dict.fromkeys(refused))}, which is not public; allow it with "
         "allow_private_references. Nothing was sent."
     )
 

@@ -46,17 +46,35 @@ FirstT = TypeVar("FirstT")
 
 @attrs.frozen(kw_only=True)
 class ImageLoader:
-    """Loads the images of one parameter with the same options."""
+    """
+    Loads the images of one parameter with the same options.
+
+    Args:
+        remote: `link` passes http(s) URLs on, `fetch` downloads them.
+        limits: What the model accepts.
+        max_encoded_bytes: Limit for all images of a request together, after encoding; None sets none.
+        fetch: Replaces this package's download of URLs.
+        allow_private: Allow fetched URLs on private addresses.
+        model: ID of the model, for error texts.
+        parameter: Name of the parameter with the images, for error texts.
+    """
 
     remote: Remote
-    limits: ReferenceLimits
-    max_encoded_bytes: int | None
-    fetch: FetchBytes | None
-    allow_private: AllowPrivate
-    model: str | None
-    parameter: str
+    limits: ReferenceLimits = attrs.field(factory=ReferenceLimits)
+    max_encoded_bytes: int | None = None
+    fetch: FetchBytes | None = None
+    allow_private: AllowPrivate = False
+    model: str | None = None
+    parameter: str = "input_references"
 
-    async def load(self, source: ReferenceInput, position: int | None) -> Reference:
+    async def load(self, source: ReferenceInput, position: int | None = None) -> Reference:
+        """
+        Load one image; *position* (from 0) is its place in a list, for error texts.
+
+        Raises:
+            ParameterError: The image is outside the limits; nothing was sent.
+            ReferenceImageError: The image cannot be read or fetched, or is not an image; nothing was sent.
+        """
         where = self.parameter if position is None else f"{self.parameter}[{position}]"
         simple = simplified(source, where)
         if isinstance(simple, bytes):

@@ -77,7 +77,7 @@ class Generation:
             order = self._order(raw)
             self._moderation = moderated(self._exchange.request.headers, order.prompt)
             if self._moderation is not None and self._moderation.flagged:
-                entry = self._blocked(order, self._moderation, label_of(key))
+                entry = self._entry(order, label_of(key), blocked=True)
                 raise self._moderation.refusal()
             entry = self._entry(order, label_of(key))
             return await self._fulfil(order, entry)
@@ -95,20 +95,10 @@ class Generation:
         body = checked_json(self._exchange.request.headers.get("Content-Type", ""), raw, self._route)
         return checked_order(body, self._service.models, self._route)
 
-    def _entry(self, order: Order, key: str) -> Entry:
-        """Add an entry to the ledger; hold its price until the request is settled."""
+    def _entry(self, order: Order, key: str, *, blocked: bool = False) -> Entry:
+        """Add an entry to the ledger and hold its price; a blocked request pays for its moderation check."""
         check_usd = 0.0 if self._moderation is None else self._moderation.cost_usd
-        return self._line(order, key, images=order.images, cost_usd=round(order.cost_usd + check_usd, 9))
-
-    def _blocked(self, order: Order, moderation: Moderation, key: str) -> Entry:
-        """Add the entry of a blocked request, which pays for the moderation check alone."""
-        entry = self._line(order, key, images=0, cost_usd=moderation.cost_usd)
-        entry.billed = True
-        entry.status = 400
-        self._service.account.settle(key, entry.cost_usd, billed=True)
-        return entry
-
-    def _line(self, order: Order, key: str, *, images: int, cost_usd: float) -> Entry:
+        cost_usd = check_usd if blocked else round(order.cost_usd + check_usd, 9)
         self._service.account.hold(key, cost_usd)
         entry = Entry(
             request_id=self._exchange.request_id,
@@ -119,10 +109,14 @@ class Generation:
             model=order.model.id,
             prompt=order.prompt,
             n=order.n,
-            images=images,
+            images=0 if blocked else order.images,
             cost_usd=cost_usd,
+            billed=blocked,
+            status=400 if blocked else None,
         )
         self._service.ledger.entries.append(entry)
+        if blocked:
+            self._service.account.settle(key, cost_usd, billed=True)
         return entry
 
     async def _fulfil(self, order: Order, entry: Entry) -> web.StreamResponse:

@@ -62,8 +62,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """The base URL, with the prefix if there is one."""
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        return f"http://{host}:{self._port}{self.options.prefix}"
+        return f"{self._origin(self._port)}{self.options.prefix}"
 
     @property
     def files_url(self) -> str:
@@ -115,13 +114,12 @@ class Sandbox:
         require_pillow()
         self._closing = asyncio.Event()
         try:
-            self._port = await self._listen(self.options.port, self._serve_api, self._request_ids)
-            files_port = await self._listen(0, self._serve_file, itertools.repeat(""))
+            self._port = await self._listen(self.options.port, serve, self._request_ids)
+            files_port = await self._listen(0, serve_file, itertools.repeat(""))
         except BaseException:
             await self._stop()
             raise
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        self._service.urls.origin = f"http://{host}:{files_port}"
+        self._service.urls.origin = self._origin(files_port)
         return self
 
     async def __aexit__(
@@ -129,6 +127,10 @@ class Sandbox:
     ) -> None:
         """Stop listening, end stalls, and give open answers two seconds to finish."""
         await self._stop()
+
+    def _origin(self, port: int) -> str:
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{port}"
 
     async def _stop(self) -> None:
         self._closing.set()
@@ -140,7 +142,7 @@ class Sandbox:
     async def _listen(
         self,
         port: int,
-        serve_one: Callable[[HttpExchange], Awaitable[web.StreamResponse]],
+        serve_one: Callable[[Service, HttpExchange], Awaitable[web.StreamResponse]],
         request_ids: Iterator[str],
     ) -> int:
         """Listen on *port* and return the port in use."""
@@ -149,7 +151,9 @@ class Sandbox:
             exchange = HttpExchange(request=request, request_id=next(request_ids), pause=self._pause)
             try:
                 stranger = foreign(request.headers)
-                return await (serve_one(exchange) if stranger is None else exchange.send(stranger))
+                if stranger is not None:
+                    return await exchange.send(stranger)
+                return await serve_one(self._service, exchange)
             except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
                 # The client disconnected before its request or its answer was complete, or the sandbox is closing.
                 return exchange.close()
@@ -160,12 +164,6 @@ class Sandbox:
         site = web.TCPSite(runner, self.options.host, port, backlog=1024)
         await site.start()
         return int(runner.addresses[0][1])
-
-    async def _serve_api(self, exchange: HttpExchange) -> web.StreamResponse:
-        return await serve(self._service, exchange)
-
-    async def _serve_file(self, exchange: HttpExchange) -> web.StreamResponse:
-        return await serve_file(self._service, exchange)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep *seconds*; raise ConnectionResetError if the sandbox closes first."""

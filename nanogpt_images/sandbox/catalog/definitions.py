@@ -12,14 +12,6 @@ Listing = Literal["image-models", "images/models"]
 BOTH: frozenset[Listing] = frozenset({"image-models", "images/models"})
 
 
-def _no_prices() -> Mapping[str, float]:
-    return {}
-
-
-def _no_tables() -> Mapping[str, Mapping[str, float]]:
-    return {}
-
-
 @attrs.frozen(kw_only=True)
 class SandboxModel:
     """
@@ -67,10 +59,10 @@ class SandboxModel:
     images_min: int = 1
     images_max: int = 1
     fixed_image_count: int | None = None
-    prices_usd: Mapping[str, float] = attrs.field(factory=_no_prices)
+    prices_usd: Mapping[str, float] = attrs.field(factory=dict[str, float])
     unlisted_price_usd: float = 0.01
-    tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
-    add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
+    tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict[str, Mapping[str, float]])
+    add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict[str, Mapping[str, float]])
     input_image_usd: float = 0.0
     references_max: int = 0
     references_required: bool = False

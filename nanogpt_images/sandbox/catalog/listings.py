@@ -52,14 +52,9 @@ def _basic(model: SandboxModel) -> JsonObject:
 
 
 def _detailed(model: SandboxModel) -> JsonObject:
-    parameters: JsonObject = {}
+    parameters = _counts(model)
     if model.resolutions:
         parameters["resolutions"] = list(model.resolutions)
-    parameters["max_images"] = model.images_max
-    if model.fixed_image_count:
-        parameters["fixed_image_count"] = model.fixed_image_count
-    if model.tiers_usd:
-        parameters["rendering_speed"] = list(model.tiers_usd)
     if model.flat:
         parameters |= _flat_inputs(model)
     entry = _basic(model) | {
@@ -130,17 +125,21 @@ def _descriptors(model: SandboxModel) -> JsonObject:
 
 def _flat(model: SandboxModel) -> JsonObject:
     """Return the parameters in the live form: plain lists and numbers."""
-    parameters: JsonObject = {"resolutions": list(model.resolutions)}
+    parameters: JsonObject = {"resolutions": list(model.resolutions), "max_output_images": model.images_max}
     if model.aspect_ratios:
         parameters["aspect_ratio"] = list(model.aspect_ratios)
     if model.qualities:
         parameters["quality"] = list(model.qualities)
-    parameters |= {"max_images": model.images_max, "max_output_images": model.images_max}
+    return parameters | _counts(model) | _flat_inputs(model) | dict(model.extra_parameters)
+
+
+def _counts(model: SandboxModel) -> JsonObject:
+    parameters: JsonObject = {"max_images": model.images_max}
     if model.fixed_image_count:
         parameters["fixed_image_count"] = model.fixed_image_count
     if model.tiers_usd:
         parameters["rendering_speed"] = list(model.tiers_usd)
-    return parameters | _flat_inputs(model) | dict(model.extra_parameters)
+    return parameters
 
 
 def _flat_inputs(model: SandboxModel) -> JsonObject:

@@ -57,8 +57,7 @@ def _file(image: Image.Image, image_format: ImageFormat) -> bytes:
     buffer = io.BytesIO()
     if image_format == "png":
         image.save(buffer, "PNG", compress_level=1)
-    elif image_format == "jpeg":
-        image.convert("RGB").save(buffer, "JPEG", quality=82)
     else:
-        image.convert("RGB").save(buffer, "WEBP", quality=70, method=0)
+        options = {"quality": 82} if image_format == "jpeg" else {"quality": 70, "method": 0}
+        image.convert("RGB").save(buffer, image_format, **options)
     return buffer.getvalue()

@@ -38,17 +38,9 @@ def json_answer(body: object, *, status: int = 200, headers: Mapping[str, str] |
     return Response(status=status, body=(json_bytes(body),), headers=dict(headers or {}))
 
 
-def text_answer(
-    text: str,
-    *,
-    status: int,
-    content_type: str = "text/plain; charset=utf-8",
-    headers: Mapping[str, str] | None = None,
-) -> Response:
+def text_answer(text: str, *, status: int, content_type: str = "text/plain; charset=utf-8") -> Response:
     """Build an answer that is not JSON: the plain text or HTML of an edge."""
-    return Response(
-        status=status, body=(text.encode(),), content_type=content_type, headers=dict(headers or {})
-    )
+    return Response(status=status, body=(text.encode(),), content_type=content_type)
 
 
 def json_bytes(body: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import attrs
 from aiohttp import web
@@ -54,14 +55,6 @@ async def _dispatch(service: Service, exchange: HttpExchange) -> web.StreamRespo
     raise _not_found(path)
 
 
-async def _images(service: Service, exchange: HttpExchange) -> web.StreamResponse:
-    return await generate(service, exchange, "images")
-
-
-async def _openai(service: Service, exchange: HttpExchange) -> web.StreamResponse:
-    return await generate(service, exchange, "openai")
-
-
 async def _balance(service: Service, exchange: HttpExchange) -> web.StreamResponse:
     await exchange.read_body()
     # x-api-key is the only header documented for this route.
@@ -110,18 +103,13 @@ def _page(service: Service, request: web.BaseRequest, path: str) -> JsonObject:
         case "/api/v1/images/models":
             return images_models(models, now=now)
         case "/api/v1/usage":
-            return _usage(service, request)
+            key = label_of(key_of(request.headers, service.options.key))
+            return usage_body(service.ledger.entries, key, request.query, service.models, now)
         case _:
             model_id = path.removeprefix(_MODELS).removesuffix("/endpoints")
             if model_id not in service.models:
                 raise model_not_found(model_id)
             return endpoints(service.models[model_id])
-
-
-def _usage(service: Service, request: web.BaseRequest) -> JsonObject:
-    key = label_of(key_of(request.headers, service.options.key))
-    now = service.options.clock()
-    return usage_body(service.ledger.entries, key, request.query, service.models, now)
 
 
 async def _own_page(service: Service, exchange: HttpExchange, path: str) -> Response:
@@ -157,9 +145,9 @@ def _check_method(method: str, allowed: tuple[str, ...]) -> None:
 
 
 _POSTS: Mapping[str, Callable[[Service, HttpExchange], Awaitable[web.StreamResponse]]] = {
-    "/api/v1/images": _images,
-    "/v1/images/generations": _openai,
-    "/api/v1/images/generations": _openai,
+    "/api/v1/images": partial(generate, route="images"),
+    "/v1/images/generations": partial(generate, route="openai"),
+    "/api/v1/images/generations": partial(generate, route="openai"),
     "/api/check-balance": _balance,
 }
 _GETS = {

@@ -95,13 +95,13 @@ _WHOLE: Mapping[str, Mishap] = {
     ),
 }
 _BROKEN: Mapping[str, Mishap] = {
-    "reset_after_body": lambda exchange, *_: _break(exchange),
-    "reset_after_body_unbilled": lambda exchange, *_: _break(exchange),
-    "url_reset": lambda exchange, *_: _break(exchange),
-    "close_after_body": lambda exchange, *_: _break(exchange, reset=False),
-    "reset_in_headers": lambda exchange, *_: _break(exchange, _HALF_A_HEADER),
+    "reset_after_body": lambda exchange, _, __: _break(exchange),
+    "reset_after_body_unbilled": lambda exchange, _, __: _break(exchange),
+    "url_reset": lambda exchange, _, __: _break(exchange),
+    "close_after_body": lambda exchange, _, __: _break(exchange, reset=False),
+    "reset_in_headers": lambda exchange, _, __: _break(exchange, _HALF_A_HEADER),
     "stall_in_headers": _stall_in_headers,
-    "not_http": lambda exchange, *_: _break(exchange, b"SSH-2.0-OpenSSH_9.9\r\n", reset=False),
+    "not_http": lambda exchange, _, __: _break(exchange, b"SSH-2.0-OpenSSH_9.9\r\n", reset=False),
     "reset_in_response_body": lambda exchange, answer, _: _break(exchange, answer, answer.size // 2),
     "close_in_response_body": lambda exchange, answer, _: _break(
         exchange, answer, answer.size // 2, reset=False

@@ -109,14 +109,21 @@ async def export_batch(
         target = await run(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
         writer: RowWriter | None = None
         try:
-            writer = await run(
-                lambda: _open(
-                    to, source, target, embed_images=embed_images, raw=raw, max_shard_bytes=max_shard_bytes
+            with failing_as(target.path):
+                writer = await run(
+                    lambda: _open(
+                        to,
+                        source,
+                        target,
+                        embed_images=embed_images,
+                        raw=raw,
+                        max_shard_bytes=max_shard_bytes,
+                    )
                 )
-            )
-            async for images in journal.results(chunk=_CHUNK):
-                await run(_write, writer, images, target)
-            await run(_complete, writer, target)
+                async for images in journal.results(chunk=_CHUNK):
+                    await run(writer.write, images)
+                await run(writer.close)
+                await run(target.publish)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await run(_abandon, writer, target)
@@ -129,33 +136,21 @@ def _open(
     to: ExportFormat, source: Path, target: Target, *, embed_images: bool, raw: bool, max_shard_bytes: int
 ) -> RowWriter:
     """Open the writer of a format; load only its module."""
-    with failing_as(target.path):
-        match to:
-            case "csv":
-                from .csv_file import CsvWriter
+    match to:
+        case "csv":
+            from .csv_file import CsvWriter
 
-                return CsvWriter(target.part, raw=raw)
-            case "parquet":
-                from .parquet import ParquetWriter
+            return CsvWriter(target.part, raw=raw)
+        case "parquet":
+            from .parquet import ParquetWriter
 
-                return ParquetWriter(target.part, source if embed_images else None)
-            case "webdataset":
-                from .webdataset import ShardWriter
+            return ParquetWriter(target.part, source if embed_images else None)
+        case "webdataset":
+            from .webdataset import ShardWriter
 
-                return ShardWriter(target.part, source, max_shard_bytes)
-            case _:
-                assert_never(to)
-
-
-def _write(writer: RowWriter, images: Sequence[ResultRecord], target: Target) -> None:
-    with failing_as(target.path):
-        writer.write(images)
-
-
-def _complete(writer: RowWriter, target: Target) -> None:
-    with failing_as(target.path):
-        writer.close()
-        target.publish()
+            return ShardWriter(target.part, source, max_shard_bytes)
+        case _:
+            assert_never(to)
 
 
 def _abandon(writer: RowWriter | None, target: Target) -> None:

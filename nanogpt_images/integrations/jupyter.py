@@ -137,15 +137,12 @@ def _figures(images: Iterable[ImageData], max_px: int) -> str:
     for image in images:
         source = _source(image, max_px, min(left, EMBED_BYTES))
         left -= len(source or "")
-        caption = (
-            f'<figcaption style="{_CELL}">{escape(_caption(image, embedded=source is not None))}</figcaption>'
+        caption = escape(_caption(image, embedded=source is not None))
+        picture = f'<img src="{source}" alt="" style="max-width:{max_px}px;max-height:{max_px}px">'
+        figures.append(
+            f'<figure style="margin:0;max-width:{max_px}px">{picture if source else ""}'
+            f'<figcaption style="{_CELL}">{caption}</figcaption></figure>'
         )
-        picture = (
-            ""
-            if source is None
-            else f'<img src="{source}" alt="" style="max-width:{max_px}px;max-height:{max_px}px">'
-        )
-        figures.append(f'<figure style="margin:0;max-width:{max_px}px">{picture}{caption}</figure>')
     return f'<div style="{_SHEET}">{"".join(figures)}</div>' if figures else ""
 
 

@@ -15,8 +15,6 @@ from contextvars import Token
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-import attrs
-
 from .._version import __version__
 from ..errors import NanoGPTError, StatusError
 from ..events import ClientEvent, GenerationEnded, GenerationStarted, OnEvent
@@ -72,12 +70,6 @@ def instrument(
     return client.observe(_Instrument(client.base_url, prompts, tracer_provider, meter_provider))
 
 
-@attrs.frozen
-class _Open:
-    span: trace.Span
-    token: Token[Context]
-
-
 class _Instrument:
     def __init__(
         self,
@@ -88,7 +80,7 @@ class _Instrument:
     ) -> None:
         self._prompts = prompts
         self._server = _server(base_url)
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, tuple[trace.Span, Token[Context]]] = {}
         self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider)
         meter = metrics.get_meter(_SCOPE, __version__, meter_provider)
         self._duration = meter.create_histogram(
@@ -108,8 +100,9 @@ class _Instrument:
         if isinstance(event, GenerationStarted):
             self._start(event)
         elif isinstance(event, GenerationEnded) and (opened := self._open.pop(event.id, None)) is not None:
-            context.detach(opened.token)
-            self._end(event, opened.span)
+            span, token = opened
+            context.detach(token)
+            self._end(event, span)
 
     def _start(self, event: GenerationStarted) -> None:
         request = event.request
@@ -124,7 +117,7 @@ class _Instrument:
             attributes["gen_ai.input.messages"] = json.dumps([message], ensure_ascii=False)
         name = f"{_OPERATION} {request.model}"
         span = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
-        self._open[event.id] = _Open(span, context.attach(trace.set_span_in_context(span)))
+        self._open[event.id] = span, context.attach(trace.set_span_in_context(span))
 
     def _end(self, event: GenerationEnded, span: trace.Span) -> None:
         common, failure = self._common(event.request), _failure(event.error)

@@ -188,8 +188,7 @@ class ImageLoader:
     def _check_dimensions(self, width: int | None, height: int | None, where: str) -> None:
         if width is None or height is None:
             return
-        limits = self.limits
-        least = limits.min_width or 0, limits.min_height or 0
+        limits, least = self.limits, (self.limits.min_width or 0, self.limits.min_height or 0)
         if (limits.max_width or width) < width or (limits.max_height or height) < height:
             most = f"{limits.max_width or 'any'}x{limits.max_height or 'any'}"
             raise self.refusal(

@@ -37,11 +37,6 @@ class Exchange:
         """Return whether this exchange records that request; JSON bodies compare by value."""
         return (method, url) == (self.method, self.url) and _meaning(body) == _meaning(self.request_body)
 
-    @property
-    def place(self) -> str:
-        """Method and URL."""
-        return f"{self.method} {self.url}"
-
 
 @attrs.define
 class Cassette:

@@ -131,7 +131,7 @@ class ReplayTransport:
             if exchange.answers(request.method, url, body):
                 return self.unused.pop(index)
         sent = "" if body is None else f" with the body {body[:300].decode('utf-8', 'replace')}"
-        left = "\n".join(f"  {exchange.place}" for exchange in self.unused) or "  (none)"
+        left = "\n".join(f"  {exchange.method} {exchange.url}" for exchange in self.unused) or "  (none)"
         raise UnexpectedRequestError(
             f"{request.method} {url}{sent} has no unused answer in {self._path}. Nothing was sent. "
             f"Recorded and not yet used:\n{left}\nIf the request is right, record the cassette again."

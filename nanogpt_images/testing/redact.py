@@ -46,13 +46,10 @@ def clean_url(url: str) -> str:
     if not parts.query:
         return url
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    return parts._replace(query=urlencode([_clean_pair(name, value) for name, value in pairs])).geturl()
-
-
-def _clean_pair(name: str, value: str) -> tuple[str, str]:
-    if not value:
-        return REDACTED, ""
-    return name, value if name in _HARMLESS else REDACTED
+    clean = [
+        (name, value if name in _HARMLESS else REDACTED) if value else (REDACTED, "") for name, value in pairs
+    ]
+    return parts._replace(query=urlencode(clean)).geturl()
 
 
 def clean_text(text: str, keys: Iterable[str]) -> str:

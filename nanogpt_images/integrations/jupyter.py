@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from html import escape
 from io import BytesIO
+from pathlib import Path
 from typing import Final
 
 from ..batch.events import BatchReport
@@ -159,39 +160,31 @@ def _caption(image: ImageData, *, embedded: bool) -> str:
 
 def _source(image: ImageData, max_px: int, max_bytes: int) -> str | None:
     """Return a data URL of the image if it is small enough, else of a thumbnail; None if neither is available."""
-    if image.media_type is None:
+    source = image.path if image.data is None else image.data
+    if image.media_type is None or source is None:
         return None
+    most = max_bytes * 3 // 4  # base64 makes four characters of three bytes
     try:
-        size = (
-            len(image.data) if image.data is not None else image.path.stat().st_size if image.path else None
-        )
-        if size is None:
-            return None
-        if size <= max_bytes * 3 // 4:  # base64 makes four characters of three bytes
-            data = image.data if image.data is not None else image.path.read_bytes() if image.path else b""
-            return _data_url(image.media_type, data)
-        thumbnail = _thumbnail(image, max_px)
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) <= most:
+            return _data_url(image.media_type, source if isinstance(source, bytes) else source.read_bytes())
+        thumbnail = _thumbnail(source, max_px)
     except OSError:
         return None
-    fits = thumbnail is not None and len(thumbnail) <= max_bytes * 3 // 4
-    return _data_url("image/webp", thumbnail) if thumbnail is not None and fits else None
+    return None if thumbnail is None or len(thumbnail) > most else _data_url("image/webp", thumbnail)
 
 
 def _data_url(media_type: str, data: bytes) -> str:
     return f"data:{escape(media_type)};base64,{base64.b64encode(data).decode()}"
 
 
-def _thumbnail(image: ImageData, max_px: int) -> bytes | None:
+def _thumbnail(source: bytes | Path, max_px: int) -> bytes | None:
     if importlib.util.find_spec("PIL") is None:
         return None
     from PIL import Image
 
-    source = image.path if image.data is None else BytesIO(image.data)
-    if source is None:
-        return None
     file = BytesIO()
     try:
-        with Image.open(source) as opened:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
             # A JPEG much larger than the thumbnail is decoded at a reduced size.
             opened.draft(None, (max_px * 2, max_px * 2))
             opened.thumbnail((max_px, max_px))

@@ -43,14 +43,11 @@ def assert_billed(
         deadline = time.monotonic() + settle_s
         while ledger.in_flight and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-    billed = ledger.billed
+    counts = (("requests", requests, len(ledger.billed)), ("images", images, ledger.total_images))
     wrong = [
         f"{name}: expected {expected}, billed {actual}"
-        for name, expected, actual in (
-            ("requests", requests, len(billed)),
-            ("images", images, ledger.total_images),
-        )
-        if expected is not None and expected != actual
+        for name, expected, actual in counts
+        if expected not in (None, actual)
     ]
     if usd is not None and not math.isclose(usd, ledger.total_usd, rel_tol=0, abs_tol=1e-9):
         wrong.append(f"usd: expected {usd:.9g}, billed {ledger.total_usd:.9g}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..http.refusals import Refusal, refuse
 from ..settings import SandboxOptions
@@ -43,7 +43,6 @@ class Limiter:
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
-        self._monotonic: Callable[[], float] = options.monotonic
         self._at_work: Counter[str] = Counter()
         self.clear()
 
@@ -79,7 +78,7 @@ class Limiter:
         rate = self._options.requests_per_second
         if rate is None:
             return
-        now = self._monotonic()
+        now = self._options.monotonic()
         starts = self._starts.setdefault(key, deque())
         # A rate below one per second stretches the window instead of allowing a fraction of a request.
         allowed, window_s = (int(rate), 1.0) if rate >= 1 else (1, 1.0 / rate)

@@ -24,9 +24,8 @@ _PALETTES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
     ((40, 52, 92), (92, 70, 130), (16, 18, 40), (250, 220, 140)),
     ((206, 240, 232), (88, 184, 172), (18, 62, 72), (250, 130, 110)),
 )
-CAPTION_START = (
-    192  # palette indices below this run from sky to foreground; the rest from foreground to white
-)
+# Palette indices below this run from sky to foreground; the rest from foreground to white.
+CAPTION_START = 192
 _ACCENT = 191
 
 

@@ -1,4 +1,4 @@
-"""A file or directory that appears under its name only when it is whole."""
+"""A file or directory that appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..errors import OutputError
 
 class Target:
     """
-    Where an export goes. Blocking.
+    The destination of an export. Blocking.
 
     Attributes:
-        path: Its name.
-        part: A hidden name beside it, under which it is written.
+        path: Final path.
+        part: Hidden path beside it, used while writing.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         """
-        Nothing is written yet.
+        Check the path and create its directory.
 
         Raises:
-            OutputError: *path* exists, or its directory cannot be made.
+            OutputError: *path* exists, or its directory cannot be created.
         """
         self.path = path
         self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -42,12 +42,12 @@ class Target:
         make_directory(path.parent)
 
     def publish(self) -> None:
-        """Give the whole file or directory its name."""
+        """Rename the complete file or directory to its final path."""
         sync_files(self.part.iterdir() if self.part.is_dir() else [self.part])
         os.replace(self.part, self.path)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove what was written."""
         if self.part.is_dir():
             shutil.rmtree(self.part, ignore_errors=True)
         else:
@@ -55,14 +55,14 @@ class Target:
 
     @property
     def size_bytes(self) -> int:
-        """Size of what was published."""
+        """Size of the published file or directory."""
         files = self.path.iterdir() if self.path.is_dir() else (self.path,)
         return sum(file.stat().st_size for file in files)
 
 
 @contextmanager
 def failing_as(path: Path) -> Generator[None]:
-    """Within the block, an OSError is an OutputError that names *path*."""
+    """Convert an OSError within the block to an OutputError that names *path*."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A request checked as the service would check it: it becomes an Order, or a Refusal."""
+"""Request validation as the service does it: a body becomes an Order or raises a Refusal."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Order:
 
 def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
     """
-    The JSON object in a request body.
+    Parse a request body as a JSON object.
 
     Raises:
-        Refusal: Another content type, not JSON, or not an object.
+        Refusal: 400, the content type is not JSON, or the body is not a JSON object.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         message = "POST /api/v1/images accepts application/json requests only."
@@ -59,12 +59,12 @@ def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
 
 def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> Order:
     """
-    The order in a request body.
+    Check a request body field by field and return it as an order.
 
     Raises:
-        Refusal: With the documented status, code and body.
+        Refusal: Some field is not valid; the refusal has the documented status, code and body.
     """
-    # Assumption: the OpenAI-compatible route answers with events, as the one that it is like does.
+    # Assumption: the OpenAI-compatible route streams events, as OpenAI's own route does.
     if body.get("stream") is True and route == "images":
         raise refuse(
             400, "unsupported_stream", "stream: true is not supported yet.", parameter="stream", route=route
@@ -123,7 +123,7 @@ def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -
 
 
 def model_not_found(model_id: str) -> Refusal:
-    """404 for an ID that no model has."""
+    """Return the 404 for an unknown model ID."""
     return refuse(404, "model_not_found", f"The model '{model_id}' does not exist.", parameter="model")
 
 
@@ -142,7 +142,7 @@ def _prompt(body: JsonObject, model: SandboxModel, route: Route) -> str:
 
 
 def _count(body: JsonObject, model: SandboxModel, route: Route) -> int | None:
-    """`nImages`, else `n`; None when the request names neither."""
+    """Return `nImages`, else `n`; None if the request has neither."""
     field = "nImages" if body.get("nImages") is not None else "n"
     count = body.get(field)
     if count is None:

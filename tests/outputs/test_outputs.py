@@ -349,7 +349,7 @@ def test_a_whole_image_without_a_name_is_kept(tmp_path: Path, monkeypatch: pytes
     store = DirectoryStore(tmp_path, numbered, overwrite=True)
     store.open(0).write(PNG)
     monkeypatch.setattr(os, "replace", _refuse(errno.EACCES))
-    with pytest.raises(OutputError, match="The image is whole in") as caught:
+    with pytest.raises(OutputError, match="The complete image is in") as caught:
         store.finish([0])
     (hidden,) = listing(tmp_path)
     assert hidden in str(caught.value)

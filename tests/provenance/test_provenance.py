@@ -221,7 +221,7 @@ def test_a_full_disk_at_the_undoing_keeps_the_image(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "write", full)
     (stored,) = made.finish([0])
-    assert "a text stays in it" in stored.problem
+    assert "it keeps the text that was added" in stored.problem
     assert stored.path.read_bytes().endswith(DAMAGED["png cut short"][33:])
     assert stored.sha256 == hashlib.sha256(stored.path.read_bytes()).hexdigest()
     assert os.listdir(tmp_path) == [stored.path.name]

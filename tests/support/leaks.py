@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from nanogpt_images import AsyncClient
-from nanogpt_images.outputs import PART_SUFFIX
+from nanogpt_images._base.owner import PART_SUFFIX
 
 # The other end of a socket, or a thread that was told to end, may need a moment of another thread's time.
 PATIENCE_S = 10

@@ -136,8 +136,8 @@ class StopSignal:
 def _all_refused(error: ContentPolicyError, count: int) -> ContentPolicyError:
     return ContentPolicyError(
         f"the first {count} requests were all refused for their content, the last one so: {error.message}",
-        advice="The batch stops before it sends the rest: change the prompts, or go on all the same with --keep-going"
-        " (keep_going=True).",
+        advice="The batch stops before it sends the rest: change the prompts, or go on all the same with"
+        " keep_going=True (--keep-going).",
         status=error.status,
         charge=error.charge,
         request_id=error.request_id,

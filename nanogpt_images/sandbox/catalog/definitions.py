@@ -41,6 +41,13 @@ class SandboxModel:
         unlisted_price_usd: What is charged where no listed price fits.
         tiers_usd: Value of `rendering_speed` → price key → USD per image; the first is taken when none is named.
         add_ons_usd: Name of a field → price key → USD per image on top, for requests that send the field.
+        endpoint_prices_usd: Price key → USD per image, listed by the endpoint metadata alone; of two prices, the dearer is
+            charged.
+        request_usd: USD per request on top; listed by the endpoint metadata alone.
+        megapixel_usd: USD per megapixel begun, of each image, on top; listed by the endpoint metadata alone.
+        options_usd: Name of a field → USD per image on top, for requests that send it; listed as bare numbers.
+        unlisted_fields: Whether `width`, `height`, `scale` and `num_images`, which no listing names, are read: each
+            multiplies the cost.
         input_image_usd: USD per input image of a request; listed by the endpoint metadata alone.
         references_max: Most input images.
         references_required: Whether a request without an input image is refused.
@@ -71,6 +78,11 @@ class SandboxModel:
     unlisted_price_usd: float = 0.01
     tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
     add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
+    endpoint_prices_usd: Mapping[str, float] = attrs.field(factory=_no_prices)
+    request_usd: float = 0.0
+    megapixel_usd: float = 0.0
+    options_usd: Mapping[str, float] = attrs.field(factory=_no_prices)
+    unlisted_fields: bool = False
     input_image_usd: float = 0.0
     references_max: int = 0
     references_required: bool = False
@@ -90,14 +102,18 @@ class SandboxModel:
 
     def price_usd(self, resolution: str, *, tier: str | None = None, add_ons: Iterable[str] = ()) -> float:
         """
-        USD per image at *resolution*, in *tier* and with *add_ons*.
+        USD per image at *resolution*, in *tier* and with *add_ons*, before what is charged by request or megapixel.
 
         Of each table the listed price, else `auto`, else the dearest listed; where there is no table, the unlisted one.
         """
         tier = tier or next(iter(self.tiers_usd), None)
         table = self.prices_usd if tier is None else self.tiers_usd[tier]
-        extra = (_listed(self.add_ons_usd[name], resolution, 0.0) for name in add_ons)
-        return _listed(table, resolution, self.unlisted_price_usd) + sum(extra)
+        extra = (_listed(self.add_ons_usd.get(name, {}), resolution, 0.0) for name in add_ons)
+        options = (self.options_usd.get(name, 0.0) for name in add_ons)
+        listed = _listed(table, resolution, self.unlisted_price_usd)
+        if tier is None:
+            listed = max(listed, _listed(self.endpoint_prices_usd, resolution, 0.0))
+        return listed + sum(extra) + sum(options)
 
 
 def _listed(table: Mapping[str, float], resolution: str, unlisted: float) -> float:

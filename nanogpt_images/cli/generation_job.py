@@ -90,7 +90,7 @@ async def _generate(
             # Whatever hides the catalogue (a wrong address, a proxy's page) is better met before paying.
             model = await client.catalog.get(order.row.model)
             checked(order.request, model)
-            if needs_offers(model, order.request):
+            if order.budget_usd is not None or needs_offers(model, order.request):
                 model = await client.catalog.priced(model.id)
         await anyio.to_thread.run_sync(_prepare, order)
         if model is not None and not quiet:

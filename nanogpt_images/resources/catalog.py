@@ -198,10 +198,10 @@ class Catalog:
 
     async def priced(self, model_id: str) -> Model:
         """
-        The model as `get` returns it, with the prices of its endpoint metadata: those of input images stand there alone.
+        The model as `get` returns it, with the prices of its endpoint metadata too; of two prices, the dearer.
 
         The metadata is asked for once for each state of the catalogue. Where it cannot be fetched,
-        `price_tables.inputs` is None, with a warning in the log.
+        the prices are those of the listings and `price_tables.inputs` is None, with a warning in the log.
 
         Raises:
             NotFoundError: The catalogue does not list it; the text names near matches.
@@ -214,7 +214,12 @@ class Catalog:
             known = self._priced.get(model_id)
             if known is None or known[0] is not model:  # callers at the same time share one failure
                 if failure is not None:
-                    _log.warning("the prices of input images of %s are not known: %s", model_id, failure)
+                    _log.warning(
+                        "the endpoint metadata of %s cannot be read, so the prices of input images are not known, and a "
+                        "dearer price that it states would not count: %s",
+                        model_id,
+                        failure,
+                    )
                 if len(self._priced) >= _MAX_ENDPOINTS:
                     self._priced.clear()
                 known = self._priced[model_id] = (model, priced)

@@ -26,7 +26,6 @@ from ..wire.requests import PATHS, encode_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
-from .pricing import needs_offers
 from .receive import Received, receive
 from .spending import Spending
 
@@ -346,7 +345,7 @@ class Images:
             if self._spending is None:
                 received = await send(hooks=hooks)
             else:
-                if model is not None and needs_offers(model, request):
+                if model is not None:
                     model = await self._catalog.priced(model.id)
                 async with self._spending.around(request, model, hooks) as (watched, costs):
                     received = await send(hooks=watched)

@@ -14,6 +14,7 @@ from ..types.model import Model
 from ..types.parameters import EnumSpec, RangeSpec
 from ..types.prices import normalise_token
 from ..types.request import (
+    INPUT_FIELDS,
     GenerateRequest,
     ImageRequest,
     OpenAIRequest,
@@ -22,8 +23,6 @@ from ..types.request import (
     stream_refusal,
 )
 
-# Source: docs/service.md, "Generate", "Input References".
-_LEGACY_IMAGE_FIELDS: Final = frozenset({"imageDataUrl", "imageDataUrls", "image_url", "images"})
 # Source: docs/service.md, "Generate, OpenAI-compatible", the body's bounds.
 _OPENAI_RANGES: Final = {
     "strength": RangeSpec(0, 1),
@@ -35,9 +34,7 @@ _COUNTS: Final = frozenset({"n", "nImages"})
 _EITHER: Final = frozenset({"model", "prompt", "seed", "stream", "provider", "maskDataUrl", *_COUNTS})
 # Source: docs/service.md, "Generate", "Request Fields"; "Generate, OpenAI-compatible", "Request Body".
 _DOCUMENTED: Final = {
-    "images": _EITHER
-    | _LEGACY_IMAGE_FIELDS
-    | {"input_references", "resolution", "aspect_ratio", "quality", "output_format"},
+    "images": _EITHER | set(INPUT_FIELDS) | {"resolution", "aspect_ratio", "quality", "output_format"},
     "openai": _EITHER
     | _OPENAI_RANGES.keys()
     | {"size", "response_format", "user", "imageDataUrl", "imageDataUrls", "kontext_max_mode"},
@@ -176,7 +173,9 @@ def _slips(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[P
 def _references(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
     sources = request.references
     name = "input_references" if isinstance(request, GenerateRequest) else "image_data_url"
-    legacy = sorted(_LEGACY_IMAGE_FIELDS & request.extra.keys())
+    legacy = [
+        field for field in sorted(INPUT_FIELDS) if field in request.extra and field != "input_references"
+    ]
     if isinstance(request, GenerateRequest) and sources and legacy:
         yield problem(name, f"input_references and {', '.join(legacy)} cannot both be sent; use one style.")
     if isinstance(request, OpenAIRequest) and request.image_data_url is not None and request.image_data_urls:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -146,8 +146,9 @@ def _entries(data: object, received: Collection[int]) -> tuple[tuple[AnswerEntry
     """The entries with an image, and why those at other indices cannot be decoded."""
     entries: list[AnswerEntry] = []
     undecoded: dict[int, str] = {}
-    for index, item in enumerate(data if isinstance(data, list) else ()):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        fields = as_object(item)  # pyright: ignore[reportUnknownArgumentType]
+    items = cast("list[object]", data) if isinstance(data, list) else []
+    for index, item in enumerate(items):
+        fields = as_object(item)
         url = as_text(fields.get("url"))
         extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
         if index in received:

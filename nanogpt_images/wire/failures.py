@@ -27,7 +27,7 @@ from ..errors import (
     ServerError,
     StatusError,
 )
-from .billing import Statement, speaks_of_work, statement_of
+from .charges import Statement, speaks_of_work, statement_of
 from .convert import as_object, as_text, as_usd
 
 _EXCERPT_CHARS: Final = 200

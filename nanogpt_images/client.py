@@ -25,6 +25,7 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.pipeline import Pipeline
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
@@ -190,7 +191,7 @@ class AsyncClient:
                 urlsplit(url).hostname or "", allow_private_references
             ),
         )
-        self.images = Images(
+        self._pipeline = Pipeline(
             self._sender,
             self.catalog,
             ReferenceLoader(allow_private=allow_private_references),
@@ -202,6 +203,7 @@ class AsyncClient:
             spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
             observers=self._observers,
         )
+        self.images = Images(self._pipeline)
 
     def batch(
         self,
@@ -254,7 +256,7 @@ class AsyncClient:
         self._sender.slots.at_least(concurrency)
         return Batch(
             rows,
-            images=self.images,
+            images=self._pipeline,
             catalog=self.catalog,
             service=self.service,
             out=out,
@@ -307,7 +309,7 @@ class AsyncClient:
         self._sender.slots.at_least(concurrency)
         return Batch(
             None,
-            images=self.images,
+            images=self._pipeline,
             catalog=self.catalog,
             service=self.service,
             out=out,
@@ -389,3 +391,8 @@ class AsyncClient:
             # It belongs to another loop, which lives and goes on with it.
             self._watched.closed = False
             raise
+
+
+def pipeline_of(client: AsyncClient) -> Pipeline:
+    """Return what the paid requests of *client* go through, for the modules that run several of them."""
+    return client._pipeline

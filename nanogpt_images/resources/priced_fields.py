@@ -210,8 +210,8 @@ def whole(value: object) -> int | None:
 
 def _count(value: object) -> int | None:
     """A number of images; None for what is not one, or is one beyond reason."""
-    number = as_number(value)
-    return None if number is None or number != (count := whole(number)) or count > _MOST_IMAGES else count
+    number, count = as_number(value), whole(value)
+    return count if count is not None and count == number and count <= _MOST_IMAGES else None
 
 
 def _largest(model: ModelRecord) -> int:

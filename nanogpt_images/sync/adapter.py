@@ -31,6 +31,11 @@ class Resource(BlockingProxy[AsyncT]):
         self._target = target
 
 
+def parts_of(proxy: BlockingProxy[AsyncT]) -> tuple[Portal, AsyncT]:
+    """Return the portal of *proxy* and the async object behind it, for the modules of this folder."""
+    return proxy._portal, proxy._target  # pyright: ignore[reportPrivateUsage]
+
+
 def blocking(
     method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[BlockingProxy[AsyncT], P], R]:

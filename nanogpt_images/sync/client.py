@@ -21,7 +21,7 @@ from ..resources.account import Account as AsyncAccount
 from ..resources.catalog import Catalog as AsyncCatalog
 from ..resources.images import Images as AsyncImages
 from ..types.result import GenerationResult, Image, ImageData, ResultData, target_of
-from .adapter import BlockingProxy, Resource, blocking
+from .adapter import BlockingProxy, Resource, blocking, parts_of
 from .portal import Portal, PortalContext
 
 if TYPE_CHECKING:
@@ -107,11 +107,12 @@ def _generation(
     call = blocking(method)
 
     def generate(self: Images, /, *args: P.args, **kwargs: P.kwargs) -> BlockingResult:
+        portal, _ = parts_of(self)
         try:
-            return to_blocking(call(self, *args, **kwargs), self.portal)
+            return to_blocking(call(self, *args, **kwargs), portal)
         except NanoGPTError as error:
             if isinstance(partial := getattr(error, "partial", None), GenerationResult):
-                error.partial = to_blocking(partial, self.portal)  # type: ignore[attr-defined]
+                error.partial = to_blocking(partial, portal)  # type: ignore[attr-defined]
             raise
 
     functools.update_wrapper(generate, method)
@@ -155,11 +156,6 @@ class Images(Resource[AsyncImages]):
     generate = _generation(AsyncImages.generate)
     generate_openai = _generation(AsyncImages.generate_openai)
     generate_to = _generation(AsyncImages.generate_to)
-
-    @property
-    def portal(self) -> Portal:
-        """Where the calls run."""
-        return self._portal
 
 
 class Catalog(Resource[AsyncCatalog]):
@@ -242,7 +238,8 @@ def _batch(
     """The blocking form of a method that makes a batch."""
 
     def make(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingBatch:
-        return BlockingBatch(self.portal, method(self.target, *args, **kwargs))
+        portal, target = parts_of(self)
+        return BlockingBatch(portal, method(target, *args, **kwargs))
 
     functools.update_wrapper(make, method)
     return make
@@ -287,16 +284,6 @@ class Client(BlockingProxy[AsyncClient]):
         It is called in the thread of the client's loop.
         """
         return self._target.observe(on_event)
-
-    @property
-    def portal(self) -> Portal:
-        """Where the calls run."""
-        return self._portal
-
-    @property
-    def target(self) -> AsyncClient:
-        """The async client underneath."""
-        return self._target
 
     @property
     def base_url(self) -> str:

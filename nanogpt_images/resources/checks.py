@@ -40,13 +40,13 @@ _DOCUMENTED: Final = {
     | {"size", "response_format", "user", "imageDataUrl", "imageDataUrls", "kontext_max_mode"},
 }
 _NAMES: Final = frozenset[str]().union(*_DOCUMENTED.values())
-# Assumption: a name this close to a known one is a slip of the pen.
+# Assumption: a name this close to a known one is a typing error.
 _SLIP: Final = 0.85
 
 
 def checked(request: ImageRequest, model: Model) -> ImageRequest:
     """
-    *request* as it should be sent to *model*.
+    Return *request* as it should be sent to *model*.
 
     It changes the spelling of a resolution, `1024x1024` becomes the listed `1024*1024`, and leaves out an `n` that is the
     model's fixed count.
@@ -73,7 +73,7 @@ def _without_fixed_count(request: ImageRequest, model: Model) -> ImageRequest:
 
 
 def find_warnings(request: ImageRequest, model: Model) -> Iterator[str]:
-    """What *request* asks for and *model* does not list; where the listing names no parameters, nothing."""
+    """Yield what *request* asks for and *model* does not list; nothing where the listing names no parameters."""
     if not (model.raw_parameters or model.parameters):
         return
     size = "size" if isinstance(request, OpenAIRequest) else "resolution"
@@ -88,7 +88,7 @@ def find_warnings(request: ImageRequest, model: Model) -> Iterator[str]:
 
 
 def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterError]:
-    """Everything about *request* that *model* does not accept, one error for each fault."""
+    """Yield everything about *request* that *model* does not accept, one error for each fault."""
 
     def problem(parameter: str, text: str) -> ParameterError:
         return ParameterError(f"{text} Nothing was sent.", model=model.id, parameter=parameter)
@@ -109,7 +109,9 @@ _Problem = Callable[[str, str], ParameterError]
 
 def _prompt(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
     if not request.prompt.strip() and not has_images(request):
-        yield problem("prompt", "the prompt is empty, and there are no input images to go without one.")
+        yield problem(
+            "prompt", "the prompt is empty, and there are no input images, which could stand without one."
+        )
     limit = model.prompt_limit
     if limit is not None and (length := limit.measure(request.prompt)) > limit.max_characters:
         yield problem(
@@ -158,7 +160,7 @@ def _tokens(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[
 
 
 def _slips(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
-    """Names in `extra` that are nearly those of a parameter: sent on, they would pay for the wrong image."""
+    """Yield names in `extra` that are nearly those of a parameter: sent on, they would pay for the wrong image."""
     known = {name.lower(): name for name in (*_NAMES, *model.parameters)}
     for name in request.extra:
         if name in model.parameters or name in _NAMES:

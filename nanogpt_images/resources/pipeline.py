@@ -237,7 +237,9 @@ class Pipeline:
         except (ConfigurationError, NotFoundError):
             raise
         except NanoGPTError as error:
-            _log.warning("%s goes out unchecked, the catalogue cannot be had: %s", request.model, error)
+            _log.warning(
+                "%s is sent unchecked, because the catalogue is not available: %s", request.model, error
+            )
             return None
 
     def _result(
@@ -289,7 +291,7 @@ def _with_stored(result: GenerationResult, stored: Sequence[ReceivedImage]) -> G
 
 
 def _prepare(directory: Path, stem: str, images: int) -> None:
-    """Make *directory*, and see before anything is paid that no file is in the way of so many images."""
+    """Make *directory*, and check before anything is paid that no file has the name of an image to come."""
     make_directory(directory)
     if images and (files := existing_images(directory, stem, images)):
         raise OutputError(f"{files[0]} exists; choose another name or pass overwrite=True. Nothing was sent.")

@@ -88,7 +88,7 @@ class PricedFields:
         inputs: Input images.
         masks: 1 with a mask, else 0.
         factor: How many times as many images undocumented counts may make.
-        odd_counts: Names of counts that are no number of images.
+        odd_counts: Names of counts whose values are not a number of images.
         spelling: The name of each of `fields` as the body has it.
     """
 
@@ -144,13 +144,13 @@ class PricedFields:
         )
 
     def values(self, field: str) -> Sequence[str | None]:
-        """What the body says for *field*; for `ANY_FIELD`, all that may be a token."""
+        """Return what the body says for *field*; for `ANY_FIELD`, all that may be a token."""
         if field == ANY_FIELD:
             return [*self.sizes, *self.tokens]
         return [_text(value) for value in self.fields.get(_plain(field), ())]
 
     def times(self, add_on: str) -> int:
-        """How many of *add_on* the fields ask for: as many as the longest list holds, 0 where none names it."""
+        """Return how many of *add_on* the fields ask for: as many as the longest list holds, 0 where none names it."""
         wanted = _plain(add_on)
         return max(
             (
@@ -163,7 +163,7 @@ class PricedFields:
         )
 
     def has_unlisted(self, model: ModelRecord) -> bool:
-        """Whether a field is set that neither the routes document nor *model* lists: it may switch on an add-on."""
+        """Return whether a field is set that neither the routes document nor *model* lists: it may switch on an add-on."""
         return any(any(values) for _, values in self._unlisted(model))
 
     def unpriced(self, model: ModelRecord, states: Callable[[str], bool]) -> Iterator[str]:
@@ -209,13 +209,13 @@ def whole(value: object) -> int | None:
 
 
 def _count(value: object) -> int | None:
-    """A number of images; None for what is not one, or is one beyond reason."""
+    """Return a number of images; None for what is not one, or is one beyond reason."""
     number, count = as_number(value), whole(value)
     return count if count is not None and count == number and count <= _MOST_IMAGES else None
 
 
 def _largest(model: ModelRecord) -> int:
-    """Pixels of the largest size that *model* lists, with or without a price."""
+    """Return the pixels of the largest size that *model* lists, with or without a price."""
     tokens = (*model.resolutions, *model.prices.per_image)
     return max((pixels for token in tokens if (pixels := pixels_of(token)) is not None), default=0)
 
@@ -226,7 +226,7 @@ def _is_set(value: object) -> bool:
 
 
 def _may_multiply(value: object, depth: int = 0) -> bool:
-    """Whether *value* is a number above 1, or holds one."""
+    """Return whether *value* is a number above 1, or holds one."""
     if isinstance(value, Mapping | list | tuple):
         inner = cast("Mapping[object, object] | Sequence[object]", value)
         items = list(inner.values()) if isinstance(inner, Mapping) else inner
@@ -238,14 +238,14 @@ def _may_multiply(value: object, depth: int = 0) -> bool:
 
 
 def _text(value: object) -> str | None:
-    """*value* as a token of the catalogue may spell it; None for what is none."""
+    """Return *value* as a token of the catalogue may spell it; None where it is not one."""
     if isinstance(value, int | float) and not abs(value) < 1e9:
         return None
     return str(value) if isinstance(value, str | int | float) else None
 
 
 def _size(value: object) -> str | None:
-    # What is no text, such as an object of width and height, may mean any resolution.
+    # What is not text, such as an object of width and height, may mean any resolution.
     return None if value is None else _text(value) or "?"
 
 

@@ -44,7 +44,7 @@ class Price:
 
     @classmethod
     def of(cls, nano: int) -> Price:
-        """A price without a range."""
+        """Return a price without a range."""
         return cls(low_nano=nano, expected_nano=nano, high_nano=nano)
 
 
@@ -118,7 +118,7 @@ def budget_fault(model_id: str, price: Price | None) -> BudgetExceededError | No
 
 
 def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:
-    """Images that *request* makes by the model's rule, and the most that any reading of its fields comes to."""
+    """Return how many images *request* makes by the model's rule, and the most that any reading of its fields comes to."""
     read = [count for value in asked_counts(request) if (count := whole(value)) is not None]
     rule, spec = model.count_rule, model.parameters.get("n")
     default = spec.default if isinstance(spec, RangeSpec) and spec.default is not None else 1
@@ -129,13 +129,13 @@ def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:
 
 
 def needs_offers(model: ModelRecord, request: ImageRequest) -> bool:
-    """Whether the price of *request* may stand in the endpoint metadata alone: that of input images, or all of it."""
+    """Return whether the price of *request* may stand in the endpoint metadata alone: that of input images, or all of it."""
     wanted = PricedFields.of(request)
     return bool(wanted.inputs or wanted.masks) or not (model.prices or model.price_tables.tiers)
 
 
 def _each_image(model: ModelRecord, wanted: PricedFields) -> Price | None:
-    """The price of one image; None where none is known in USD."""
+    """Return the price of one image; None where none is known in USD."""
     tables = model.price_tables
     if not model.prices.currency.upper() == tables.currency.upper() == _CURRENCY:
         return None
@@ -188,7 +188,7 @@ def _unpriced(model: ModelRecord, wanted: PricedFields) -> Iterator[str]:
 
 
 def _areas(model: ModelRecord, wanted: PricedFields) -> Sequence[int]:
-    """Pixels of an image at each size that the service may go by; empty where one of them is not known."""
+    """Return the pixels of an image at each size that the service may go by; empty where one of them is not known."""
     default = model.default_resolution
     own = model.resolutions if default is None else (default,)
     sizes = [token for size in wanted.sizes for token in (own if size is None else (size,))]
@@ -198,7 +198,7 @@ def _areas(model: ModelRecord, wanted: PricedFields) -> Sequence[int]:
 
 def _by_tier(model: ModelRecord, wanted: PricedFields) -> tuple[Sequence[PriceTable], Sequence[PriceTable]]:
     """
-    The tables that an image is expected to be charged by, and all that can apply.
+    Return the tables that an image is expected to be charged by, and all that can apply.
 
     Those of the tiers that the request names; else all, and the tier expected is the catalogue's default where it
     states one.
@@ -224,7 +224,7 @@ def _by_tier(model: ModelRecord, wanted: PricedFields) -> tuple[Sequence[PriceTa
 
 
 def _at(table: PriceTable, model: ModelRecord, wanted: PricedFields) -> Price:
-    """What *table*, which is not empty, says of an image: at every resolution that the service may go by."""
+    """Return what *table*, which is not empty, says of an image: at every resolution that the service may go by."""
     default = model.default_resolution if None in wanted.sizes else None
     sizes = [default if size is None else size for size in wanted.sizes]
     other = [token for token in wanted.tokens if table.states(token)]
@@ -245,7 +245,7 @@ def _at(table: PriceTable, model: ModelRecord, wanted: PricedFields) -> Price:
 
 
 def _each_input(model: ModelRecord, wanted: PricedFields) -> Price | None:
-    """The price of one input image, whose own size may decide it; None where the request has one and it is not known."""
+    """Return the price of one input image, whose own size may decide it; None where the request has one and it is not known."""
     table = model.price_tables.inputs
     if not wanted.inputs + wanted.masks or (table is not None and not table):
         return Price.of(0)

@@ -172,7 +172,7 @@ def _write_data(answer: Answer, store: ImageStore) -> list[int]:
 
 
 def _all_came(error: ResponseDecodeError | TransportError, expected: int | None) -> Received | None:
-    """What *error* has in its `partial`, where that is all that was asked for."""
+    """Return what *error* has in its `partial`, where that is all that was asked for."""
     partial = error.partial
     if expected is None or not isinstance(partial, Received):
         return None

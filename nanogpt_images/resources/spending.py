@@ -20,7 +20,7 @@ _log = get_logger()
 
 
 class Reserves(Protocol):
-    """Reservations on a budget, in nano-USD; `batch.funds.Funds` is one."""
+    """Reservations on a budget, in nano-USD; `money.budget_gate.BudgetGate` is one."""
 
     async def reserve(self, nano: int) -> None:
         """Set aside, waiting where open requests may still settle lower; BudgetExceededError when it never fits."""

@@ -40,7 +40,7 @@ def blocking(
     method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[BlockingProxy[AsyncT], P], R]:
     """
-    The blocking form of an async *method*: its parameters exist once and cannot drift.
+    Return the blocking form of an async *method*: its parameters exist once and cannot drift.
 
     Type checkers see the full signature through the ParamSpec; help() and inspect see it as well.
     """

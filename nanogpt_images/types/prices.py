@@ -15,7 +15,7 @@ _SIZE = re.compile(r"(\d+)\s*[x*\u00d7]\s*(\d+)")
 @functools.lru_cache(maxsize=4096)
 def normalise_token(token: str) -> str:
     """
-    The spelling by which resolutions are compared: `1024*1024`, `1024X1024` and `1024x1024` are one.
+    Return the spelling by which resolutions are compared: `1024*1024`, `1024X1024` and `1024x1024` are one.
 
     Only for comparison; a request carries the token as the catalogue lists it.
     """
@@ -85,18 +85,18 @@ class PriceTable:
         return bool(self.per_image) or self.flat_usd is not None
 
     def states(self, resolution: str) -> bool:
-        """Whether the table names *resolution*."""
+        """Return whether the table names *resolution*."""
         return normalise_token(resolution) in self._by_token
 
     def lookup(self, resolution: str | None) -> float | None:
-        """USD per image at *resolution* when the table states it, else None."""
+        """Return USD per image at *resolution* when the table states it, else None."""
         if resolution is not None and (usd := self._by_token.get(normalise_token(resolution))) is not None:
             return usd
         return self.flat_usd
 
     def bounds(self, resolution: str | None) -> tuple[float, float] | None:
         """
-        Lowest and highest USD per image that *resolution* can cost.
+        Return the lowest and highest USD per image that *resolution* can cost.
 
         The two are equal where the table states the resolution; otherwise they span the whole table.
         None where no price is known at all.
@@ -157,7 +157,7 @@ class PriceTables:
 
     def bounds(self, base: PriceTable, resolution: str | None) -> tuple[float, float] | None:
         """
-        Lowest and highest USD that an image at *resolution* can cost, over all tiers and with every add-on.
+        Return the lowest and highest USD that an image at *resolution* can cost, over all tiers and with every add-on.
 
         What is charged by the request or by the megapixel is not in it.
 
@@ -177,7 +177,7 @@ class PriceTables:
 
 
 def _span(table: PriceTable, resolution: str | None) -> tuple[float, float] | None:
-    """The bounds of *table*, where None is every resolution: then the price of those it does not name counts too."""
+    """Return the bounds of *table*, where None is every resolution: then the price of those it does not name counts too."""
     if resolution is not None:
         return table.bounds(resolution)
     prices = [*table.per_image.values(), *(() if table.flat_usd is None else (table.flat_usd,))]
@@ -185,7 +185,7 @@ def _span(table: PriceTable, resolution: str | None) -> tuple[float, float] | No
 
 
 def dearer(one: PriceTable, other: PriceTable) -> PriceTable:
-    """The table that two sources state together: where both name a price, the dearer one."""
+    """Join what two sources state: where both name a price, the dearer one."""
     if not one or not other or one.currency.upper() != other.currency.upper():
         return one or other
     spellings = {normalise_token(token): token for table in (other, one) for token in table.per_image}
@@ -203,7 +203,7 @@ def dearer(one: PriceTable, other: PriceTable) -> PriceTable:
 
 
 def dearer_tables(one: PriceTables, other: PriceTables) -> PriceTables:
-    """The tables that two sources state together, as `dearer` joins each."""
+    """Join the tables that two sources state, as `dearer` joins each."""
     if not one or not other or one.currency.upper() != other.currency.upper():
         return one or other
     fields = (*one.tiers, *(field for field in other.tiers if field not in one.tiers))

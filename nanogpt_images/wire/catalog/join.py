@@ -27,7 +27,7 @@ def join(legacy: Listing[ImageModel] | None, listed: Listing[ListedModel] | None
     of two prices, the dearer.
 
     Args:
-        legacy: `GET /api/v1/image-models`, or None where it could not be had.
+        legacy: `GET /api/v1/image-models`, or None where it is not available.
         listed: `GET /api/v1/images/models`, or None.
 
     Returns:
@@ -75,7 +75,7 @@ def _model(
 
 
 def with_offers(model: Model, offers: ModelEndpoints) -> Model:
-    """*model* with the prices of its endpoint metadata too; of two prices for one thing, the dearer."""
+    """Return *model* with the prices of its endpoint metadata too; of two prices for one thing, the dearer."""
     prices, tables = model.prices, model.price_tables
     for offer in offers.endpoints:
         prices, tables = dearer(prices, offer.prices), dearer_tables(tables, offer.price_tables)

@@ -37,7 +37,7 @@ _DEEPEST: Final = 8
 
 def read_prices(*shapes: object) -> PriceTable:
     """
-    The first of *shapes* that states a price per image, as a table.
+    Read the first of *shapes* that states a price per image, as a table.
 
     A shape is `{"per_image": {token: usd}, "currency"}`, the same with a number for all tokens, a bare
     number, or a list of lines. Prices of other units are not prices per image and give an empty table.
@@ -59,7 +59,7 @@ def _table(shape: object) -> PriceTable:
 
 
 def _tokens(prices: object, currency: str) -> PriceTable:
-    """A mapping of tokens to USD, or a number for all of them."""
+    """Read a mapping of tokens to USD, or a number for all of them."""
     return PriceTable(
         per_image={
             token: usd for token, value in as_object(prices).items() if (usd := as_usd(value)) is not None
@@ -71,7 +71,7 @@ def _tokens(prices: object, currency: str) -> PriceTable:
 
 def read_price_tables(*shapes: object) -> PriceTables:
     """
-    What *shapes* state beside the price per image: tiers, add-ons, input images, and tables of unknown meaning.
+    Read what *shapes* state beside the price per image: tiers, add-ons, input images, and tables of unknown meaning.
 
     Source: docs/service.md, "List image models" and "Endpoint metadata", `pricing`.
     """
@@ -145,7 +145,7 @@ def _states_a_price(value: object, depth: int = 0) -> bool:
 
 
 def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> dict[str, PriceTable]:
-    """The tables in an object; with *numbers*, a lone number is one too."""
+    """Return the tables in an object; with *numbers*, a lone number is one too."""
     return {
         name: table
         for name, value in as_object(shape).items()
@@ -154,7 +154,7 @@ def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> d
 
 
 def _any_table(shape: object, currency: str, depth: int = 0) -> PriceTable:
-    """The prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the dearest."""
+    """Return the prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the dearest."""
     if not isinstance(shape, dict):
         return PriceTable(flat_usd=as_usd(shape), currency=currency)
     fields = as_object(cast("object", shape)).items()
@@ -172,14 +172,14 @@ def _is_add_on(name: str) -> bool:
 
 
 def read_lines(shape: object) -> tuple[PriceLine, ...]:
-    """The lines of a list of prices, of any unit."""
+    """Read the lines of a list of prices, of any unit."""
     lines = (structure(line, PriceLine) for line in as_objects(shape))
     return tuple(line if line.currency else attrs.evolve(line, currency="USD") for line in lines)
 
 
 def price_table(lines: Iterable[PriceLine]) -> PriceTable:
     """
-    The table of the lines that price an output image; of two for one resolution, the dearer.
+    Return the table of the lines that price an output image; of two for one resolution, the dearer.
 
     Source: docs/service.md, "Endpoint metadata", `pricing`.
     """
@@ -187,7 +187,7 @@ def price_table(lines: Iterable[PriceLine]) -> PriceTable:
 
 
 def _line_tables(lines: Iterable[PriceLine]) -> PriceTables:
-    """The tables of the lines that price anything but an output image."""
+    """Return the tables of the lines that price anything but an output image."""
     tiers: dict[str, dict[str, list[PriceLine]]] = {}
     add_ons: dict[str, list[PriceLine]] = {}
     requests: dict[str, list[PriceLine]] = {}
@@ -261,7 +261,7 @@ def _is_input(line: PriceLine) -> bool:
 
 
 def _tiers(line: PriceLine) -> dict[str, str]:
-    """The fields of a request that a line prices one value of."""
+    """Return the fields of a request that a line prices one value of."""
     if _is_input(line):
         return {}
     return {field: tier for field in _TIER_FIELDS if (tier := as_text(line.extra.get(field))) is not None}

@@ -204,8 +204,10 @@ def dearer(one: PriceTable, other: PriceTable) -> PriceTable:
 
 def dearer_tables(one: PriceTables, other: PriceTables) -> PriceTables:
     """Join the tables that two sources state, as `dearer` joins each."""
-    if not one or not other or one.currency.upper() != other.currency.upper():
+    if not one or not other:
         return one or other
+    if one.currency.upper() != other.currency.upper():
+        return attrs.evolve(one, unpriced=one.unpriced | {f"prices in {other.currency}"})
     fields = (*one.tiers, *(field for field in other.tiers if field not in one.tiers))
     return PriceTables(
         tiers={field: _joined(one.tiers.get(field, {}), other.tiers.get(field, {})) for field in fields},

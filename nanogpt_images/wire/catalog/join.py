@@ -78,7 +78,17 @@ def with_offers(model: Model, offers: ModelEndpoints) -> Model:
     """Return *model* with the prices of its endpoint metadata too; of two prices for one thing, the dearer."""
     prices, tables = model.prices, model.price_tables
     for offer in offers.endpoints:
+        if offer.prices and offer.prices.currency.upper() != model.prices.currency.upper():
+            unpriced = tables.unpriced | {f"prices in {offer.prices.currency}"}
+            tables = attrs.evolve(tables, unpriced=unpriced)
         prices, tables = dearer(prices, offer.prices), dearer_tables(tables, offer.price_tables)
+        if not offer.price_tables.tiers:
+            # Assumption: an endpoint that names no tier states a price which every tier may cost.
+            tiers = {
+                field: {tier: dearer(table, offer.prices) for tier, table in by_tier.items()}
+                for field, by_tier in tables.tiers.items()
+            }
+            tables = attrs.evolve(tables, tiers=tiers)
     return attrs.evolve(model, prices=prices, price_tables=tables)
 
 

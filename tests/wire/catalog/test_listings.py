@@ -312,6 +312,28 @@ def test_endpoint_metadata_adds_prices() -> None:
     assert model.price_tables.inputs == PriceTable(flat_usd=0.05)
 
 
+@pytest.mark.parametrize(
+    ("line", "high", "unpriced"),
+    [
+        ({"cost_usd": 0.2}, 0.2, frozenset[str]()),
+        ({"cost_usd": 0.2, "rendering_speed": "TURBO"}, 0.2, frozenset[str]()),
+        ({"cost_usd": 0.2, "rendering_speed": "QUALITY"}, 0.03, frozenset[str]()),
+        ({"cost_usd": 9, "currency": "XNO"}, 0.03, frozenset({"prices in XNO"})),
+    ],
+)
+def test_a_dearer_endpoint_counts_for_tiers(
+    line: dict[str, object], high: float, unpriced: frozenset[str]
+) -> None:
+    """A price without a tier may be that of every tier, and one in another currency is named as unknown."""
+    tiers = {"rendering_speed": {"TURBO": PriceTable({"1k": 0.03}), "QUALITY": PriceTable({"1k": 0.09})}}
+    model = Model(id="m", prices=PriceTable({"1k": 0.03}), price_tables=PriceTables(tiers=tiers))
+    priced = with_offers(
+        model, decode_endpoints({"endpoints": [{"pricing": [{**line, "resolution": "1k"}]}]}, "m")
+    )
+    assert priced.price_tables.tiers["rendering_speed"]["TURBO"].lookup("1k") == high
+    assert priced.price_tables.unpriced == unpriced
+
+
 def test_public_pricing_stands_in_for_pricing() -> None:
     """A record without `pricing` takes its prices from `public_pricing`."""
     assert one(public_pricing={"per_image": {"1k": 0.1}}).prices.per_image == {"1k": 0.1}

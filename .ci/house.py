@@ -19,7 +19,7 @@ MOST = {
     "circles between folders of the root": 0,
     "repeated file names": 12,
     "repeated class names": 5,
-    "type ignores": 13,
+    "type ignores": 14,
 }
 LEAST = {"functions whose docstring begins with a verb, in percent": 36}
 LAZY_DOORS = ("nanogpt_images.integrations.jupyter", "nanogpt_images.integrations.pillow")

@@ -395,4 +395,4 @@ class AsyncClient:
 
 def pipeline_of(client: AsyncClient) -> Pipeline:
     """Return what the paid requests of *client* go through, for the modules that run several of them."""
-    return client._pipeline
+    return client._pipeline  # pyright: ignore[reportPrivateUsage]

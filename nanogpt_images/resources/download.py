@@ -240,7 +240,7 @@ class Downloads:
         except ValueError:
             target = ""
         if progress.redirects > _MAX_REDIRECTS or not _is_web_address(target):
-            raise _failed(progress, "it redirects without end or to no web address")
+            raise _failed(progress, "it redirects without end, or to what is not a web address")
         if progress.url.startswith("https:") and target.startswith("http:"):
             raise _failed(progress, "it redirects from https to plain http")
         progress.url = target

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nanogpt_images as ngi
+from nanogpt_images.cli.manifest import Manifest, planned
 from nanogpt_images.sandbox import Sandbox, SandboxModel
 
 CAP_USD = 0.10
@@ -165,3 +167,22 @@ def test_no_catalogue_makes_a_cap_be_passed(cases: list[tuple[dict[str, object],
                     assert sandbox.ledger.total_usd - before <= CAP_USD + 1e-9, (models[number], body)
 
     asyncio.run(spend())
+
+
+@pytest.mark.parametrize(("under_budget", "high_usd"), [(False, 0.04), (True, 0.09)])
+async def test_a_plan_under_a_budget_reads_the_endpoint(
+    tmp_path: Path, under_budget: bool, high_usd: float
+) -> None:
+    """The plan of a batch with --budget counts the dearer price of the endpoint metadata, as the batch will."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a fox", "count": 2}\n', "utf-8")
+    async with sandbox_(model_(endpoint_prices_usd={"1024x1024": 0.045}, images_max=2)) as sandbox:
+        async with client_(sandbox) as client:
+            plan = await planned(
+                Manifest(path=path, model="m"),
+                client.catalog,
+                requests_per_second=None,
+                assume_price_usd=None,
+                under_budget=under_budget,
+            )
+    assert plan.cost_high_usd == pytest.approx(high_usd)

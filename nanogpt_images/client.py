@@ -25,6 +25,7 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.pipeline import Pipeline
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
@@ -53,7 +54,7 @@ def _spending(budget_usd: float, assume_price_usd: float | None) -> Spending:
 def _to_the_end(
     method: Callable[Concatenate[AsyncClient, P], Batch],
 ) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, BatchReport]]:
-    """The form of a batch method that runs the batch and returns its numbers; the parameters exist once."""
+    """Return the form of a batch method that runs the batch and returns its numbers; the parameters exist once."""
 
     async def run(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> BatchReport:
         """Run a batch to its end and return its numbers; see `batch` for the arguments."""
@@ -190,7 +191,7 @@ class AsyncClient:
                 urlsplit(url).hostname or "", allow_private_references
             ),
         )
-        self.images = Images(
+        self._pipeline = Pipeline(
             self._sender,
             self.catalog,
             ReferenceLoader(allow_private=allow_private_references),
@@ -202,6 +203,7 @@ class AsyncClient:
             spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
             observers=self._observers,
         )
+        self.images = Images(self._pipeline)
 
     def batch(
         self,
@@ -254,7 +256,7 @@ class AsyncClient:
         self._sender.slots.at_least(concurrency)
         return Batch(
             rows,
-            images=self.images,
+            images=self._pipeline,
             catalog=self.catalog,
             service=self.service,
             out=out,
@@ -307,7 +309,7 @@ class AsyncClient:
         self._sender.slots.at_least(concurrency)
         return Batch(
             None,
-            images=self.images,
+            images=self._pipeline,
             catalog=self.catalog,
             service=self.service,
             out=out,
@@ -323,7 +325,7 @@ class AsyncClient:
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """
-        Tell *on_event* what happens from now on: attempts, starts and ends of generations.
+        Call *on_event* with what happens from now on: attempts, starts and ends of generations.
 
         It is called on the event loop, in the task that makes the request, so it must not block. What it
         raises is logged and goes no further.
@@ -367,7 +369,7 @@ class AsyncClient:
 
     async def service(self) -> str:
         """
-        What journals of this client are bound to, so that work of one service is never taken for another's.
+        Return what journals of this client are bound to, so that work of one service is never taken for another's.
 
         Returns:
             `sandbox`, or `loopback` with the port, for an address of this machine, which is asked; else the base URL.
@@ -386,6 +388,11 @@ class AsyncClient:
             if self._owns_transport:
                 await self._transport.aclose()
         except ConfigurationError:
-            # It belongs to another loop, which lives and goes on with it.
+            # It belongs to another loop, which is still running and keeps using it.
             self._watched.closed = False
             raise
+
+
+def pipeline_of(client: AsyncClient) -> Pipeline:
+    """Return what the paid requests of *client* go through, for the modules that run several of them."""
+    return client._pipeline  # pyright: ignore[reportPrivateUsage]

@@ -20,7 +20,7 @@ from ..money.budget_gate import BudgetGate
 from ..money.nano import to_nano
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
-from ..resources.images import Images
+from ..resources.pipeline import Pipeline
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
 from .events import BatchEvent, BatchReport, Tally
@@ -63,7 +63,7 @@ class Batch(BatchBase):
         self,
         rows: Rows | None,
         *,
-        images: Images,
+        images: Pipeline,
         catalog: Catalog,
         service: Callable[[], Awaitable[str]],
         out: str | os.PathLike[str] | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from ..errors import Charge, JournalError
 
@@ -23,6 +23,10 @@ class State(enum.Enum):
     """Over without its images; the charge says whether it cost anything."""
     UNKNOWN = "unknown"
     """Sent, and nothing tells what became of it."""
+
+
+BatchState: TypeAlias = State
+"""The public name of `State`: that of a `BatchEvent`."""
 
 
 class Event(enum.Enum):

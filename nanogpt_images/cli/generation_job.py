@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import attrs
 
-from .._base.names import image_stem, prompt_slug, safe_name
+from .._base.names import prompt_slug, safe_name
 from .._base.threads import in_thread
 from ..batch.planning.requests import request_of
 from ..batch.rows import BatchRow
-from ..client import AsyncClient
+from ..client import AsyncClient, pipeline_of
 from ..errors import Charge, NanoGPTError, OutputError, ParameterError
 from ..money.nano import to_usd
-from ..outputs import DirectoryStore, existing_images, make_directory
+from ..outputs import existing_images, make_directory
 from ..resources.checks import checked
 from ..resources.pricing import needs_offers, price_of
 from ..types.model import Model
@@ -90,7 +89,7 @@ async def _generate(
             # Whatever hides the catalogue (a wrong address, a proxy's page) is better met before paying.
             model = await client.catalog.get(order.row.model)
             checked(order.request, model)
-            if needs_offers(model, order.request):
+            if order.budget_usd is not None or needs_offers(model, order.request):
                 model = await client.catalog.priced(model.id)
         await in_thread(_prepare, order)
         if model is not None and not quiet:
@@ -115,16 +114,15 @@ def _prepare(order: GenerationJob) -> None:
 
 
 async def _paid(client: AsyncClient, order: GenerationJob) -> GenerationResult:
-    request = order.request
-    store = DirectoryStore(
-        order.directory,
-        functools.partial(image_stem, order.stem),
-        overwrite=order.overwrite,
-        provenance=client.images.provenance_of(request) if order.provenance else None,
-    )
     try:
-        result = await client.images.run(request, store, validate=order.validate)
-        return await client.images.downloaded(result, store)
+        return await pipeline_of(client).to_directory(
+            order.request,
+            order.directory,
+            name=order.stem,
+            overwrite=order.overwrite,
+            provenance=order.provenance,
+            validate=order.validate,
+        )
     except ParameterError:
         raise
     except NanoGPTError as error:

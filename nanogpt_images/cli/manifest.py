@@ -91,11 +91,13 @@ async def planned(
     requests_per_second: float | None,
     assume_price_usd: float | None,
     beginning: bool = False,
+    under_budget: bool = False,
 ) -> Estimate:
     """
     Return what *manifest*, or only its *beginning*, will do and cost by *catalog*.
 
-    It is read once more where the prices of input images stand in the endpoint metadata alone.
+    It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones. That is
+    asked for where the listings leave a price open; *under_budget*, for every model.
 
     Raises:
         ManifestError: It cannot be read.
@@ -106,7 +108,11 @@ async def planned(
 
     def check(row: BatchRow, model: Model) -> str | None:
         problem = check_row(row, model)
-        if problem is None and model.id not in needed and needs_offers(model, request_of(row, None)):
+        if (
+            problem is None
+            and model.id not in needed
+            and (under_budget or needs_offers(model, request_of(row, None)))
+        ):
             needed.add(model.id)
         return problem
 

@@ -14,7 +14,7 @@ from ..batch.journal import ModelSpending, SpendingByModel
 from ..client import AsyncClient
 from ..errors import NanoGPTError
 from ..money.nano import to_usd
-from ..resources.account import ModelUsage
+from ..types.account import ModelUsage
 from .output import money, note, one_line, say, say_fields, say_table
 
 # The service refuses more.

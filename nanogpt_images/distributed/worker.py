@@ -18,7 +18,7 @@ from ..batch.run.settlement import Settlement, Task
 from ..batch.run.stop_signal import StopSignal
 from ..batch.run.uploading import Uploading
 from ..batch.states import State
-from ..client import AsyncClient
+from ..client import AsyncClient, pipeline_of
 from ..errors import NanoGPTError
 from ..money.budget import Budget
 from ..money.budget_gate import BudgetGate
@@ -99,7 +99,7 @@ class Worker:
         budget_gate = BudgetGate(Budget(None))
         tally = Tally()
         endings = Settlement(
-            images=client.images,
+            images=pipeline_of(client),
             recorder=recorder if url is None else Uploading(recorder, ObjectStorage(url), out),
             budget_gate=budget_gate,
             stop_signal=self._stop_signal,
@@ -109,7 +109,7 @@ class Worker:
             elsewhere=url is not None,
         )
         return Executor(
-            images=client.images,
+            images=pipeline_of(client),
             recorder=recorder,
             budget_gate=budget_gate,
             concurrency_limit=ConcurrencyLimit(self._concurrency),

@@ -48,7 +48,7 @@ class Budget:
         return True
 
     def could_fit(self, nano: int) -> bool:
-        """Whether *nano* fits once every open reservation is released: if so waiting may help, else never."""
+        """Return whether *nano* fits once every open reservation is released: if so waiting may help, else never."""
         return self.cap is None or self._spent + nano <= self.cap
 
     def settle(self, reserved: int, actual: int) -> None:

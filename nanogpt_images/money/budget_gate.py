@@ -1,4 +1,4 @@
-"""The budget as workers meet it: wait while what is under way may still turn out cheaper."""
+"""The awaitable budget: a reservation waits while running requests may still turn out cheaper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BudgetGate:
 
     async def reserve(self, nano: int) -> None:
         """
-        Set *nano* aside, waiting for open requests to settle where only their worst case is in the way.
+        Set *nano* aside, waiting for open requests to settle where only their worst case exceeds the budget.
 
         Raises:
             BudgetExceededError: Even then it would not fit.

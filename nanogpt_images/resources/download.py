@@ -83,7 +83,7 @@ class Downloads:
 
     Args:
         transport: Sends the requests.
-        retry: How often, and after how long, a broken download goes on.
+        retry: How often, and after how long, a broken download is resumed.
         slots: Shared with the client's other requests.
         timeout_s: Limit for each attempt.
         max_bytes: Greatest size of one file.
@@ -118,7 +118,7 @@ class Downloads:
         raise not_pickled()
 
     async def read(self, url: str, *, received_at: float | None = None) -> bytes:
-        """The bytes behind *url*; see `fetch_all`."""
+        """Download the bytes behind *url*; see `fetch_all`."""
         (stored,) = await self.fetch_all([(0, url)], MemoryStore(), received_at=received_at)
         return stored.data or b""
 
@@ -171,7 +171,7 @@ class Downloads:
     async def _fetch(self, url: str, received_at: float, open_image: Callable[[], Sink]) -> None:
         progress = _Progress(url, received_at, open_image())
         if not _is_web_address(url):
-            raise _failed(progress, "that is no web address")
+            raise _failed(progress, "that is not a web address")
         attempt = 1
         while True:
             before = progress.received
@@ -187,11 +187,11 @@ class Downloads:
                 if delay_s is None:
                     raise _failed(progress, error.message) from error
                 attempt += 1
-                _log.info("a download broke off, it goes on in %.1f s: %s", delay_s, error)
+                _log.info("a download was interrupted; it resumes in %.1f s: %s", delay_s, error)
                 await self._sleep(delay_s)
 
     async def _attempt(self, progress: _Progress, start_over: Callable[[], Sink]) -> bool:
-        """One request; False when another one has to follow it."""
+        """Send one request; return False when another one has to follow it."""
         progress.attempts += 1
         request = HttpRequest(
             method="GET",
@@ -239,7 +239,7 @@ class Downloads:
         except ValueError:
             target = ""
         if progress.redirects > _MAX_REDIRECTS or not _is_web_address(target):
-            raise _failed(progress, "it redirects without end or to no web address")
+            raise _failed(progress, "it redirects without end, or to what is not a web address")
         if progress.url.startswith("https:") and target.startswith("http:"):
             raise _failed(progress, "it redirects from https to plain http")
         progress.url = target
@@ -273,13 +273,13 @@ def _is_web_address(url: str) -> bool:
 
 
 def _continues(response: HttpResponse, received: int) -> bool:
-    """Whether the answer is the rest of the file after *received* bytes, and nothing else."""
+    """Return whether the answer is the rest of the file after *received* bytes, and nothing else."""
     span = response.headers.get("Content-Range", "").strip().lower()
     return response.status == 206 and span.startswith(f"bytes {received}-")
 
 
 def _has_no_length(response: HttpResponse) -> bool:
-    """Whether the body ends where the connection does, be it whole or not."""
+    """Return whether the body ends where the connection does, be it whole or not."""
     return "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
 
 

@@ -188,7 +188,7 @@ def _write_data(answer: Answer, store: ImageStore) -> list[int]:
 
 
 def _all_came(kept: Received | None, expected: int | None) -> TypeGuard[Received]:
-    """Whether *kept* is all that was asked for."""
+    """Return whether *kept* is all that was asked for."""
     if expected is None or kept is None:
         return False
     links = sum(entry.url is not None for entry in kept.answer.entries)

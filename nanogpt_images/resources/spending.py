@@ -14,13 +14,13 @@ from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
 from ..types.request import ImageRequest
-from .pricing import price_of
+from .pricing import budget_fault, price_of
 
 _log = get_logger()
 
 
 class Reserves(Protocol):
-    """Reservations on a budget, in nano-USD; `batch.funds.Funds` is one."""
+    """Reservations on a budget, in nano-USD; `money.budget_gate.BudgetGate` is one."""
 
     async def reserve(self, nano: int) -> None:
         """Set aside, waiting where open requests may still settle lower; BudgetExceededError when it never fits."""
@@ -120,9 +120,7 @@ class Spending:
 
     def _worst_case(self, request: ImageRequest, model: Model | None) -> int:
         price = price_of(model or Model(id=request.model), request, assume_price_usd=self.assume_price_usd)
-        if price is None:
-            raise BudgetExceededError(
-                f"no price is known for {request.model}, so budget_usd cannot be kept.",
-                advice="Pass assume_price_usd (--assume-price), or leave the budget out.",
-            )
+        if (fault := budget_fault(request.model, price)) is not None:
+            raise fault
+        assert price is not None, "a request without a price has a fault"
         return price.high_nano

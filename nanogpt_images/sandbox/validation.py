@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Literal, cast
 
 import attrs
 
 from .catalog.definitions import ImageFormat, SandboxModel
+from .drawing.sizes import pixel_size
 from .http.refusals import Refusal, Route, refuse
 from .http.responses import JsonObject
 from .references import checked_references
@@ -106,9 +108,20 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
 
 def _cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
     tier = body.get("rendering_speed") if model.tiers_usd else None
-    add_ons = [name for name in model.add_ons_usd if body.get(name)]
+    add_ons = [name for name in (*model.add_ons_usd, *model.options_usd) if body.get(name)]
     each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)
-    return round(each * images + model.input_image_usd * references, 9)
+    width, height = pixel_size(resolution)
+    each += model.megapixel_usd * math.ceil(width * height / 1_000_000)
+    if model.unlisted_fields:
+        each *= _number(body, "scale") * max(1.0, _number(body, "width") / width)
+        each *= _number(body, "num_images") * max(1.0, _number(body, "height") / height)
+    return round(each * images + model.request_usd + model.input_image_usd * references, 9)
+
+
+def _number(body: JsonObject, field: str) -> float:
+    """A field that may raise the cost; at least 1, also where the request does not name it."""
+    value = body.get(field)
+    return max(1.0, value) if isinstance(value, int | float) else 1.0
 
 
 def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> SandboxModel:

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -116,11 +116,12 @@ def checked_key(key: str | None) -> str | None:
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the caller's headers. What HTTP cannot carry is refused, and not repeated in the text: it may be a secret."""
-    for name, value in headers.items():
-        # Annotations do not keep a caller from passing a number.
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+    # Annotations do not keep a caller from passing a number.
+    given = cast("Mapping[object, object]", headers)
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError("headers: a name is not one that a header can have.")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ConfigurationError(f"headers: the value of {name} is not text without control characters.")
     return dict(headers)
 

@@ -13,7 +13,7 @@ LISTED_MODELS = "/api/v1/images/models"
 
 def endpoints_path(model_id: str, returned: str | None) -> str:
     """
-    Where the endpoint metadata of a model is.
+    Return where the endpoint metadata of a model is.
 
     Args:
         model_id: ID; slashes stay as they are, as in the paths that the service returns.

@@ -24,7 +24,7 @@ PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
 
 def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str | None = None) -> bytes:
     """
-    The JSON body of *request*.
+    Encode the JSON body of *request*.
 
     Args:
         request: What the caller asks for.

@@ -109,7 +109,7 @@ def test_blocking_client(kind: str, service: BlockingSandbox) -> None:
             except ngi.NanoGPTError as error:
                 outcome = Outcome.of(error)
             cell.settle()
-            cell.check(outcome, client.target)
+            cell.check(outcome, client._target)
 
 
 STATES = {

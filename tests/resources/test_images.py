@@ -627,7 +627,7 @@ async def test_without_a_catalogue_the_request_goes_out_with_a_warning(
             result = await client.images.generate("x", model="tiny-and-fast")
     assert len(result.images) == 1
     assert len(sandbox.ledger.posts) == 1
-    (record,) = [record for record in caplog.records if "goes out unchecked" in record.message]
+    (record,) = [record for record in caplog.records if "is sent unchecked" in record.message]
     assert record.name == "nanogpt_images"
     assert "tiny-and-fast" in record.message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -45,7 +45,7 @@ def _object(text: str) -> object:
     value: object = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError
-    return value  # pyright: ignore[reportUnknownVariableType] - BatchRow.of checks what is in it
+    return cast("dict[str, object]", value)
 
 
 _KINDS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {

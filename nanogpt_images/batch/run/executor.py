@@ -16,7 +16,7 @@ from ...errors import (
     ServerError,
 )
 from ...money.budget_gate import BudgetGate
-from ...resources.images import Images
+from ...resources.pipeline import Pipeline
 from ...transport.pacing.pacer import Pacing
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest
@@ -43,7 +43,7 @@ class Executor:
         pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
     """
 
-    images: Images
+    images: Pipeline
     recorder: Recorder
     budget_gate: BudgetGate
     concurrency_limit: ConcurrencyLimit

@@ -19,7 +19,7 @@ from ...errors import Charge, DownloadError, NanoGPTError, OutputError, StatusEr
 from ...money.budget_gate import BudgetGate
 from ...money.nano import to_nano, to_usd
 from ...outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, write_image
-from ...resources.images import Images
+from ...resources.pipeline import Pipeline
 from ...types.request import ImageRequest
 from ...types.result import GenerationResult, Image, ReceivedImage
 from ..events import BatchEvent, Tally
@@ -83,7 +83,7 @@ class Settlement:
         later: Takes downloads that failed for now; None leaves them to the next run.
     """
 
-    images: Images
+    images: Pipeline
     recorder: Recorder
     budget_gate: BudgetGate
     stop_signal: StopSignal

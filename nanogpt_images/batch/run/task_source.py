@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
@@ -11,7 +12,6 @@ import attrs
 
 from ..._base.threads import in_thread
 from ...errors import (
-    BudgetExceededError,
     ConnectError,
     ManifestError,
     NanoGPTError,
@@ -21,7 +21,7 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
-from ...resources.pricing import needs_offers
+from ...resources.pricing import budget_fault
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
 from ..events import Tally
@@ -144,9 +144,10 @@ class TaskSource:
         return None if price is None else price.expected_nano
 
     def _price_fault(self, unit: Unit, price: Price | None) -> NanoGPTError | None:
-        if price is None:
-            return _unpriced(unit.row.model) if self.needs_price else None
-        return _beyond_measure(unit) if price.high_nano > to_nano(MAX_REQUEST_USD) else None
+        if self.needs_price and (fault := budget_fault(unit.row.model, price)) is not None:
+            return fault
+        too_much = price is not None and price.high_nano > to_nano(MAX_REQUEST_USD)
+        return _beyond_measure(unit) if too_much else None
 
     async def _model(self, row: BatchRow) -> tuple[Model | None, NanoGPTError | None]:
         model = self.catalog.cached(row.model)
@@ -162,17 +163,10 @@ class TaskSource:
                 return None, None
         problem = problem_of(row, model) if self.validate else None
         if problem is None and self.needs_price:
-            model = await self._priced(row, model)
+            # What the endpoint metadata states dearer than the listings is what a budget must count with.
+            with suppress(NanoGPTError):
+                model = await self.catalog.priced(model.id)
         return model, problem
-
-    async def _priced(self, row: BatchRow, model: Model) -> Model:
-        """*model* with all prices that a budget needs for *row*."""
-        try:
-            return (
-                await self.catalog.priced(model.id) if needs_offers(model, request_of(row, None)) else model
-            )
-        except NanoGPTError:
-            return model
 
 
 async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
@@ -210,13 +204,6 @@ def _line(item: Row, position: int) -> int | None:
 
 def _rule(model: Model | None) -> CountRule:
     return ONE_IMAGE if model is None else model.count_rule
-
-
-def _unpriced(model_id: str) -> BudgetExceededError:
-    return BudgetExceededError(
-        f"no price is known for {model_id}, so a budget cannot be kept.",
-        advice="Pass assume_price_usd (--assume-price), or leave the budget out.",
-    )
 
 
 def _beyond_measure(unit: Unit) -> ParameterError:

@@ -33,6 +33,13 @@ class SandboxModel:
         unlisted_price_usd: USD per image if the model lists no prices.
         tiers_usd: Value of `rendering_speed` → price key → USD per image; the first tier is the default.
         add_ons_usd: Name of a field → price key → additional USD per image, for requests that send the field.
+        endpoint_prices_usd: Price key → USD per image, listed by the endpoint metadata alone; of two prices, the dearer is
+            charged.
+        request_usd: USD per request on top; listed by the endpoint metadata alone.
+        megapixel_usd: USD per megapixel begun, of each image, on top; listed by the endpoint metadata alone.
+        options_usd: Name of a field → USD per image on top, for requests that send it; listed as bare numbers.
+        unlisted_fields: Whether `width`, `height`, `scale` and `num_images`, which no listing names, are read: each
+            multiplies the cost.
         input_image_usd: USD per input image of a request; only the endpoint metadata list it.
         references_max: Maximum number of input images.
         references_required: Whether a request without an input image is refused.
@@ -63,6 +70,11 @@ class SandboxModel:
     unlisted_price_usd: float = 0.01
     tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict[str, Mapping[str, float]])
     add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict[str, Mapping[str, float]])
+    endpoint_prices_usd: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    request_usd: float = 0.0
+    megapixel_usd: float = 0.0
+    options_usd: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    unlisted_fields: bool = False
     input_image_usd: float = 0.0
     references_max: int = 0
     references_required: bool = False
@@ -82,15 +94,19 @@ class SandboxModel:
 
     def price_usd(self, resolution: str, *, tier: str | None = None, add_ons: Iterable[str] = ()) -> float:
         """
-        Return USD per image at *resolution*, in *tier* and with *add_ons*.
+        Return USD per image at *resolution*, in *tier* and with *add_ons*, without charges by request or megapixel.
 
         Each table gives the price of the resolution, else of `auto`, else its highest price; an empty price table
         gives `unlisted_price_usd`.
         """
         tier = tier or next(iter(self.tiers_usd), None)
         table = self.prices_usd if tier is None else self.tiers_usd[tier]
-        extra = (_listed(self.add_ons_usd[name], resolution, 0.0) for name in add_ons)
-        return _listed(table, resolution, self.unlisted_price_usd) + sum(extra)
+        extra = (_listed(self.add_ons_usd.get(name, {}), resolution, 0.0) for name in add_ons)
+        options = (self.options_usd.get(name, 0.0) for name in add_ons)
+        listed = _listed(table, resolution, self.unlisted_price_usd)
+        if tier is None:
+            listed = max(listed, _listed(self.endpoint_prices_usd, resolution, 0.0))
+        return listed + sum(extra) + sum(options)
 
 
 def _listed(table: Mapping[str, float], resolution: str, unlisted: float) -> float:

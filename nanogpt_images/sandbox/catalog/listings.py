@@ -191,7 +191,7 @@ def _pricing(model: SandboxModel) -> JsonObject:
         pricing["by_rendering_speed"] = {tier: _prices(model, table) for tier, table in tiers}
     for name, table in model.add_ons_usd.items():
         pricing[name] = {"per_image": _prices(model, table)}
-    return pricing | {"currency": "USD"}
+    return pricing | _prices(model, model.options_usd) | {"currency": "USD"}
 
 
 def _prices(model: SandboxModel, table: Mapping[str, float]) -> JsonObject:
@@ -200,9 +200,15 @@ def _prices(model: SandboxModel, table: Mapping[str, float]) -> JsonObject:
 
 def _price_lines(model: SandboxModel) -> list[JsonObject]:
     lines = [_price_line(model, price, {"resolution": key}) for key, price in model.prices_usd.items()]
+    lines += [
+        _price_line(model, price, {"resolution": key}) for key, price in model.endpoint_prices_usd.items()
+    ]
     for tier, table in model.tiers_usd.items():
         for key, price in table.items():
             lines.append(_price_line(model, price, {"resolution": key, "rendering_speed": tier}))
+    for unit, price in {"request": model.request_usd, "megapixel": model.megapixel_usd}.items():
+        if price:
+            lines.append(_price_line(model, price, {"unit": unit}))
     if model.input_image_usd:
         lines.append(_price_line(model, model.input_image_usd, {}, billable="input_image"))
     return lines

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..errors import Charge
 from ..types.parameters import CountRule, split_count
-from .journal import Admission, ImageRecord, SignedUrl
+from .journal import Admission
+from .outcomes import Outcome
 from .rows import BatchRow
 from .states import State
 from .units import Unit, units_of, unpriced
@@ -24,56 +24,11 @@ class Recorder(Protocol):
         ...
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """The POST is about to leave."""
+        """Record that the POST is about to leave."""
         ...
 
-    async def refused(self, unit_id: str) -> None:
-        """It was neither carried out nor charged."""
-        ...
-
-    async def repeated(self, unit_id: str) -> None:
-        """It may have been charged, and is sent again."""
-        ...
-
-    async def linked(
-        self,
-        unit_id: str,
-        links: Sequence[SignedUrl],
-        *,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """The answer holds signed URLs."""
-        ...
-
-    async def done(
-        self,
-        unit_id: str,
-        images: Sequence[ImageRecord],
-        *,
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """The images are on disk."""
-        ...
-
-    async def failed(
-        self,
-        unit_id: str,
-        charge: Charge,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """It ended without all of its images, or nobody knows how."""
-        ...
-
-    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """Its download stays open."""
+    async def record(self, unit_id: str, outcome: Outcome) -> None:
+        """Record what became of it."""
         ...
 
     async def aclose(self) -> None:
@@ -105,4 +60,4 @@ class MemoryRecorder:
     async def nothing(self, *_: object, **__: object) -> None:
         """There is nothing to write down."""
 
-    sent = refused = repeated = linked = done = failed = postponed = aclose = nothing
+    sent = record = aclose = nothing

@@ -15,6 +15,7 @@ import attrs
 
 from ..batch.events import BatchEvent, Tally
 from ..batch.journal import Journal, Totals
+from ..batch.outcomes import Failed, Linked, Outcome
 from ..batch.rows import BatchRow
 from ..batch.run.recovery import recover
 from ..batch.run.settlement import Task
@@ -23,12 +24,11 @@ from ..errors import Charge, ConfigurationError, JournalError, NanoGPTError
 from ..outputs import make_directory
 from .job_resources import JobResources, open_books
 from .keys import Keys
-from .leases import Leases, Stage
+from .leases import Leases, Stage, stage_after
 from .members import Member, Members
 from .messages import Beat, InFlight, Job, Leased, Opened, Status
 from .notifier import Notifier
 from .progress import Counts
-from .reports import Failed, Linked, Report
 from .send_permits import SendPermits
 
 _MOST_QUEUED: Final = 2_000
@@ -164,7 +164,7 @@ class Coordinator:
                 error_text="The worker that had sent it ended before an answer arrived.",
             )
             self._counts.add(task, Stage.SENT, failure)
-            await failure.record(self._account(member), task.unit.id)
+            await self._account(member).record(task.unit.id, failure)
         self._notifier.tell()
 
     async def finish(self) -> Totals:
@@ -241,7 +241,7 @@ class Coordinator:
         if (pacer := resources.pacers[member.key]) is not None:
             pacer.pause(seconds)
 
-    async def report(self, worker: str, task: Task, report: Report) -> None:
+    async def report(self, worker: str, task: Task, outcome: Outcome) -> None:
         """See `ForWorkers`."""
         await self._prepared()
         member = self._members.heard(worker)
@@ -249,13 +249,13 @@ class Coordinator:
         stage = self._leases.stage(worker, unit_id) or await self._find(member, worker, task)
         if stage is None:
             return  # it ended by an earlier word of this worker, or it is another's by now
-        self._counts.add(task, stage, report)
-        if report.stage is None:
+        self._counts.add(task, stage, outcome)
+        if (following := stage_after(outcome)) is None:
             self._leases.ended(worker, unit_id)
         else:
-            left = Task(unit=task.unit, links=report.links) if isinstance(report, Linked) else None
-            self._leases.advance(worker, unit_id, report.stage, left)
-        await report.record(self._account(member), unit_id)
+            left = Task(unit=task.unit, links=outcome.links) if isinstance(outcome, Linked) else None
+            self._leases.advance(worker, unit_id, following, left)
+        await self._account(member).record(unit_id, outcome)
         self._notifier.tell()
 
     async def give_back(self, worker: str, unit_id: str) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from ..batch.events import BatchEvent
+from ..batch.outcomes import Linked, Outcome, Refused
 from ..batch.run.settlement import Task
 from ..batch.run.stop_signal import StopSignal
 from ..errors import BatchError, Charge, NanoGPTError
 from .leases import Stage
 from .messages import ForWorkers, InFlight, Leased, UnreachableError
-from .reports import Linked, Refused, Report
 
 R = TypeVar("R")
 _BEAT_S: Final = 1.0
@@ -102,16 +102,16 @@ class CoordinatorClient:
             self._in_hand.pop(unit_id, None)
         return granted
 
-    async def report(self, task: Task, report: Report) -> None:
+    async def report(self, task: Task, outcome: Outcome) -> None:
         """
         Tell what became of a task, as soon as somebody is there to hear it.
 
         Raises:
             NanoGPTError: It could not be written down.
         """
-        await self._persistent(lambda: self._coordinator.report(self._worker, task, report))
-        if isinstance(report, Linked):
-            left = Task(unit=task.unit, links=report.links)
+        await self._persistent(lambda: self._coordinator.report(self._worker, task, outcome))
+        if isinstance(outcome, Linked):
+            left = Task(unit=task.unit, links=outcome.links)
             self._in_hand[task.unit.id] = InFlight(task=left, stage=Stage.LINKED)
         else:
             self._in_hand.pop(task.unit.id, None)

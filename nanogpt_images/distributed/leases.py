@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from ..batch.outcomes import Linked, Outcome, Refused, Repeated
+
 WorkerT = TypeVar("WorkerT", bound=Hashable)
 TaskT = TypeVar("TaskT")
 
@@ -22,6 +24,13 @@ class Stage(enum.Enum):
     """Its POST may have left: nobody else may send it."""
     LINKED = enum.auto()
     """Paid, its download is under way: another worker may repeat that."""
+
+
+def stage_after(outcome: Outcome) -> Stage | None:
+    """Return how far a request is after *outcome*; None when it is over for this run."""
+    if isinstance(outcome, Refused | Repeated):
+        return Stage.HELD
+    return Stage.LINKED if isinstance(outcome, Linked) else None
 
 
 @attrs.define

@@ -10,12 +10,12 @@ import attrs
 
 from ..batch.events import BatchEvent
 from ..batch.journal import ManifestRecord, Totals
+from ..batch.outcomes import Outcome
 from ..batch.rows import BatchRow
 from ..batch.run.settlement import Task
 from ..errors import NanoGPTError
 from .leases import Stage
 from .progress import Counts
-from .reports import Report
 
 
 class UnreachableError(Exception):
@@ -165,7 +165,7 @@ class ForWorkers(Protocol):
         """The service keeps the worker's key from starting."""
         ...
 
-    async def report(self, worker: str, task: Task, report: Report) -> None:
+    async def report(self, worker: str, task: Task, outcome: Outcome) -> None:
         """What became of a request. Saying it twice does no harm."""
         ...
 

@@ -6,12 +6,12 @@ import attrs
 
 from ..batch.events import BatchReport
 from ..batch.journal import Totals
+from ..batch.outcomes import Done, Failed, Outcome, Postponed, Refused, Repeated
 from ..batch.run.settlement import Task
 from ..batch.states import State
 from ..errors import Charge, NanoGPTError
 from ..money.nano import to_usd
 from .leases import Stage
-from .reports import Done, Failed, Postponed, Refused, Repeated, Report
 
 
 @attrs.define(kw_only=True)
@@ -37,17 +37,17 @@ class Counts:
     missing_images: int = 0
     planned_nano: int = 0
 
-    def add(self, task: Task, stage: Stage, report: Report) -> None:
+    def add(self, task: Task, stage: Stage, outcome: Outcome) -> None:
         """Count what is reported of a task that had come to *stage*."""
-        if isinstance(report, Failed) and report.charge in (Charge.NOT_SENT, Charge.REJECTED):
+        if isinstance(outcome, Failed) and outcome.charge in (Charge.NOT_SENT, Charge.REJECTED):
             self.failed_free += 1
             self.failed_unsent += stage is Stage.HELD
-        if isinstance(report, Postponed):
+        if isinstance(outcome, Postponed):
             self.postponed += 1
-        if isinstance(report, Done):
+        if isinstance(outcome, Done):
             asked = len(task.links) if stage is Stage.LINKED else task.unit.images
-            self.missing_images += max(0, asked - len(report.images))
-        if stage is Stage.SENT and not isinstance(report, Refused | Repeated):
+            self.missing_images += max(0, asked - len(outcome.images))
+        if stage is Stage.SENT and not isinstance(outcome, Refused | Repeated):
             self.planned_nano += task.price_nano
 
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-import anyio.to_thread
-
 from .._base.durable import sync_directories, sync_files
-from ..batch.journal import Admission, ImageRecord, SignedUrl
+from .._base.threads import in_thread
+from ..batch.journal import Admission
+from ..batch.outcomes import Outcome, images_of
 from ..batch.rows import BatchRow
 from ..batch.run.settlement import Task
 from ..batch.run.stop_signal import Halted
 from ..batch.units import Unit, unpriced
-from ..errors import Charge, OutputError
+from ..errors import OutputError
 from ..types.parameters import CountRule
 from .coordinator_client import CoordinatorClient
-from .reports import Done, Failed, Linked, Postponed, Refused, Repeated
 
 
 class RemoteRecorder:
@@ -48,75 +47,15 @@ class RemoteRecorder:
             raise Halted
         self.granted += 1
 
-    async def refused(self, unit_id: str) -> None:
+    async def record(self, unit_id: str, outcome: Outcome) -> None:
         """See `Recorder`."""
-        await self._link.report(self._tasks[unit_id], Refused())
-
-    async def repeated(self, unit_id: str) -> None:
-        """See `Recorder`."""
-        await self._link.report(self._tasks[unit_id], Repeated())
-
-    async def linked(
-        self,
-        unit_id: str,
-        links: Sequence[SignedUrl],
-        *,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """See `Recorder`."""
-        await self._sync(images)
-        report = Linked(links=tuple(links), images=images, cost_nano=cost_nano, request_id=request_id)
-        await self._link.report(self._tasks[unit_id], report)
-
-    async def done(
-        self,
-        unit_id: str,
-        images: Sequence[ImageRecord],
-        *,
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """See `Recorder`."""
-        await self._sync(images)
-        report = Done(images=images, cost_nano=cost_nano, request_id=request_id)
-        await self._link.report(self._tasks[unit_id], report)
-
-    async def failed(
-        self,
-        unit_id: str,
-        charge: Charge,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """See `Recorder`."""
-        await self._sync(images)
-        report = Failed(
-            charge=charge,
-            error_type=error_type,
-            error_text=error_text,
-            images=images,
-            cost_nano=cost_nano,
-            request_id=request_id,
-        )
-        await self._link.report(self._tasks[unit_id], report)
-
-    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """See `Recorder`."""
-        await self._link.report(self._tasks[unit_id], Postponed(error_type=error_type, error_text=error_text))
+        files = [image.file for image in images_of(outcome) if not image.is_elsewhere]
+        if files:
+            await in_thread(_sync, [self._out / PurePosixPath(file) for file in files])
+        await self._link.report(self._tasks[unit_id], outcome)
 
     async def aclose(self) -> None:
         """Nothing follows."""
-
-    async def _sync(self, images: Sequence[ImageRecord]) -> None:
-        paths = [self._out / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
-        if paths:
-            await anyio.to_thread.run_sync(_sync, paths)
 
 
 class RemotePacing:

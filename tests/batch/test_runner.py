@@ -485,16 +485,16 @@ async def test_a_disk_that_takes_no_images_stops_the_run(open_job) -> None:
 async def test_a_journal_that_cannot_be_written_stops_the_run(open_job, monkeypatch) -> None:
     """Without a record nothing more is sent; what is under way reaches the disk, and the next run finds it there."""
     async with open_job(latency_s=0.02) as job:
-        done = Journal.done
+        record = Journal.record
         calls = itertools.count(1)
 
         async def full(self, *args, **named):
             if next(calls) >= 3:
                 raise JournalError("the disk is full")
-            await done(self, *args, **named)
+            await record(self, *args, **named)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Journal, "done", full)
+            patch.setattr(Journal, "record", full)
             with pytest.raises(JournalError, match="disk is full"):
                 await job.run(job.rows(20), concurrency=4)
         billed = len(job.billed)

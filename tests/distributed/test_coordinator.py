@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.distributed.coordinator import Coordinator
 from nanogpt_images.distributed.messages import ApiKey, Job
-from nanogpt_images.distributed.reports import Done, Failed
 from nanogpt_images.errors import BudgetExceededError, Charge
 from nanogpt_images.money.nano import to_nano
 

@@ -27,6 +27,7 @@ from nanogpt_images import (
     TransportError,
 )
 from nanogpt_images.batch.journal import ImageRecord, Journal
+from nanogpt_images.batch.outcomes import Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit
@@ -303,7 +304,9 @@ async def test_a_retry_does_not_pay_again_for_images_that_are_there(charge: Char
             await journal.sent(unit.id, 10)
             (tmp_path / "images").mkdir(exist_ok=True)
             images = [stored(tmp_path, unit, index) for index in range(wanted)]
-            await journal.failed(unit.id, charge, error_type="E", error_text="t", images=images, cost_nano=10)
+            await journal.record(
+                unit.id, Failed(charge=charge, error_type="E", error_text="t", images=images, cost_nano=10)
+            )
     async with connected() as (client, sandbox):
         async with client.retry_batch(tmp_path, unknown=True) as run:
             await run.wait()

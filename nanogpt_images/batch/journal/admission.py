@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from ...errors import Charge
 from ...types.parameters import CountRule
+from ..outcomes import SignedUrl
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
@@ -14,7 +15,7 @@ from . import manifests
 from .database.store import Store
 from .division import Found, divide
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
-from .records import Admission, SignedUrl
+from .records import Admission
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
 _FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"

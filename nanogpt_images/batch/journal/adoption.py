@@ -15,12 +15,12 @@ import attrs
 from ..._base.logs import get_logger
 from ...errors import ManifestError, OutputError
 from ...money.nano import to_nano
+from ..outcomes import UNKNOWN_TYPE, ImageRecord
 from ..rows import BatchRow, Route
 from ..states import State
 from ..units import Unit, unit_id
 from . import results
 from .database.store import Store
-from .records import UNKNOWN_TYPE, ImageRecord
 
 _log = get_logger(__name__)
 _SPARE_NAME: Final = "results.before-adopt.jsonl"

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
 
-from ...errors import Charge
 from ...types.parameters import CountRule
+from ..outcomes import Outcome, images_of
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
@@ -24,10 +24,8 @@ from .records import (
     Admission,
     Ending,
     Holder,
-    ImageRecord,
     ManifestRecord,
     ResultRecord,
-    SignedUrl,
     SpendingByModel,
     Totals,
     UnitRecord,
@@ -168,124 +166,24 @@ class Journal:
         """
         await self._run(lambda store: transitions.sent(store, unit_id, reserved_nano, cap_nano))
 
-    async def refused(self, unit_id: str) -> None:
-        """Record that a sent unit was neither carried out nor charged: it is pending again, and still claimed."""
-        await self._run(lambda store: transitions.refused(store, unit_id))
-
-    async def repeated(self, unit_id: str) -> None:
-        """Record that a sent unit may have been charged and is to be sent again: pending, its worst case counted."""
-        await self._run(lambda store: transitions.repeated(store, unit_id))
-
-    async def linked(
-        self,
-        unit_id: str,
-        links: Sequence[SignedUrl],
-        *,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
+    async def record(self, unit_id: str, outcome: Outcome) -> None:
         """
-        Record the signed URLs of an answer, before they are downloaded.
+        Record what became of a unit, in the same commit as the images that came of it.
+
+        Image files are synced first, and each image gets its line in `results.jsonl`.
 
         Args:
-            unit_id: A unit that was sent.
-            links: What is to be downloaded.
-            images: Images of the same answer that are on disk already.
-            cost_nano: What the service says it cost; None counts what was reserved.
-            request_id: The service's ID of the request.
-        """
-        await self._store(
-            images,
-            lambda store: transitions.linked(
-                store, unit_id, links, images=images, cost_nano=cost_nano, request_id=request_id
-            ),
-        )
-
-    async def done(
-        self,
-        unit_id: str,
-        images: Sequence[ImageRecord],
-        *,
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """
-        Record that the images of a unit are on disk, and add their lines to `results.jsonl`.
-
-        Args:
-            unit_id: A unit that was sent or linked, or one of an earlier run that is unknown or linked and
-                turned out well.
-            images: Those not recorded before; their files are synced first.
-            cost_nano: What the service says it cost; None counts what was recorded with the links, else
-                what was reserved.
-            request_id: The service's ID of the request.
+            unit_id: A unit that was sent or linked; `Failed` also ends one that is pending and will not be sent,
+                `Done` one of an earlier run that is unknown and turned out well.
+            outcome: What became of it.
 
         Raises:
+            JournalError: The outcome cannot follow the unit's state: a second payment or a lost image would follow.
             OutputError: A file is not there; the unit stays as it was.
         """
-        await self._store(
-            images,
-            lambda store: transitions.done(
-                store, unit_id, images, cost_nano=cost_nano, request_id=request_id
-            ),
-        )
-
-    async def failed(
-        self,
-        unit_id: str,
-        charge: Charge,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """
-        Record that a unit ended without all of its images.
-
-        Args:
-            unit_id: A unit that was sent or linked, or one that is pending and will not be sent.
-            charge: `UNKNOWN` makes the unit unknown and keeps what was reserved for it counted.
-            error_type: Name of the error's class.
-            error_text: Its text.
-            images: What could be saved all the same.
-            cost_nano: For a charged one, what it cost; None counts what was reserved.
-            request_id: The service's ID of the request.
-        """
-        await self._store(
-            images,
-            lambda store: transitions.failed(
-                store,
-                unit_id,
-                charge=charge,
-                error_type=error_type,
-                error_text=error_text,
-                images=images,
-                cost_nano=cost_nano,
-                request_id=request_id,
-            ),
-        )
-
-    async def unknown(
-        self,
-        unit_id: str,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        request_id: str | None = None,
-    ) -> None:
-        """Record that nothing tells what became of a sent unit: `failed` with `Charge.UNKNOWN`."""
-        await self.failed(
-            unit_id,
-            Charge.UNKNOWN,
-            error_type=error_type,
-            error_text=error_text,
-            images=images,
-            request_id=request_id,
-        )
+        images = images_of(outcome)
+        files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
+        await self._run(lambda store: transitions.record(store, unit_id, outcome), files)
 
     async def found(self, unit_id: str) -> State:
         """
@@ -306,10 +204,6 @@ class Journal:
             How many requests that were.
         """
         return await self._run(transitions.settled)
-
-    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """Record why the download of a linked unit did not succeed in this run; a later run goes on with it."""
-        await self._run(lambda store: transitions.postponed(store, unit_id, error_type, error_text))
 
     async def reopen(self, *, unknown: bool = False) -> int:
         """
@@ -419,10 +313,6 @@ class Journal:
             if not page:
                 return
             yield page
-
-    async def _store(self, images: Sequence[ImageRecord], work: Callable[[Store], None]) -> None:
-        files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
-        await self._run(work, files)
 
     async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
         return await self._writer.run(work, files)

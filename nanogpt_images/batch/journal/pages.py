@@ -9,10 +9,11 @@ from typing import Final, TypeAlias
 
 from ...errors import Charge
 from ...money.nano import to_usd
+from ..outcomes import ImageRecord
 from ..states import State
 from .database.store import Store
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, RawUnit, read_unit
-from .records import ImageRecord, KeptImage, ResultRecord, UnitRecord
+from .records import KeptImage, ResultRecord, UnitRecord
 
 _Record: TypeAlias = tuple[*RawUnit, int, str, str, int | None, str | None, str | None, str | None, int, int]
 _ImageRecord: TypeAlias = tuple[int, int, str, str, int | None, int | None, int, str, int]

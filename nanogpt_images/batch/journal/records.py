@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import attrs
 
-from ..._base.display import shown_url
 from ...errors import Charge
 from ...money.nano import to_usd
+from ..outcomes import ImageRecord, SignedUrl
 from ..states import State
 from ..units import Unit
-
-UNKNOWN_TYPE: Final = "application/octet-stream"
-
-
-@attrs.frozen(kw_only=True)
-class ImageRecord:
-    """
-    An image on disk.
-
-    Attributes:
-        index: Its place in the request's answer, from 0.
-        file: Path relative to the batch's directory, with forward slashes; or the URL of an object.
-        media_type: Such as `image/png`, from the bytes; `UNKNOWN_TYPE` where they do not tell.
-        width: Pixels, where the format tells.
-        height: Pixels, where the format tells.
-        bytes: Size of the file.
-        sha256: Hex digest of the file.
-    """
-
-    index: int
-    file: str
-    media_type: str
-    bytes: int
-    sha256: str
-    width: int | None = None
-    height: int | None = None
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether it is an object of a store, and no file of the directory."""
-        return "://" in self.file
 
 
 @attrs.frozen(kw_only=True)
@@ -79,14 +47,6 @@ class ResultRecord:
     sha256: str
     cost_usd: float
     request_id: str | None
-
-
-@attrs.frozen(kw_only=True)
-class SignedUrl:
-    """A signed URL whose image has been charged; `index` is its place in the request's answer."""
-
-    index: int
-    url: str = attrs.field(repr=lambda url: repr(shown_url(url)))
 
 
 @attrs.frozen(kw_only=True)

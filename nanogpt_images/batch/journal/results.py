@@ -11,8 +11,8 @@ from pathlib import Path
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
+from ..outcomes import ImageRecord
 from ..units import MARKED_NAME
-from .records import ImageRecord
 
 FILE_NAME = "results.jsonl"
 _WRITE_BYTES = 1 << 20

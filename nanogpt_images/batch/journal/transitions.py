@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from typing import assert_never
 
 import attrs
 
 from ...errors import BudgetExceededError, Charge, JournalError
 from ...money.nano import to_usd
+from ..outcomes import (
+    Done,
+    Failed,
+    ImageRecord,
+    Linked,
+    Outcome,
+    Postponed,
+    Refused,
+    Repeated,
+    SignedUrl,
+)
 from ..states import Event, State, advance, event_of
 from . import results
 from .database.store import Store
 from .queries import committed_nano
-from .records import ImageRecord, SignedUrl
 
 _MAX_TEXT = 2_000
 _SETTLED = f"CASE WHEN state IN ('{State.LINKED.value}', '{State.FAILED.value}') THEN cost_nano ELSE reserved_nano END"
@@ -48,8 +59,26 @@ def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -
     )
 
 
-def refused(store: Store, unit_id: str) -> None:
-    """It was not carried out and not charged, and may be sent again."""
+def record(store: Store, unit_id: str, outcome: Outcome) -> None:
+    """Record what became of a unit that was sent, or of one that will not be sent."""
+    match outcome:
+        case Refused():
+            _refused(store, unit_id)
+        case Repeated():
+            _repeated(store, unit_id)
+        case Linked():
+            _linked(store, unit_id, outcome)
+        case Done():
+            _done(store, unit_id, outcome)
+        case Failed():
+            _failed(store, unit_id, outcome)
+        case Postponed():
+            _postponed(store, unit_id, outcome)
+        case _:
+            assert_never(outcome)
+
+
+def _refused(store: Store, unit_id: str) -> None:
     current = _claimed(store, unit_id)
     store.connection.execute(
         "UPDATE unit SET state = ?, reserved_nano = 0, updated_at = ? WHERE seq = ?",
@@ -57,8 +86,7 @@ def refused(store: Store, unit_id: str) -> None:
     )
 
 
-def repeated(store: Store, unit_id: str) -> None:
-    """It may have been charged, and is about to be sent again all the same."""
+def _repeated(store: Store, unit_id: str) -> None:
     current = _claimed(store, unit_id)
     after = advance(advance(current.state, Event.UNRESOLVED), Event.RETRIED)
     store.connection.execute(
@@ -68,45 +96,35 @@ def repeated(store: Store, unit_id: str) -> None:
     )
 
 
-def linked(
-    store: Store,
-    unit_id: str,
-    links: Sequence[SignedUrl],
-    *,
-    images: Sequence[ImageRecord],
-    cost_nano: int | None,
-    request_id: str | None,
-) -> None:
-    """The answer holds signed URLs, and perhaps *images* that are on disk already."""
+def _linked(store: Store, unit_id: str, outcome: Linked) -> None:
     current = _claimed(store, unit_id)
     after = advance(current.state, Event.LINKED)
     now = store.clock()
     store.connection.execute(
         f"UPDATE unit SET state = ?, cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0, request_id = ?,"  # noqa: S608
         " links = ?, linked_at = ?, updated_at = ? WHERE seq = ?",
-        (after.value, cost_nano, clean(request_id), _to_text(links), now, now, current.seq),
+        (
+            *(after.value, outcome.cost_nano, clean(outcome.request_id), _to_text(outcome.links)),
+            *(now, now, current.seq),
+        ),
     )
-    _add_images(store, current, images, also=len(links))
+    _add_images(store, current, outcome.images, also=len(outcome.links))
 
 
-def done(
-    store: Store,
-    unit_id: str,
-    images: Sequence[ImageRecord],
-    *,
-    cost_nano: int | None,
-    request_id: str | None,
-) -> None:
-    """Its images are on disk. One that an earlier run left unknown or linked may turn out to be done as well."""
+def _done(store: Store, unit_id: str, outcome: Done) -> None:
+    # One that an earlier run left unknown or linked may turn out to be done as well.
     current = _claimed(store, unit_id, also=(State.UNKNOWN, State.LINKED))
     event = Event.RECOVERED if current.state is State.UNKNOWN else Event.STORED
     store.connection.execute(
         f"UPDATE unit SET state = ?, charge = '', cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0,"  # noqa: S608
         " request_id = coalesce(?, request_id), error_type = NULL, error_text = NULL, links = NULL,"
         " updated_at = ? WHERE seq = ?",
-        (advance(current.state, event).value, cost_nano, clean(request_id), store.clock(), current.seq),
+        (
+            *(advance(current.state, event).value, outcome.cost_nano, clean(outcome.request_id)),
+            *(store.clock(), current.seq),
+        ),
     )
-    _add_images(store, current, images)
+    _add_images(store, current, outcome.images)
 
 
 def settled(store: Store) -> int:
@@ -121,20 +139,9 @@ def settled(store: Store) -> int:
     ).rowcount
 
 
-def failed(
-    store: Store,
-    unit_id: str,
-    *,
-    charge: Charge,
-    error_type: str,
-    error_text: str,
-    images: Sequence[ImageRecord],
-    cost_nano: int | None,
-    request_id: str | None,
-) -> None:
-    """It ended without (all of) its images; with `Charge.UNKNOWN` its worst case stays reserved."""
+def _failed(store: Store, unit_id: str, outcome: Failed) -> None:
     current = _claimed(store, unit_id)
-    event = event_of(charge)
+    event = event_of(outcome.charge)
     cost = {Event.REJECTED: "0", Event.LOST: f"coalesce(:cost, {_SETTLED})"}.get(event, "cost_nano")
     kept = "reserved_nano" if event is Event.UNRESOLVED else "0"
     store.connection.execute(
@@ -143,16 +150,16 @@ def failed(
         " updated_at = :now WHERE seq = :seq",
         {
             "state": advance(current.state, event).value,
-            "charge": charge.value,
-            "cost": cost_nano,
-            "request_id": clean(request_id),
-            "type": clean(error_type),
-            "text": clean(error_text),
+            "charge": outcome.charge.value,
+            "cost": outcome.cost_nano,
+            "request_id": clean(outcome.request_id),
+            "type": clean(outcome.error_type),
+            "text": clean(outcome.error_text),
             "now": store.clock(),
             "seq": current.seq,
         },
     )
-    _add_images(store, current, images)
+    _add_images(store, current, outcome.images)
 
 
 def found(store: Store, unit_id: str) -> State:
@@ -174,14 +181,13 @@ def found(store: Store, unit_id: str) -> State:
     return state
 
 
-def postponed(store: Store, unit_id: str, error_type: str, error_text: str) -> None:
-    """Its download failed for now; it stays linked, for a later run."""
+def _postponed(store: Store, unit_id: str, outcome: Postponed) -> None:
     current = _claimed(store, unit_id)
     if current.state is not State.LINKED:
         raise JournalError(f"a request that is {current.state.value} has no download to postpone")
     store.connection.execute(
         "UPDATE unit SET error_type = ?, error_text = ?, updated_at = ? WHERE seq = ?",
-        (clean(error_type), clean(error_text), store.clock(), current.seq),
+        (clean(outcome.error_type), clean(outcome.error_text), store.clock(), current.seq),
     )
 
 

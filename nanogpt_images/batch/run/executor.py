@@ -21,6 +21,7 @@ from ...transport.pacing.pacer import Pacing
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest
 from ..events import BatchEvent, Tally
+from ..outcomes import Refused, Repeated
 from ..recorder import Recorder
 from .concurrency import ConcurrencyLimit
 from .load import Load, Post
@@ -103,7 +104,7 @@ class Executor:
         """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""
         if not self.budget_gate.reserve_now(task.price_nano):
             raise error
-        await self.recorder.repeated(task.unit.id)
+        await self.recorder.record(task.unit.id, Repeated())
         self.budget_gate.hold(task.price_nano)
         self.tally.unknown_nano += task.price_nano
 
@@ -193,7 +194,7 @@ class _Attempts:
         self.answered(error)
         self.phase = Phase.RECORDING
         if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
-            await work.recorder.refused(self.task.unit.id)
+            await work.recorder.record(self.task.unit.id, Refused())
         else:
             await work.repeat(self.task, error)
         self.phase = Phase.WAITING

@@ -11,7 +11,7 @@ import attrs
 
 from ..._base.logs import get_logger
 from ...errors import Charge, ConfigurationError, OutputError
-from ..journal import ImageRecord
+from ..outcomes import ImageRecord
 
 _PART_BYTES: Final = 8 * 2**20
 _READ_BYTES: Final = 2**20

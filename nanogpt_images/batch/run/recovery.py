@@ -14,8 +14,8 @@ from ..._base.sniff import HEAD_BYTES, sniff
 from ..._base.threads import in_thread
 from ...errors import OutputError
 from ...outputs import abandoned
-from ..journal import ImageRecord, Journal
-from ..journal.records import UNKNOWN_TYPE
+from ..journal import Journal
+from ..outcomes import UNKNOWN_TYPE, Done, ImageRecord
 from ..recorder import Recorder
 from ..units import MARKED_NAME, Unit
 
@@ -52,7 +52,8 @@ async def recover(journal: Journal, recorder: Recorder | None = None) -> int:
         # Of several attempts at one image the last is taken.
         fresh = {image.index: image for image in images if image.file not in known}
         if fresh.keys() >= set(range(unit.images)):
-            await (recorder or journal).done(unit.id, [fresh[index] for index in sorted(fresh)])
+            outcome = Done(images=[fresh[index] for index in sorted(fresh)])
+            await (recorder or journal).record(unit.id, outcome)
             recovered += 1
     if recovered:
         _log.warning("%d interrupted requests had their images on disk and count as done.", recovered)

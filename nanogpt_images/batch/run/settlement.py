@@ -23,8 +23,7 @@ from ...resources.images import Images
 from ...types.request import ImageRequest
 from ...types.result import GenerationResult, Image, ReceivedImage
 from ..events import BatchEvent, Tally
-from ..journal import ImageRecord, SignedUrl
-from ..journal.records import UNKNOWN_TYPE
+from ..outcomes import UNKNOWN_TYPE, Done, Failed, ImageRecord, Linked, Postponed, Refused, SignedUrl
 from ..planning.requests import request_of
 from ..recorder import Recorder
 from ..states import State
@@ -102,14 +101,14 @@ class Settlement:
         ]
         if not links or self.out is None:
             with self._settling(task, cost):
-                await self.recorder.done(task.unit.id, stored, cost_nano=cost, request_id=result.request_id)
+                done = Done(images=stored, cost_nano=cost, request_id=result.request_id)
+                await self.recorder.record(task.unit.id, done)
             return self._event(task, State.DONE, result=result, cost=cost)
         # The URL is journalled before its download: that can then be repeated without paying again.
         task = attrs.evolve(task, linked_at=time.time())
         with self._settling(task, cost):
-            await self.recorder.linked(
-                task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
-            )
+            linked = Linked(links=links, images=stored, cost_nano=cost, request_id=result.request_id)
+            await self.recorder.record(task.unit.id, linked)
         return await self.download(task, result, cost=cost)
 
     async def download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
@@ -138,16 +137,15 @@ class Settlement:
             elif error.expired:
                 result = error.partial if isinstance(error.partial, GenerationResult) else result
                 fresh = self._fresh(result, waiting)
-                await self.recorder.failed(
-                    task.unit.id, Charge.CHARGED, error_type=kind, error_text=text, images=fresh
-                )
+                failed = Failed(charge=Charge.CHARGED, error_type=kind, error_text=text, images=fresh)
+                await self.recorder.record(task.unit.id, failed)
                 return _Downloaded(State.FAILED, result, fresh, error)
-            await self.recorder.postponed(task.unit.id, error_type=kind, error_text=text)
+            await self.recorder.record(task.unit.id, Postponed(error_type=kind, error_text=text))
             if self.later is not None:
                 self.later.put(item, error)
             return _Downloaded(State.LINKED, result, error=error)
         fresh = self._fresh(result, waiting)
-        await self.recorder.done(task.unit.id, fresh)
+        await self.recorder.record(task.unit.id, Done(images=fresh))
         return _Downloaded(State.DONE, result, fresh)
 
     def _fresh(self, result: GenerationResult, waiting: Collection[int]) -> list[ImageRecord]:
@@ -160,7 +158,7 @@ class Settlement:
         free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
         if stops and free:
             if journalled:
-                await self.recorder.refused(task.unit.id)
+                await self.recorder.record(task.unit.id, Refused())
             self.budget_gate.release(task.price_nano)
             return None
         found = getattr(error, "partial", None)
@@ -177,22 +175,22 @@ class Settlement:
         elif error.charge is Charge.CHARGED and result is not None and result.cost_usd is not None:
             cost = to_nano(result.cost_usd)
         with self._settling(task, cost):
-            await self.recorder.failed(
-                task.unit.id,
-                error.charge,
+            failed = Failed(
+                charge=error.charge,
                 error_type=type(error).__name__,
                 error_text=str(error),
                 images=kept,
                 cost_nano=cost if error.charge is Charge.CHARGED else None,
                 request_id=error.request_id,
             )
+            await self.recorder.record(task.unit.id, failed)
         state = State.UNKNOWN if error.charge is Charge.UNKNOWN else State.FAILED
         return self._event(task, state, result=result, error=error, cost=cost)
 
     async def refused(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
         """*task* was refused for load alone until its retries were used up: it stays pending."""
         if journalled:
-            await self.recorder.refused(task.unit.id)
+            await self.recorder.record(task.unit.id, Refused())
         self.budget_gate.release(task.price_nano)
         return None if self.stop_signal.requested else self._event(task, State.PENDING, error=error)
 
@@ -202,18 +200,18 @@ class Settlement:
             self.budget_gate.hold(task.price_nano)
             images = [self._record(Image.stored(image)) for image in kept if image.path is not None]
             if len(images) >= task.unit.images:
-                await self.recorder.done(task.unit.id, images)
+                await self.recorder.record(task.unit.id, Done(images=images))
                 return
-            await self.recorder.failed(
-                task.unit.id,
-                Charge.UNKNOWN,
+            failed = Failed(
+                charge=Charge.UNKNOWN,
                 error_type="CancelledError",
                 error_text="The batch was cancelled before the answer was complete.",
                 images=images,
             )
+            await self.recorder.record(task.unit.id, failed)
             return
         if phase is Phase.RECORDING:
-            await self.recorder.refused(task.unit.id)
+            await self.recorder.record(task.unit.id, Refused())
         self.budget_gate.release(task.price_nano)
 
     @contextmanager

@@ -10,10 +10,10 @@ import attrs
 
 from ...batch.events import BatchEvent
 from ...batch.journal import Totals
+from ...batch.outcomes import Outcome
 from ...batch.rows import BatchRow
 from ...batch.run.settlement import Task
 from ...distributed.messages import Beat, InFlight, Leased, Opened, Status, UnreachableError
-from ...distributed.reports import Report
 from ...errors import ConfigurationError, NanoGPTError
 
 # Ray says that it does not start the actor again. It is asked once more or twice all the same.
@@ -103,9 +103,9 @@ class RayCoordinator:
         """See `ForWorkers`."""
         await self._call("paused", worker, seconds)
 
-    async def report(self, worker: str, task: Task, report: Report) -> None:
+    async def report(self, worker: str, task: Task, outcome: Outcome) -> None:
         """See `ForWorkers`."""
-        await self._call("report", worker, task, report)
+        await self._call("report", worker, task, outcome)
 
     async def give_back(self, worker: str, unit_id: str) -> None:
         """See `ForWorkers`."""

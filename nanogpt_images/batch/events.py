@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -270,15 +270,31 @@ class Tally:
             self.done += 1
             self.missing += event.result.missing if event.result is not None else 0
 
-    def resolve(self, event: BatchEvent, *, images: int) -> None:
-        """Count the end of a download that was open; its request and its cost were counted before."""
-        self.open_downloads -= 1
-        self.images += images
-        self.samples += event.images[: _SAMPLES - len(self.samples)]
-        self.failed += event.state is State.FAILED
-        if event.state is State.DONE:
-            self.done += 1
-            self.missing += event.result.missing if event.result is not None else 0
+    def add_images(self, images: Sequence[Image], number: int) -> None:
+        """Count *number* images that came after their request was counted; *images* holds them."""
+        self.images += number
+        self.samples += [image for image in images if image.path][: _SAMPLES - len(self.samples)]
+
+    def resolve(self, before: State, after: State, *, cost: int, missing: int) -> None:
+        """
+        Count the end of a download that was open in this run, beside its images.
+
+        Args:
+            before: What its request was counted as: `LINKED`, or `FAILED` or `UNKNOWN` with links.
+            after: What it came to.
+            cost: What it was counted at (nano-USD), where it was unknown.
+            missing: Images that a request which is done lacks.
+        """
+        if before is after:
+            return
+        self.open_downloads -= before is State.LINKED
+        self.failed += (after is State.FAILED) - (before is State.FAILED)
+        self.done += after is State.DONE
+        self.missing += missing
+        if before is State.UNKNOWN:
+            self.unknown -= 1
+            self.unknown_nano -= cost
+            self.spent += cost
 
     def report(self, stopped: NanoGPTError | None) -> BatchReport:
         """The numbers now."""

@@ -105,6 +105,7 @@ class Failed:
         error_type: Name of the error's class.
         error_text: Its text.
         images: What could be saved all the same.
+        links: Signed URLs that came all the same; their download stays open, whatever the charge.
         cost_nano: For a charged request, what it cost; None counts what was reserved.
         request_id: The service's ID of the request.
     """
@@ -113,6 +114,7 @@ class Failed:
     error_type: str
     error_text: str
     images: Sequence[ImageRecord] = ()
+    links: Sequence[SignedUrl] = ()
     cost_nano: int | None = None
     request_id: str | None = None
 

@@ -15,7 +15,7 @@ import attrs
 
 from ..batch.events import BatchEvent, Tally
 from ..batch.journal import Journal, Totals
-from ..batch.outcomes import Failed, Linked, Outcome
+from ..batch.outcomes import Failed, Outcome, Postponed
 from ..batch.rows import BatchRow
 from ..batch.run.recovery import recover
 from ..batch.run.settlement import Task
@@ -249,12 +249,16 @@ class Coordinator:
         stage = self._leases.stage(worker, unit_id) or await self._find(member, worker, task)
         if stage is None:
             return  # it ended by an earlier word of this worker, or it is another's by now
+        # The worker names the task that it leased; by now less of it may be left to do.
+        task = self._leases.task(worker, unit_id) or task
         self._counts.add(task, stage, outcome)
+        if stage is Stage.HELD and task.charge is not None and isinstance(outcome, Failed | Postponed):
+            # Its links brought not all of what an earlier run left unresolved.
+            self._tally.skip(task.state)
         if (following := stage_after(outcome)) is None:
             self._leases.ended(worker, unit_id)
         else:
-            left = Task(unit=task.unit, links=outcome.links) if isinstance(outcome, Linked) else None
-            self._leases.advance(worker, unit_id, following, left)
+            self._leases.advance(worker, unit_id, following, task.left_by(outcome))
         await self._account(member).record(unit_id, outcome)
         self._notifier.tell()
 

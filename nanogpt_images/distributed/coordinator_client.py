@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from ..batch.events import BatchEvent
-from ..batch.outcomes import Linked, Outcome, Refused
+from ..batch.outcomes import Outcome, Refused
 from ..batch.run.settlement import Task
 from ..batch.run.stop_signal import StopSignal
 from ..errors import BatchError, Charge, NanoGPTError
@@ -110,8 +110,7 @@ class CoordinatorClient:
             NanoGPTError: It could not be written down.
         """
         await self._persistent(lambda: self._coordinator.report(self._worker, task, outcome))
-        if isinstance(outcome, Linked):
-            left = Task(unit=task.unit, links=outcome.links)
+        if (left := task.left_by(outcome)) is not None:
             self._in_hand[task.unit.id] = InFlight(task=left, stage=Stage.LINKED)
         else:
             self._in_hand.pop(task.unit.id, None)

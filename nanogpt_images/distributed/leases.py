@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from ..batch.outcomes import Linked, Outcome, Refused, Repeated
+from ..batch.outcomes import Failed, Linked, Outcome, Refused, Repeated
 
 WorkerT = TypeVar("WorkerT", bound=Hashable)
 TaskT = TypeVar("TaskT")
@@ -30,7 +30,7 @@ def stage_after(outcome: Outcome) -> Stage | None:
     """Return how far a request is after *outcome*; None when it is over for this run."""
     if isinstance(outcome, Refused | Repeated):
         return Stage.HELD
-    return Stage.LINKED if isinstance(outcome, Linked) else None
+    return Stage.LINKED if isinstance(outcome, Linked | Failed) and outcome.links else None
 
 
 @attrs.define
@@ -110,6 +110,11 @@ class Leases(Generic[WorkerT, TaskT]):
         """How far *worker* is with a unit; None where it does not hold it."""
         lease = self._leases.get(unit_id)
         return lease.stage if lease is not None and lease.worker == worker else None
+
+    def task(self, worker: WorkerT, unit_id: str) -> TaskT | None:
+        """Return what *worker* has left to do for a unit; None where it does not hold it."""
+        lease = self._leases.get(unit_id)
+        return lease.task if lease is not None and lease.worker == worker else None
 
     def advance(self, worker: WorkerT, unit_id: str, stage: Stage, task: TaskT | None = None) -> bool:
         """Note the stage, and what is left to do; False, and nothing changed, where *worker* does not hold the unit."""

@@ -42,7 +42,7 @@ class Counts:
         if isinstance(outcome, Failed) and outcome.charge in (Charge.NOT_SENT, Charge.REJECTED):
             self.failed_free += 1
             self.failed_unsent += stage is Stage.HELD
-        if isinstance(outcome, Postponed):
+        if isinstance(outcome, Postponed) and task.charge is None:
             self.postponed += 1
         if isinstance(outcome, Done):
             asked = len(task.links) if stage is Stage.LINKED else task.unit.images

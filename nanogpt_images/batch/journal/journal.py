@@ -210,7 +210,8 @@ class Journal:
         Open failed units again, for `pending` to find; those that have all of their images are done.
 
         Args:
-            unknown: Also those that were, or may have been, charged: they are paid for again.
+            unknown: Also those that were, or may have been, charged: they are paid for again. Those with links
+                that are still to be downloaded stay as they are for a day, which is as long as files are kept.
 
         Returns:
             How many units were opened.
@@ -224,13 +225,14 @@ class Journal:
 
     async def pending(self, *, left_by_peers: bool = False, chunk: int = _CHUNK) -> AsyncIterator[Admission]:
         """
-        Claim and yield what the journal itself holds open: downloads first, then what is to be sent.
+        Claim and yield what the journal itself holds open: downloads first, also the links of what failed or is
+        unknown, then what is to be sent.
 
         Args:
             left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
             chunk: How many are claimed at once.
         """
-        for state in (State.LINKED, State.PENDING):
+        for state in (State.LINKED, State.UNKNOWN, State.FAILED, State.PENDING):
             after = 0
             while True:
                 claim = partial(

@@ -15,6 +15,8 @@ from .records import Ending, ModelSpending, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
+FOLLOWED: Final = f"state IN ('{State.UNKNOWN.value}', '{State.FAILED.value}') AND links IS NOT NULL"
+"""A request that did not end well, and whose answer brought signed URLs that are still to be downloaded."""
 _MANY: Final = 500
 
 RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
@@ -60,6 +62,7 @@ def totals(store: Store) -> Totals:
         "SELECT sum(units) FROM tally WHERE state = ? AND charge = ?",
         (State.FAILED.value, Charge.CHARGED.value),
     ).fetchone()
+    (followed,) = store.connection.execute(f"SELECT count(*) FROM unit WHERE {FOLLOWED}").fetchone()  # noqa: S608
     (stored,) = store.connection.execute("SELECT images FROM stored").fetchone()
     for lost_units, lost_nano in _stranded(store):
         units[State.SENT] -= lost_units
@@ -78,6 +81,7 @@ def totals(store: Store) -> Totals:
         spent_nano=cost,
         reserved_nano=reserved[State.SENT],
         unknown_nano=unknown + reserved[State.UNKNOWN],
+        followed_links=followed,
         manifests=manifests.recorded(store),
     )
 

@@ -57,11 +57,13 @@ class Admission:
     Attributes:
         unit: The paid request.
         state: Where it stands now.
-        claimed: It is this process's to send (`PENDING`) or to download (`LINKED`). Where False, it is done,
-            over, or under way in another process.
-        links: What is still to be downloaded, for a `LINKED` one.
+        claimed: It is this process's to send (`PENDING`) or to download (`LINKED`, and what failed or is unknown
+            with links). Where False, it is done, over, or under way in another process.
+        links: What is still to be downloaded.
         linked_at: When the links were journalled (seconds since the epoch).
-        request_id: The service's ID of the request, for a `LINKED` one.
+        request_id: The service's ID of the request, where there are links.
+        kept: Indices of its images that are on disk, where there are links.
+        charge: What is known about the money of a request that failed or is unknown, where there are links.
     """
 
     unit: Unit
@@ -70,6 +72,8 @@ class Admission:
     links: tuple[SignedUrl, ...] = ()
     linked_at: float | None = None
     request_id: str | None = None
+    kept: frozenset[int] = frozenset()
+    charge: Charge | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +194,7 @@ class Totals:
         spent_nano: What was charged for certain.
         reserved_nano: The worst case of what is under way.
         unknown_nano: The worst case of what may have been charged and cannot be told.
+        followed_links: Failed and unknown requests of which signed URLs are still to be downloaded.
         manifests: The files that its rows come from, as far as they came from files.
     """
 
@@ -204,6 +209,7 @@ class Totals:
     spent_nano: int
     reserved_nano: int
     unknown_nano: int
+    followed_links: int = 0
     manifests: tuple[ManifestRecord, ...] = ()
 
     @property

@@ -36,6 +36,12 @@ class _Current:
     seq: int
     state: State
     attempts: int
+    has_links: bool
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it has ended badly already, and only its links are still followed up."""
+        return self.has_links and self.state in (State.UNKNOWN, State.FAILED)
 
 
 def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -> None:
@@ -115,12 +121,15 @@ def _done(store: Store, unit_id: str, outcome: Done) -> None:
     # One that an earlier run left unknown or linked may turn out to be done as well.
     current = _claimed(store, unit_id, also=(State.UNKNOWN, State.LINKED))
     event = Event.RECOVERED if current.state is State.UNKNOWN else Event.STORED
+    # No event of a request, as in `settled`: it was charged, and its images came after all.
+    has_all = current.is_followed and current.state is State.FAILED
+    after = State.DONE if has_all else advance(current.state, event)
     store.connection.execute(
         f"UPDATE unit SET state = ?, charge = '', cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0,"  # noqa: S608
         " request_id = coalesce(?, request_id), error_type = NULL, error_text = NULL, links = NULL,"
         " updated_at = ? WHERE seq = ?",
         (
-            *(advance(current.state, event).value, outcome.cost_nano, clean(outcome.request_id)),
+            *(after.value, outcome.cost_nano, clean(outcome.request_id)),
             *(store.clock(), current.seq),
         ),
     )
@@ -141,13 +150,21 @@ def settled(store: Store) -> int:
 
 def _failed(store: Store, unit_id: str, outcome: Failed) -> None:
     current = _claimed(store, unit_id)
+    if current.is_followed:
+        # What became of the request stays as it is; this is the end of the downloads of what it brought.
+        store.connection.execute(
+            "UPDATE unit SET links = NULL, updated_at = ? WHERE seq = ?", (store.clock(), current.seq)
+        )
+        _add_images(store, current, outcome.images)
+        return
     event = event_of(outcome.charge)
     cost = {Event.REJECTED: "0", Event.LOST: f"coalesce(:cost, {_SETTLED})"}.get(event, "cost_nano")
+    now = store.clock()
     kept = "reserved_nano" if event is Event.UNRESOLVED else "0"
     store.connection.execute(
         f"UPDATE unit SET state = :state, charge = :charge, cost_nano = {cost}, reserved_nano = {kept},"  # noqa: S608
         " request_id = coalesce(:request_id, request_id), error_type = :type, error_text = :text,"
-        " updated_at = :now WHERE seq = :seq",
+        " links = :links, linked_at = :linked_at, updated_at = :now WHERE seq = :seq",
         {
             "state": advance(current.state, event).value,
             "charge": outcome.charge.value,
@@ -155,11 +172,13 @@ def _failed(store: Store, unit_id: str, outcome: Failed) -> None:
             "request_id": clean(outcome.request_id),
             "type": clean(outcome.error_type),
             "text": clean(outcome.error_text),
-            "now": store.clock(),
+            "links": _to_text(outcome.links) if outcome.links else None,
+            "linked_at": now if outcome.links else None,
+            "now": now,
             "seq": current.seq,
         },
     )
-    _add_images(store, current, outcome.images)
+    _add_images(store, current, outcome.images, also=len(outcome.links))
 
 
 def found(store: Store, unit_id: str) -> State:
@@ -183,6 +202,8 @@ def found(store: Store, unit_id: str) -> State:
 
 def _postponed(store: Store, unit_id: str, outcome: Postponed) -> None:
     current = _claimed(store, unit_id)
+    if current.is_followed:
+        return  # why the request itself failed stays written down
     if current.state is not State.LINKED:
         raise JournalError(f"a request that is {current.state.value} has no download to postpone")
     store.connection.execute(
@@ -202,12 +223,13 @@ def _to_text(links: Sequence[SignedUrl]) -> str:
 
 def _claimed(store: Store, unit_id: str, *, also: Collection[State] = ()) -> _Current:
     found = store.connection.execute(
-        "SELECT seq, state, attempts, owner FROM unit WHERE id = ?", (bytes.fromhex(unit_id),)
+        "SELECT seq, state, attempts, links IS NOT NULL, owner FROM unit WHERE id = ?",
+        (bytes.fromhex(unit_id),),
     ).fetchone()
     if found is None:
         raise JournalError(f"the journal knows no request {unit_id}; admit its row first")
-    seq, state, attempts, owner = found
-    current = _Current(seq, State(state), attempts)
+    seq, state, attempts, has_links, owner = found
+    current = _Current(seq, State(state), attempts, bool(has_links))
     # What another process works on is not touched: that is what keeps two of them from paying for it.
     if owner != store.members.own_id and current.state not in also:
         raise JournalError(f"request {unit_id} is not this process's to work on; admit its row first")

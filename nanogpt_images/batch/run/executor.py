@@ -59,7 +59,7 @@ class Executor:
         if task.problem is not None:
             return await self.endings.failed(task, task.problem, journalled=False)
         if task.request is None:
-            return await self.endings.download(task, self.endings.placeholder(task), cost=0)
+            return await self.endings.follow_up(task)
         # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
         with anyio.CancelScope() as waiting:
             self.stop_signal.idle(waiting)

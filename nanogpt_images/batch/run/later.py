@@ -29,11 +29,20 @@ _PATIENCE_S: Final = 60.0
 
 @attrs.frozen
 class OpenDownload:
-    """A paid request whose images are still to be downloaded, and how often that was put off."""
+    """
+    A request whose images are still to be downloaded.
+
+    Attributes:
+        task: The request, with its links.
+        result: What came of it so far.
+        rounds: How often its download was put off.
+        cost: What it is counted at (nano-USD), where it is counted as failed or unknown.
+    """
 
     task: Task
     result: GenerationResult
     rounds: int = 0
+    cost: int = 0
 
 
 class Later:

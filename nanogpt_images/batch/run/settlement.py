@@ -15,7 +15,14 @@ import anyio
 import attrs
 
 from ..._base.descriptors import are_short
-from ...errors import Charge, DownloadError, NanoGPTError, OutputError, StatusError
+from ...errors import (
+    Charge,
+    DownloadError,
+    NanoGPTError,
+    OutcomeUnknownError,
+    OutputError,
+    StatusError,
+)
 from ...money.budget_gate import BudgetGate
 from ...money.nano import to_nano, to_usd
 from ...outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, write_image
@@ -23,7 +30,7 @@ from ...resources.images import Images
 from ...types.request import ImageRequest
 from ...types.result import GenerationResult, Image, ReceivedImage
 from ..events import BatchEvent, Tally
-from ..outcomes import UNKNOWN_TYPE, Done, Failed, ImageRecord, Linked, Postponed, Refused, SignedUrl
+from ..outcomes import UNKNOWN_TYPE, Done, Failed, ImageRecord, Linked, Outcome, Postponed, Refused, SignedUrl
 from ..planning.requests import request_of
 from ..recorder import Recorder
 from ..states import State
@@ -49,6 +56,9 @@ class Task:
         links: Signed URLs still to be downloaded.
         linked_at: When they came (seconds since the epoch).
         request_id: The service's ID of the request that they came of.
+        kept: Indices of images of the same request that are on disk.
+        charge: What is known about the money of the request, where it failed beside its links; None where the
+            links are all of its answer.
         problem: Why it will not be sent at all.
     """
 
@@ -59,7 +69,34 @@ class Task:
     links: Sequence[SignedUrl] = ()
     linked_at: float | None = None
     request_id: str | None = None
+    kept: frozenset[int] = frozenset()
+    charge: Charge | None = None
     problem: NanoGPTError | None = None
+
+    @property
+    def state(self) -> State:
+        """Where a request stands whose links are still to be downloaded."""
+        if self.charge is None:
+            return State.LINKED
+        return State.UNKNOWN if self.charge is Charge.UNKNOWN else State.FAILED
+
+    def left_by(self, outcome: Outcome) -> Task | None:
+        """Return what is still to be downloaded after *outcome*, without the request; None where nothing is."""
+        match outcome:
+            case Linked(links=links, images=images):
+                charge = None
+            case Failed(links=[*links], images=images, charge=charge) if links:
+                pass
+            case _:
+                return None
+        return Task(
+            unit=self.unit,
+            links=links,
+            linked_at=time.time(),
+            request_id=outcome.request_id,
+            kept=self.kept | {image.index for image in images},
+            charge=charge,
+        )
 
 
 class Phase(enum.Enum):
@@ -96,9 +133,7 @@ class Settlement:
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
         stored = [self._record(image) for image in result.images if image.path is not None]
-        links = [
-            SignedUrl(index=image.index, url=image.url) for image in result.images if image.url is not None
-        ]
+        links = _links(result)
         if not links or self.out is None:
             with self._settling(task, cost):
                 done = Done(images=stored, cost_nano=cost, request_id=result.request_id)
@@ -113,40 +148,63 @@ class Settlement:
 
     async def download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
         """Download what waits behind the URLs of *result*; `cost` is what the event is to tell."""
-        done = await self._downloaded(OpenDownload(task, result))
+        done = await self._downloaded(OpenDownload(task, result), self.later)
         return self._event(task, done.state, result=done.result, error=done.error, cost=cost)
+
+    async def follow_up(self, task: Task) -> BatchEvent | None:
+        """Download the links of an earlier run; None where they bring nothing to a request that ended badly then."""
+        later = self.later if task.charge is None else None
+        done = await self._downloaded(OpenDownload(task, self.placeholder(task)), later)
+        if task.charge is None or done.state is State.DONE:
+            return self._event(task, done.state, result=done.result, error=done.error)
+        self.tally.skip(done.state)
+        return None if done.is_open or not done.fresh else self._late(task, done)
+
+    def _late(self, task: Task, done: _Downloaded) -> BatchEvent:
+        """The event of images that came after their request was counted."""
+        event = self._outcome(task, done.state, result=done.result, error=done.error)
+        self.tally.add_images(event.images, len(done.fresh))
+        return self._shown(event)
 
     async def download_again(self, item: OpenDownload) -> BatchEvent | None:
         """Try a download that was postponed; None where it stays so."""
-        done = await self._downloaded(item)
-        if done.state is State.LINKED:
+        done = await self._downloaded(item, self.later)
+        if done.is_open:
             return None
-        event = self._outcome(item.task, done.state, result=done.result, error=done.error)
-        self.tally.resolve(event, images=len(done.fresh))
-        return self._shown(event)
+        missing = done.result.missing if done.state is State.DONE else 0
+        self.tally.resolve(item.task.state, done.state, cost=item.cost, missing=missing)
+        return self._late(item.task, done)
 
-    async def _downloaded(self, item: OpenDownload) -> _Downloaded:
+    async def _downloaded(self, item: OpenDownload, later: Later | None) -> _Downloaded:
         task, result = item.task, item.result
         waiting = {image.index for image in result.images if image.url is not None}
+        lost: NanoGPTError | None = None
         try:
             result = await self.images.downloaded(result, self.store(task.unit), received_at=task.linked_at)
         except NanoGPTError as error:
-            kind, text = type(error).__name__, str(error)
             if not isinstance(error, DownloadError):
                 self.stop_signal.failed(error)
-            elif error.expired:
-                result = error.partial if isinstance(error.partial, GenerationResult) else result
-                fresh = self._fresh(result, waiting)
-                failed = Failed(charge=Charge.CHARGED, error_type=kind, error_text=text, images=fresh)
-                await self.recorder.record(task.unit.id, failed)
-                return _Downloaded(State.FAILED, result, fresh, error)
-            await self.recorder.record(task.unit.id, Postponed(error_type=kind, error_text=text))
-            if self.later is not None:
-                self.later.put(item, error)
-            return _Downloaded(State.LINKED, result, error=error)
+            if not isinstance(error, DownloadError) or not error.expired:
+                postponed = Postponed(error_type=type(error).__name__, error_text=str(error))
+                await self.recorder.record(task.unit.id, postponed)
+                if later is not None:
+                    later.put(item, error)
+                return _Downloaded(task.state, result, error=error, is_open=True)
+            result, lost = error.partial if isinstance(error.partial, GenerationResult) else result, error
         fresh = self._fresh(result, waiting)
-        await self.recorder.record(task.unit.id, Done(images=fresh))
-        return _Downloaded(State.DONE, result, fresh)
+        has_all = len(task.kept.union(image.index for image in fresh)) >= task.unit.images
+        if has_all if task.charge is not None else lost is None:
+            await self.recorder.record(task.unit.id, Done(images=fresh))
+            return _Downloaded(State.DONE, result, fresh)
+        failed = Failed(
+            charge=task.charge or Charge.CHARGED,
+            error_type=OutcomeUnknownError.__name__ if lost is None else type(lost).__name__,
+            error_text="The answer broke off after these images." if lost is None else str(lost),
+            images=fresh,
+        )
+        await self.recorder.record(task.unit.id, failed)
+        state = State.FAILED if task.charge is None else task.state
+        return _Downloaded(state, result, fresh, lost)
 
     def _fresh(self, result: GenerationResult, waiting: Collection[int]) -> list[ImageRecord]:
         return [self._record(image) for image in result.images if image.index in waiting and image.path]
@@ -180,12 +238,22 @@ class Settlement:
                 error_type=type(error).__name__,
                 error_text=str(error),
                 images=kept,
+                links=_links(result) if result is not None and self.out is not None and not free else (),
                 cost_nano=cost if error.charge is Charge.CHARGED else None,
                 request_id=error.request_id,
             )
             await self.recorder.record(task.unit.id, failed)
         state = State.UNKNOWN if error.charge is Charge.UNKNOWN else State.FAILED
-        return self._event(task, state, result=result, error=error, cost=cost)
+        left = task.left_by(failed)
+        if left is None or result is None:
+            return self._event(task, state, result=result, error=error, cost=cost)
+        # The links are journalled: what they bring is not paid for again, in whichever run it comes.
+        done = await self._downloaded(OpenDownload(left, result, cost=cost), self.later)
+        if done.state is not State.DONE:
+            return self._event(task, state, result=done.result, error=error, cost=cost)
+        problem = f"all images came, in spite of an error: {error}"
+        result = attrs.evolve(done.result, problems=(*done.result.problems, problem))
+        return self._event(task, State.DONE, result=result, cost=cost)
 
     async def refused(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
         """*task* was refused for load alone until its retries were used up: it stays pending."""
@@ -355,3 +423,8 @@ class _Downloaded:
     result: GenerationResult
     fresh: Sequence[ImageRecord] = ()
     error: NanoGPTError | None = None
+    is_open: bool = False
+
+
+def _links(result: GenerationResult) -> list[SignedUrl]:
+    return [SignedUrl(index=image.index, url=image.url) for image in result.images if image.url is not None]

@@ -30,7 +30,6 @@ from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
 from ..recorder import Recorder
 from ..rows import BatchRow
-from ..states import State
 from ..units import Unit
 from .settlement import Task
 
@@ -101,12 +100,14 @@ class TaskSource:
     def task(self, admission: Admission, model: Model | None, problem: NanoGPTError | None) -> Task:
         """What is to be done for one unit."""
         unit = admission.unit
-        if admission.state is State.LINKED:
+        if admission.links:
             return Task(
                 unit=unit,
                 links=admission.links,
                 linked_at=admission.linked_at,
                 request_id=admission.request_id,
+                kept=admission.kept,
+                charge=admission.charge,
             )
         if problem is not None:
             return Task(unit=unit, problem=problem)

@@ -109,7 +109,11 @@ def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> 
     if totals is None:
         return RunTarget(requests=None, budget_usd=budget_usd)
     units = totals.units
-    open_units = units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
+    # Links are downloaded without paying again, so those requests are no longer bought.
+    followed = 0 if unknown else totals.followed_links
+    open_units = (
+        followed + units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
+    )
     paid_again = units[State.UNKNOWN] + totals.charged_failures if unknown else 0
     return RunTarget(
         # How many requests the rest of a manifest makes shows only when it is read.

@@ -11,7 +11,7 @@ from .._base.display import Displayed
 from ..errors import Charge, NanoGPTError
 from ..money.nano import to_usd
 from ..types.result import GenerationResult, Image, ImageData
-from .journal import ManifestRecord
+from .journal import ManifestRecord, Remainder
 from .rows import BatchRow
 from .states import State
 from .units import Unit
@@ -106,8 +106,10 @@ class BatchReport(Displayed):
         unknown: Requests whose outcome is unknown; they may have been charged.
         open_downloads: Paid images whose download is still open.
         pending: Requests that were refused for load until their retries were used up; a rerun sends them. With
-            `join`, once the run is over, all requests of the job that are still to be sent and that no other
+            `join`, once the run is over, all requests of the job that are not done yet, also those that another
             living process has in hand; `open_downloads` then counts those of the job in the same way.
+        held_by_others: With `join`: how many of `pending` and `open_downloads` other living processes had in hand
+            when this one ended.
         cost_usd: Spent in this run, by the service's word, else by the catalogue.
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
@@ -116,7 +118,7 @@ class BatchReport(Displayed):
         other_costs: What these cost, by currency, as it came.
         manifest_rows: Rows of the manifest that the run reads; None where its rows come from elsewhere.
         unread: Those of them that neither this run nor an earlier one read, because it stopped before; for a retry
-            also those of a manifest that is gone or has changed.
+            also those of a manifest that is gone or has changed, with `join` those that a peer has yet to read.
         stopped: Why the run ended before its rows did; None when it went through.
         samples: The first images of this run, for a look at them.
         failures: Why requests are not done, the most frequent reason first, by class of error, code and model. Also of
@@ -134,6 +136,7 @@ class BatchReport(Displayed):
     unknown: int = 0
     open_downloads: int = 0
     pending: int = 0
+    held_by_others: int = 0
     cost_usd: float = 0.0
     unknown_usd: float = 0.0
     planned_usd: float = 0.0
@@ -223,7 +226,7 @@ class Tally:
         self.other_currency = 0
         self.other_costs: dict[str, float] = {}
         self.manifest_rows: int | None = None
-        self.read_before = self.lost_rows = 0
+        self.read_before = self.lost_rows = self.held_by_others = self.unread = 0
         self.samples: list[ImageData] = []
         self.failures = Failures()
 
@@ -240,9 +243,10 @@ class Tally:
         self.skipped += 1
         self.unresolved += state in (State.FAILED, State.UNKNOWN)
 
-    def leave(self, *, pending: int, open_downloads: int) -> None:
-        """Count what the job of several processes leaves undone, this one's share included."""
-        self.pending, self.open_downloads = pending, open_downloads
+    def leave(self, left: Remainder) -> None:
+        """Count what the job of several processes still has to do, this one's share included."""
+        self.pending, self.open_downloads = left.pending, left.open_downloads
+        self.held_by_others, self.unread = left.held_by_others, left.unread
 
     def add(self, event: BatchEvent, *, cost: int, planned: int, sent: bool) -> None:
         """Count the outcome of one request."""
@@ -310,13 +314,17 @@ class Tally:
             unknown=self.unknown,
             open_downloads=self.open_downloads,
             pending=self.pending,
+            held_by_others=self.held_by_others,
             cost_usd=to_usd(self.spent),
             unknown_usd=to_usd(self.unknown_nano),
             planned_usd=to_usd(self.planned),
             other_currency=self.other_currency,
             other_costs=dict(self.other_costs),
             manifest_rows=self.manifest_rows,
-            unread=self.lost_rows + max(0, (self.manifest_rows or 0) - max(self.read_before, self.rows)),
+            unread=max(
+                self.unread,
+                self.lost_rows + max(0, (self.manifest_rows or 0) - max(self.read_before, self.rows)),
+            ),
             stopped=stopped,
             samples=tuple(self.samples),
             failures=self.failures.report(),

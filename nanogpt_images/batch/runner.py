@@ -38,7 +38,6 @@ from .run.settlement import Settlement, Task
 from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
 from .run.uploading import Uploading
-from .states import State
 
 _MIN_PATIENCE: Final = 8
 _LATER_PER_WORKER: Final = 16
@@ -259,15 +258,13 @@ class Batch(BatchBase):
             await self._take_stock(work.stop_signal)
 
     async def _take_stock(self, stop_signal: StopSignal) -> None:
-        """Count what a job of several processes leaves undone: a peer that stopped says so to its own caller alone."""
+        """Count what is left of a job of several processes: a peer reports it to its own caller alone."""
         if self._journal is None or not self._join:
             return
         try:
-            left = await self._journal.left_open()
+            self._tally.leave(await self._journal.remainder())
         except NanoGPTError as error:
             self._fail(stop_signal, error)
-            return
-        self._tally.leave(pending=left[State.PENDING], open_downloads=left[State.LINKED])
 
     async def _download_later(
         self, work: Executor, later: Later, events: MemoryObjectSendStream[BatchEvent]

@@ -25,6 +25,7 @@ from .records import (
     Ending,
     Holder,
     ManifestRecord,
+    Remainder,
     ResultRecord,
     SpendingByModel,
     Totals,
@@ -284,9 +285,9 @@ class Journal:
         """The sums of the whole journal, over all processes and earlier runs; quick whatever its size."""
         return await self._run(reports.totals)
 
-    async def left_open(self) -> dict[State, int]:
-        """How many requests are still to do and in the hands of no other living process, by `PENDING` and `LINKED`."""
-        return await self._run(reports.left_open)
+    async def remainder(self) -> Remainder:
+        """Return what the job of all processes still has to do, with what living peers have in hand."""
+        return await self._run(reports.remainder)
 
     async def spending(self) -> SpendingByModel:
         """What was spent on each model, and when, for comparison with the service's account."""

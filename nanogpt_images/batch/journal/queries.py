@@ -11,7 +11,7 @@ from ..states import Event, State, advance, is_open
 from ..units import Unit
 from . import manifests
 from .database.store import Store
-from .records import Ending, ModelSpending, SpendingByModel, Totals
+from .records import Ending, ModelSpending, Remainder, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
@@ -86,19 +86,22 @@ def totals(store: Store) -> Totals:
     )
 
 
-def left_open(store: Store) -> dict[State, int]:
-    """Requests that are open and in the hands of no other living process, by `PENDING` and `LINKED`."""
+def remainder(store: Store) -> Remainder:
+    """Count what the job still has to do, this process's share and that of the others."""
     store.members.bury_dead()
-    select = (
-        "SELECT count(*) FROM unit WHERE state = '{}' AND (owner IS NULL OR owner = ?"  # constants of this package
-        " OR owner IN (SELECT id FROM process WHERE ended_at IS NOT NULL))"
+    found = totals(store)
+    open_states = "', '".join(state.value for state in State if state is State.SENT or is_open(state))
+    (held,) = store.connection.execute(
+        f"SELECT count(*) FROM unit WHERE state IN ('{open_states}') AND owner != ?"  # noqa: S608
+        " AND owner IN (SELECT id FROM process WHERE ended_at IS NULL)",
+        (store.members.own_id,),
+    ).fetchone()
+    return Remainder(
+        pending=found.units[State.PENDING] + found.units[State.SENT],
+        open_downloads=found.units[State.LINKED],
+        held_by_others=held,
+        unread=found.unread_rows if store.members.running() - {store.members.own_id} else 0,
     )
-    counted = {
-        state: store.connection.execute(select.format(state.value), (store.members.own_id,)).fetchone()
-        for state in State
-        if is_open(state)
-    }
-    return {state: number for state, (number,) in counted.items()}
 
 
 def _stranded(store: Store) -> list[tuple[int, int]]:

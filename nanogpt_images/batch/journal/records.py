@@ -254,6 +254,24 @@ class Totals:
 
 
 @attrs.frozen(kw_only=True)
+class Remainder:
+    """
+    What a job of several processes still has to do when one of them ends.
+
+    Attributes:
+        pending: Requests to be sent, or under way in another process.
+        open_downloads: Paid images to be downloaded, by request.
+        held_by_others: Those of both that other living processes have in hand.
+        unread: Rows of all manifests that were never read, while other processes live that may read them.
+    """
+
+    pending: int
+    open_downloads: int
+    held_by_others: int
+    unread: int
+
+
+@attrs.frozen(kw_only=True)
 class ModelSpending:
     """
     What a job spent on one model, in nano-USD.

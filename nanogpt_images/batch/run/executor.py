@@ -79,7 +79,7 @@ class Executor:
         attempts = _Attempts(self, task, waiting)
         store = self.endings.store(task.unit)
         try:
-            result = await self.images.run(request, store, validate=False, hooks=attempts.hooks)
+            result = await self.images.run(request, store, validate=False, hooks=attempts)
             attempts.over(refused=False)
         except Halted:
             self.budget_gate.release(task.price_nano)
@@ -128,7 +128,7 @@ def _for_load(error: NanoGPTError) -> bool:
 
 
 @attrs.define
-class _Attempts:
+class _Attempts(AttemptHooks):
     """The attempts of one request: what they leave in the journal, and how far the last one has come."""
 
     work: Executor
@@ -138,17 +138,7 @@ class _Attempts:
     has_place: bool = False
     post: Post | None = None
 
-    @property
-    def hooks(self) -> AttemptHooks:
-        return AttemptHooks(
-            before=self._before,
-            refused=self._refused,
-            started=self._started,
-            withheld=self._withheld,
-            paused=self.work.paused,
-        )
-
-    async def _before(self) -> None:
+    async def before(self) -> None:
         work, task = self.work, self.task
         self.post = await work.load.permit()
         if work.pacer is not None:
@@ -178,18 +168,21 @@ class _Attempts:
         if self.post is not None:
             self.work.load.answered(self.post, refused=refused)
 
-    def _started(self) -> None:
+    def started(self) -> None:
         if self.post is not None:
             self.work.load.left(self.post)
         if self.work.pacer is not None and self.has_place:
             self.has_place = False
             self.work.pacer.started()
 
-    def _withheld(self) -> None:
+    def paused(self, seconds: float) -> None:
+        self.work.paused(seconds)
+
+    def withheld(self) -> None:
         # The intent is in the journal, and nothing came of it.
         self.phase = Phase.RECORDING
 
-    async def _refused(self, error: NanoGPTError) -> None:
+    async def refused(self, error: NanoGPTError) -> None:
         work = self.work
         self.answered(error)
         self.phase = Phase.RECORDING

@@ -22,13 +22,13 @@ from ..batch.run.settlement import Task
 from ..batch.states import State
 from ..errors import Charge, ConfigurationError, JournalError, NanoGPTError
 from ..outputs import make_directory
-from .job_resources import JobResources, open_books
+from .counts import Counts
+from .job_resources import JobResources, open_resources
 from .keys import Keys
 from .leases import Leases, Stage, stage_after
 from .members import Member, Members
 from .messages import Beat, InFlight, Job, Leased, Opened, Status
 from .notifier import Notifier
-from .progress import Counts
 from .send_permits import SendPermits
 
 _MOST_QUEUED: Final = 2_000
@@ -91,7 +91,7 @@ class Coordinator:
                 raise JournalError(
                     "the coordinator was lost while the batch began. Run the same command again."
                 )
-            resources = await open_books(self._job, self._tally)
+            resources = await open_resources(self._job, self._tally)
             try:
                 await anyio.to_thread.run_sync(make_directory, self._job.out / "images")
                 await recover(resources.journal, resources.recorder)
@@ -110,7 +110,7 @@ class Coordinator:
         if epoch != self.epoch:
             return False
         with self._while_open():
-            async for task in resources.feed.tasks(rows):
+            async for task in resources.source.tasks(rows):
                 await self._queue(task)
         return True
 
@@ -121,7 +121,7 @@ class Coordinator:
             return False
         if from_journal:
             with self._while_open():
-                async for task in resources.feed.resumed(resources.journal.pending()):
+                async for task in resources.source.resumed(resources.journal.pending()):
                     await self._queue(task)
         self._complete = True
         self._notifier.tell()
@@ -330,7 +330,7 @@ class Coordinator:
             if self._resources is None:
                 if self._closed or not self._restarted:
                     raise _closed()
-                self._install(await open_books(self._job, self._tally))
+                self._install(await open_resources(self._job, self._tally))
         assert self._resources is not None
         return self._resources
 
@@ -347,7 +347,11 @@ class Coordinator:
     def _install(self, resources: JobResources) -> None:
         self._resources = resources
         self._permits = SendPermits(
-            resources, self._leases, self._notifier, cap_nano=self._job.budget_nano, entitled=self._entitled
+            resources,
+            self._leases,
+            self._notifier,
+            cap_nano=self._job.options.cap_nano,
+            entitled=self._entitled,
         )
         self._watch = asyncio.create_task(self._watch_workers())
 

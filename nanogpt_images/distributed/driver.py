@@ -16,12 +16,11 @@ from anyio.abc import ObjectSendStream
 from ..batch.base import BatchBase
 from ..batch.events import BatchEvent, BatchReport, Failures
 from ..batch.journal import Totals
-from ..batch.rows import BatchRow
-from ..batch.run.task_source import Row
+from ..batch.run.task_source import row_of
 from ..errors import BatchError, NanoGPTError
+from .counts import report_of
 from .keys import Keys
 from .messages import ForDriver, Job, Status, UnreachableError
-from .progress import report_of
 from .replay import ReplayableRows
 
 R = TypeVar("R")
@@ -56,13 +55,10 @@ class DistributedBatch(BatchBase):
     `report` comes from the journal.
 
     Args:
-        retold: The rows; None for what the journal holds open.
+        rows: The rows; None for what the journal holds open.
         job: What is to be done.
         connect: Finds or starts the cluster.
-        workers: How many there are.
-        concurrency: Requests at once, of all workers together.
-        read: Makes a `BatchRow` of what stands at a place of the source, counted from 1.
-        retry_unknown: Without rows: also what was, or may have been, charged.
+        workers: How many there are; they share out the requests that the options allow at once.
 
     Attributes:
         workers: How many workers there are.
@@ -70,24 +66,18 @@ class DistributedBatch(BatchBase):
 
     def __init__(
         self,
-        retold: ReplayableRows | None,
+        rows: ReplayableRows | None,
         *,
         job: Job,
         connect: Callable[[], Awaitable[Cluster]],
         workers: int,
-        concurrency: int,
-        read: Callable[[Row, int], BatchRow],
-        retry_unknown: bool = False,
     ) -> None:
         super().__init__()
-        self._retold = retold
+        self._rows = rows
         self._job = job
         self._connect = connect
         self.workers = workers
-        self._concurrency = concurrency
-        self._read = read
-        self._retry_unknown = retry_unknown
-        self._rows = 0
+        self._rows_read = 0
         self._epoch = ""
         self._first: Totals | None = None
         self._status: Status | None = None
@@ -106,13 +96,13 @@ class DistributedBatch(BatchBase):
         status = self._status
         stopped = self._failure if isinstance(self._failure, NanoGPTError) else status.stopped
         report = report_of(
-            rows=self._rows,
+            rows=self._rows_read,
             first=self._first,
             opened=status.opened,
             now=self._final or status.totals,
             counts=status.counts,
             stopped=stopped,
-            of_manifest=self._retold is None or self._retold.is_manifest,
+            of_manifest=self._rows is None or self._rows.is_manifest,
         )
         return attrs.evolve(report, failures=self._failures.report())
 
@@ -135,9 +125,9 @@ class DistributedBatch(BatchBase):
             cluster = await self._connect()
             stack.push_async_callback(cluster.aclose)
             self._coordinator = cluster.coordinator
-            retry = self._retold is None
+            retry = self._rows is None
             try:
-                opened = await self._coordinator.begin(retry=retry, unknown=self._retry_unknown)
+                opened = await self._coordinator.begin(retry=retry, unknown=self._job.options.retry_unknown)
             except UnreachableError:
                 raise BatchError(
                     "the coordinator was lost while the batch began. Nothing was sent."
@@ -206,22 +196,25 @@ class DistributedBatch(BatchBase):
                 return
 
     async def _tell_all(self, epoch: str) -> None:
-        if self._retold is None:
+        if self._rows is None:
             await self._coordinator.complete(epoch, from_journal=True)
             return
-        rows = 0
-        async for chunk in self._retold.chunks():
-            made = [self._read(row, rows + number) for number, row in enumerate(chunk, start=1)]
+        number = 0
+        async for chunk in self._rows.chunks():
+            made = [
+                row_of(row, place, self._job.options) for place, row in enumerate(chunk, start=number + 1)
+            ]
             if self._draining or not await self._coordinator.offer(epoch, made):
                 return
-            rows += len(made)
-            self._rows = max(self._rows, rows)
+            number += len(made)
+            self._rows_read = max(self._rows_read, number)
         await self._coordinator.complete(epoch, from_journal=False)
 
     async def _keep_working(self, cluster: Cluster, number: int) -> None:
         """Run worker *number*, and another one in its place when it is lost."""
         key = Keys(len(self._job.keys)).of_worker(number)
-        share = self._concurrency // self.workers + (number < self._concurrency % self.workers)
+        each, rest = divmod(self._job.options.concurrency, self.workers)
+        share = each + (number < rest)
         deaths, done = 0, -1
         for life in range(1_000_000):
             name = f"{self._run}-{number}-{life}"
@@ -272,8 +265,8 @@ class DistributedBatch(BatchBase):
 
     async def _close(self) -> None:
         with anyio.move_on_after(_CLOSE_S, shield=True), contextlib.suppress(NanoGPTError):
-            if self._retold is not None:
-                await self._retold.aclose()
+            if self._rows is not None:
+                await self._rows.aclose()
             self._final = await self._insist(self._coordinator.finish)
 
 

@@ -8,14 +8,15 @@ from typing import Protocol
 
 import attrs
 
+from ..batch.batch_options import BatchOptions
 from ..batch.events import BatchEvent
 from ..batch.journal import ManifestRecord, Totals
 from ..batch.outcomes import Outcome
 from ..batch.rows import BatchRow
 from ..batch.run.settlement import Task
 from ..errors import NanoGPTError
+from .counts import Counts
 from .leases import Stage
-from .progress import Counts
 
 
 class UnreachableError(Exception):
@@ -48,31 +49,30 @@ class ApiKey:
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    A distributed batch; see `AsyncClient.batch` for what is not said here.
+    A distributed batch; see `AsyncClient` for what is not said here.
 
     Attributes:
-        out: Directory of the journal, on the coordinator's machine; of the images too, shared by all workers,
-            unless *images_url* is given.
+        options: Those of the batch. `out` is on the coordinator's machine; images are there too, and all workers
+            share it, unless `images_url` is given.
+        base_url: The service.
         keys: Workers share them out; pacing and budgets are each key's own.
         requests_per_second: Starts of each key in any one second; None for no pacing.
-        budget_nano: Cap on the whole job.
-        provenance: Write into each file how it was made.
-        images_url: Where images go instead, such as `s3://bucket/prefix`.
         timeout_s: Limit for each attempt of a generation.
         manifest: The file that the rows come from; None where they come from elsewhere.
     """
 
-    out: Path
+    options: BatchOptions
     base_url: str
     keys: Sequence[ApiKey]
     requests_per_second: float | None = 25
-    budget_nano: int | None = None
-    assume_price_usd: float | None = None
-    validate: bool = True
-    provenance: bool = False
-    images_url: str | None = None
     timeout_s: float = 300.0
     manifest: ManifestRecord | None = None
+
+    @property
+    def out(self) -> Path:
+        """The directory of the journal."""
+        assert self.options.out is not None
+        return self.options.out
 
 
 @attrs.frozen(kw_only=True)

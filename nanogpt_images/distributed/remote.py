@@ -23,13 +23,13 @@ class RemoteRecorder:
     `Recorder` over a link. Images are on the disk itself before they are reported.
 
     Args:
-        link: The way to the coordinator.
+        coordinator: The way to the coordinator.
         tasks: What this worker has leased, by ID of the unit.
         out: The batch's directory.
     """
 
-    def __init__(self, link: CoordinatorClient, tasks: Mapping[str, Task], out: Path) -> None:
-        self._link = link
+    def __init__(self, coordinator: CoordinatorClient, tasks: Mapping[str, Task], out: Path) -> None:
+        self._coordinator = coordinator
         self._tasks = tasks
         self._out = out
         self.granted = 0
@@ -43,7 +43,7 @@ class RemoteRecorder:
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
         """See `Recorder`. Raises Halted where the task is not, or not any more, this worker's to send."""
         del reserved_nano, cap_nano
-        if not await self._link.send(self._tasks[unit_id]):
+        if not await self._coordinator.send(self._tasks[unit_id]):
             raise Halted
         self.granted += 1
 
@@ -52,7 +52,7 @@ class RemoteRecorder:
         files = [image.file for image in images_of(outcome) if not image.is_elsewhere]
         if files:
             await in_thread(_sync, [self._out / PurePosixPath(file) for file in files])
-        await self._link.report(self._tasks[unit_id], outcome)
+        await self._coordinator.report(self._tasks[unit_id], outcome)
 
     async def aclose(self) -> None:
         """Nothing follows."""
@@ -61,8 +61,8 @@ class RemoteRecorder:
 class RemotePacing:
     """`Pacing` over a link: the place comes with the grant, so only its end and pauses are told."""
 
-    def __init__(self, link: CoordinatorClient, recorder: RemoteRecorder) -> None:
-        self._link = link
+    def __init__(self, coordinator: CoordinatorClient, recorder: RemoteRecorder) -> None:
+        self._coordinator = coordinator
         self._recorder = recorder
 
     async def take(self) -> None:
@@ -72,11 +72,11 @@ class RemotePacing:
         """See `Pacing`."""
         if self._recorder.granted:
             self._recorder.granted -= 1
-            self._link.started()
+            self._coordinator.started()
 
     def pause(self, seconds: float) -> None:
         """See `Pacing`."""
-        self._link.pause(seconds)
+        self._coordinator.pause(seconds)
 
 
 def _sync(paths: Sequence[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nanogpt_images.batch.batch_options import BatchOptions
 from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
@@ -23,7 +24,7 @@ async def test_a_late_report_resolves_what_was_given_up(setup: OpenSetup) -> Non
         keys = [ApiKey(key=here.sandbox.api_key)]
         coordinator = Coordinator(
             Job(
-                out=here.out,
+                options=BatchOptions(out=here.out),
                 base_url=here.sandbox.url,
                 keys=keys,
                 requests_per_second=None,
@@ -58,7 +59,7 @@ async def test_an_answer_that_comes_before_its_workers_hello_counts_for_its_key(
             ApiKey(key="sk-nano-other", budget_usd=0.05),
         ]
         job = Job(
-            out=here.out,
+            options=BatchOptions(out=here.out),
             base_url=here.sandbox.url,
             keys=keys,
             requests_per_second=None,

@@ -1,4 +1,4 @@
-"""The way of one paid request: reserve → pace → journal → post → disk; `endings` has what follows."""
+"""The way of one paid request: reserve → pace → journal → post → disk; `settlement` has what follows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Executor:
     Carries out tasks. Everything that is shared by the workers of a batch.
 
     Attributes:
-        endings: Writes down what becomes of them.
+        settlement: Writes down what becomes of them.
         load: Whether the service takes anything at all.
         pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
     """
@@ -50,16 +50,16 @@ class Executor:
     concurrency_limit: ConcurrencyLimit
     stop_signal: StopSignal
     tally: Tally
-    endings: Settlement
+    settlement: Settlement
     load: Load = attrs.field(factory=Load)
     pacer: Pacing | None = None
 
-    async def carry_out(self, task: Task) -> BatchEvent | None:
+    async def execute(self, task: Task) -> BatchEvent | None:
         """The outcome of *task*; None when it was not sent because the batch stops."""
         if task.problem is not None:
-            return await self.endings.failed(task, task.problem, journalled=False)
+            return await self.settlement.failed(task, task.problem, journalled=False)
         if task.request is None:
-            return await self.endings.follow_up(task)
+            return await self.settlement.follow_up(task)
         # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
         with anyio.CancelScope() as waiting:
             self.stop_signal.idle(waiting)
@@ -77,7 +77,7 @@ class Executor:
         self, task: Task, request: ImageRequest, waiting: anyio.CancelScope
     ) -> BatchEvent | None:
         attempts = _Attempts(self, task, waiting)
-        store = self.endings.store(task.unit)
+        store = self.settlement.store(task.unit)
         try:
             result = await self.images.run(request, store, validate=False, hooks=attempts)
             attempts.over(refused=False)
@@ -88,17 +88,19 @@ class Executor:
             self.stop_signal.busy(waiting)
             attempts.answered(error)
             if _for_load(error):
-                return await self.endings.refused(task, error, journalled=attempts.phase is not Phase.WAITING)
-            return await self.endings.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
+                return await self.settlement.refused(
+                    task, error, journalled=attempts.phase is not Phase.WAITING
+                )
+            return await self.settlement.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
         except BaseException:
             with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self.endings.cancelled(task, attempts.phase, store.kept)
+                await self.settlement.cancelled(task, attempts.phase, store.kept)
             raise
         finally:
             attempts.over(refused=None)
         self.stop_signal.succeeded()
         self.concurrency_limit.faster()
-        return await self.endings.succeeded(task, result)
+        return await self.settlement.succeeded(task, result)
 
     async def repeat(self, task: Task, error: NanoGPTError) -> None:
         """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""

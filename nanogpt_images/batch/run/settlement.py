@@ -29,6 +29,7 @@ from ...outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, w
 from ...resources.images import Images
 from ...types.request import ImageRequest
 from ...types.result import GenerationResult, Image, ReceivedImage
+from ..batch_options import BatchOptions
 from ..events import BatchEvent, Tally
 from ..outcomes import UNKNOWN_TYPE, Done, Failed, ImageRecord, Linked, Outcome, Postponed, Refused, SignedUrl
 from ..planning.requests import request_of
@@ -113,9 +114,8 @@ class Settlement:
     Writes down the outcomes of tasks, and settles their money.
 
     Attributes:
-        out: The batch's directory; None keeps images in memory.
-        provenance: Write into each file how it was made.
-        elsewhere: Its images do not stay there, so events do not name their paths.
+        options: The batch's. Without `out` images stay in memory; with `images_url` they do not stay in the
+            directory, so events do not name their paths.
         later: Takes downloads that failed for now; None leaves them to the next run.
     """
 
@@ -124,11 +124,13 @@ class Settlement:
     budget_gate: BudgetGate
     stop_signal: StopSignal
     tally: Tally
-    out: Path | None
-    provenance: bool = False
-    _told: set[str] = attrs.field(factory=set[str], init=False)
-    elsewhere: bool = False
+    options: BatchOptions
     later: Later | None = None
+    _told: set[str] = attrs.field(factory=set[str], init=False)
+
+    @property
+    def out(self) -> Path | None:
+        return self.options.out
 
     async def succeeded(self, task: Task, result: GenerationResult) -> BatchEvent:
         cost = task.expected_nano if result.cost_usd is None else to_nano(result.cost_usd)
@@ -298,7 +300,9 @@ class Settlement:
             self.out / "images",
             lambda index, total: unit.image_stem(index),
             digest=True,
-            provenance=self.images.provenance_of(request_of(unit.row, unit.n)) if self.provenance else None,
+            provenance=self.images.provenance_of(request_of(unit.row, unit.n))
+            if self.options.provenance
+            else None,
         )
 
     async def _save(self, task: Task, error: OutputError) -> None:
@@ -409,7 +413,7 @@ class Settlement:
         )
 
     def _shown(self, event: BatchEvent) -> BatchEvent:
-        if not self.elsewhere or event.result is None:
+        if self.options.images_url is None or event.result is None:
             return event
         images = tuple(attrs.evolve(image, path=None) for image in event.result.images)
         return attrs.evolve(event, result=attrs.evolve(event.result, images=images))

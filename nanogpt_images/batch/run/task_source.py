@@ -24,6 +24,7 @@ from ...resources.checks import checked
 from ...resources.pricing import needs_offers
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
+from ..batch_options import BatchOptions
 from ..events import Tally
 from ..journal import Admission
 from ..planning.pricing import Price, unit_price
@@ -49,20 +50,14 @@ class TaskSource:
     Makes tasks.
 
     Attributes:
-        model: ID for rows that name none.
-        defaults: Parameters for rows that lack them.
-        validate: Check rows against the catalogue.
-        assume_price_usd: USD per image where no price is known.
+        options: The batch's.
         needs_price: A budget is set, so a request without a known price cannot be sent.
     """
 
     catalog: Catalog
     recorder: Recorder
     tally: Tally
-    model: str | None = None
-    defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
-    validate: bool = True
-    assume_price_usd: float | None = None
+    options: BatchOptions
     needs_price: bool = False
 
     async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
@@ -77,7 +72,7 @@ class TaskSource:
             planned: list[tuple[BatchRow, Model | None, NanoGPTError | None]] = []
             for item in chunk:
                 position = next(number)
-                row = BatchRow.of(item, model=self.model, defaults=self.defaults, line=_line(item, position))
+                row = row_of(item, position, self.options)
                 model, problem = await self._model(row)
                 planned.append((row, model, problem))
             rules = [(row, _rule(model)) for row, model, _ in planned]
@@ -113,7 +108,7 @@ class TaskSource:
             return Task(unit=unit, problem=problem)
         try:
             request = request_of(unit.row, unit.n)
-            if self.validate and model is not None:
+            if self.options.validate and model is not None:
                 request = checked(request, model)
         except NanoGPTError as error:
             return Task(unit=unit, problem=error)
@@ -129,7 +124,7 @@ class TaskSource:
 
     def _price(self, unit: Unit, model: Model | None) -> Price | None:
         priced = model or Model(id=unit.row.model)
-        return unit_price(priced, unit.row, unit.images, self.assume_price_usd)
+        return unit_price(priced, unit.row, unit.images, self.options.assume_price_usd)
 
     def _planned(self, by_row: Mapping[int, _Known], unit: Unit) -> int | None:
         """What a new unit is planned to cost; nothing where it will not be sent."""
@@ -155,13 +150,13 @@ class TaskSource:
             try:
                 model = await self.catalog.get(row.model)
             except NotFoundError as error:
-                return None, error if self.validate else None
+                return None, error if self.options.validate else None
             except ConnectError:
                 # Nobody is there: better to say so once than for every row.
                 raise
             except NanoGPTError:
                 return None, None
-        problem = problem_of(row, model) if self.validate else None
+        problem = problem_of(row, model) if self.options.validate else None
         if problem is None and self.needs_price:
             model = await self._priced(row, model)
         return model, problem
@@ -205,8 +200,10 @@ def _take(iterator: Iterator[T], size: int) -> list[T]:
     return list(itertools.islice(iterator, size))
 
 
-def _line(item: Row, position: int) -> int | None:
-    return item.line if isinstance(item, BatchRow) else position
+def row_of(item: Row, position: int, options: BatchOptions) -> BatchRow:
+    """Make the row at *position* of its source, counted from 1, with what *options* say for rows that lack it."""
+    line = item.line if isinstance(item, BatchRow) else position
+    return BatchRow.of(item, model=options.model, defaults=options.defaults, line=line)
 
 
 def _rule(model: Model | None) -> CountRule:

@@ -228,11 +228,11 @@ class Batch(BatchBase):
             # Waiting ends when the batch stops: what is left stays linked for the next run.
             with anyio.CancelScope() as waiting:
                 while True:
-                    self._stop_signal.idle(waiting)
+                    self._stop_signal.cancel_on_stop(waiting)
                     item = await later.next()
                     if item is None:
                         break
-                    self._stop_signal.busy(waiting)
+                    self._stop_signal.shield(waiting)
                     try:
                         event = await executor.settlement.download_again(item)
                         if event is not None and self._on_event is not None:
@@ -244,19 +244,19 @@ class Batch(BatchBase):
                         later.done()
                     if event is not None:
                         await events.send(event)
-            self._stop_signal.busy(waiting)
+            self._stop_signal.shield(waiting)
 
     async def _read(self, source: TaskSource, tasks: MemoryObjectSendStream[Task]) -> None:
         async with tasks:
             # A source of rows that waits for something must not keep a stopped batch open.
             with anyio.CancelScope() as reading:
-                self._stop_signal.idle(reading)
+                self._stop_signal.cancel_on_stop(reading)
                 try:
                     async for task in self._tasks(source):
                         await tasks.send(task)
                 except Exception as error:
                     self._fail(error)
-            self._stop_signal.busy(reading)
+            self._stop_signal.shield(reading)
 
     def _fail(self, error: Exception) -> None:
         """Stop for *error*, and raise it once what is under way has ended: that is being paid for."""

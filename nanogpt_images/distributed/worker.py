@@ -129,11 +129,11 @@ class Worker:
         async with self._leasing:
             while not self._waiting and not self._over and not self._stop_signal.requested:
                 with anyio.CancelScope() as waiting:
-                    self._stop_signal.idle(waiting)
+                    self._stop_signal.cancel_on_stop(waiting)
                     leased = await self._coordinator.lease(self._concurrency)
                     self._over = leased.over
                     self._waiting.extend(leased.tasks)
-                self._stop_signal.busy(waiting)
+                self._stop_signal.shield(waiting)
             if self._stop_signal.requested or not self._waiting:
                 return None
             task = self._waiting.popleft()

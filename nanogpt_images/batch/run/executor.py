@@ -62,7 +62,7 @@ class Executor:
             return await self.settlement.follow_up(task)
         # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
         with anyio.CancelScope() as waiting:
-            self.stop_signal.idle(waiting)
+            self.stop_signal.cancel_on_stop(waiting)
             try:
                 async with self.concurrency_limit.one():
                     await self.budget_gate.reserve(task.price_nano)
@@ -70,7 +70,7 @@ class Executor:
             except BudgetExceededError as error:
                 self.stop_signal.stop(error)
             finally:
-                self.stop_signal.busy(waiting)
+                self.stop_signal.shield(waiting)
         return None
 
     async def _generate(
@@ -85,7 +85,7 @@ class Executor:
             self.budget_gate.release(task.price_nano)
             return None
         except NanoGPTError as error:
-            self.stop_signal.busy(waiting)
+            self.stop_signal.shield(waiting)
             attempts.answered(error)
             if _for_load(error):
                 return await self.settlement.refused(
@@ -133,7 +133,7 @@ def _for_load(error: NanoGPTError) -> bool:
 class _Attempts(AttemptHooks):
     """The attempts of one request: what they leave in the journal, and how far the last one has come."""
 
-    work: Executor
+    executor: Executor
     task: Task
     waiting: anyio.CancelScope
     phase: Phase = Phase.WAITING
@@ -141,17 +141,19 @@ class _Attempts(AttemptHooks):
     post: Post | None = None
 
     async def before(self) -> None:
-        work, task = self.work, self.task
-        self.post = await work.load.permit()
-        if work.pacer is not None:
-            await work.pacer.take()
+        executor, task = self.executor, self.task
+        self.post = await executor.load.permit()
+        if executor.pacer is not None:
+            await executor.pacer.take()
             self.has_place = True
-        work.stop_signal.check()
-        work.stop_signal.busy(self.waiting)
+        executor.stop_signal.check()
+        executor.stop_signal.shield(self.waiting)
         # Commit before the POST: a crash may strand a paid request, never repeat one.
         self.phase = Phase.RECORDING
         try:
-            await work.recorder.sent(task.unit.id, task.price_nano, cap_nano=work.budget_gate.cap_nano)
+            await executor.recorder.sent(
+                task.unit.id, task.price_nano, cap_nano=executor.budget_gate.cap_nano
+            )
         except NanoGPTError:
             self.phase = Phase.WAITING
             raise
@@ -159,38 +161,38 @@ class _Attempts(AttemptHooks):
 
     def answered(self, error: NanoGPTError) -> None:
         """The last attempt came to *error*: draw the conclusions for the whole batch."""
-        self.work.pressure(error)
+        self.executor.pressure(error)
         refused = _for_load(error)
         self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
-        if isinstance(error, RateLimitError) and self.work.load.hopeless:
-            self.work.stop_signal.overloaded(error, self.work.load.in_a_row)
+        if isinstance(error, RateLimitError) and self.executor.load.hopeless:
+            self.executor.stop_signal.overloaded(error, self.executor.load.in_a_row)
 
     def over(self, *, refused: bool | None) -> None:
         """Nothing is expected of the last attempt any more."""
         if self.post is not None:
-            self.work.load.answered(self.post, refused=refused)
+            self.executor.load.answered(self.post, refused=refused)
 
     def started(self) -> None:
         if self.post is not None:
-            self.work.load.left(self.post)
-        if self.work.pacer is not None and self.has_place:
+            self.executor.load.left(self.post)
+        if self.executor.pacer is not None and self.has_place:
             self.has_place = False
-            self.work.pacer.started()
+            self.executor.pacer.started()
 
     def paused(self, seconds: float) -> None:
-        self.work.paused(seconds)
+        self.executor.paused(seconds)
 
     def withheld(self) -> None:
         # The intent is in the journal, and nothing came of it.
         self.phase = Phase.RECORDING
 
     async def refused(self, error: NanoGPTError) -> None:
-        work = self.work
+        executor = self.executor
         self.answered(error)
         self.phase = Phase.RECORDING
         if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
-            await work.recorder.record(self.task.unit.id, Refused())
+            await executor.recorder.record(self.task.unit.id, Refused())
         else:
-            await work.repeat(self.task, error)
+            await executor.repeat(self.task, error)
         self.phase = Phase.WAITING
-        work.stop_signal.idle(self.waiting)
+        executor.stop_signal.cancel_on_stop(self.waiting)

@@ -61,22 +61,22 @@ class StopSignal:
         # Content refusals before the first success; None once they do not matter any more.
         self._first_refused: int | None = None if keep_going else 0
         self._requested = False
-        self._idle: set[anyio.CancelScope] = set()
+        self._to_cancel: set[anyio.CancelScope] = set()
 
     @property
     def requested(self) -> bool:
         """Whether no further request may be sent."""
         return self._requested
 
-    def idle(self, scope: anyio.CancelScope) -> None:
+    def cancel_on_stop(self, scope: anyio.CancelScope) -> None:
         """Cancel *scope* when the batch stops, or now when it has: nothing that is paid for happens in it."""
-        self._idle.add(scope)
+        self._to_cancel.add(scope)
         if self._requested:
             scope.cancel()
 
-    def busy(self, scope: anyio.CancelScope) -> None:
+    def shield(self, scope: anyio.CancelScope) -> None:
         """What happens in *scope* from now on is paid for, and ends in its own time."""
-        self._idle.discard(scope)
+        self._to_cancel.discard(scope)
 
     def stop(self, reason: NanoGPTError | None = None) -> None:
         """Send nothing more; what is under way ends in its own time."""
@@ -86,7 +86,7 @@ class StopSignal:
         self.reason = reason
         if reason is not None:
             _log.info("the batch stops: %s", reason)
-        for scope in self._idle:
+        for scope in self._to_cancel:
             scope.cancel()
 
     def check(self) -> None:

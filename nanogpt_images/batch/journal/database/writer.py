@@ -140,7 +140,7 @@ class Writer:
         failure: BaseException | None = None
         try:
             while jobs := self._next_group():
-                self._carry_out(store, jobs)
+                self._execute(store, jobs)
                 self._in_loop(_deliver, jobs)
         finally:
             try:
@@ -164,7 +164,7 @@ class Writer:
                 group.append(following)
         return group
 
-    def _carry_out(self, store: Store, group: Sequence[_Waiting]) -> None:
+    def _execute(self, store: Store, group: Sequence[_Waiting]) -> None:
         if self._fsync_images:
             _make_durable(group)
         ready = [job for job in group if job.error is None]

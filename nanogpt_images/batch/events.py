@@ -1,4 +1,4 @@
-"""What a batch tells while it runs, and the numbers at its end."""
+"""The events of a batch while it runs, and the numbers at its end."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BatchEvent:
 @attrs.frozen(kw_only=True)
 class BatchFailure:
     """
-    What requests of one run have in common that did not end well.
+    What the requests of one run that did not end well have in common.
 
     Attributes:
         error: Name of the error's class; `Other` for all kinds beyond the first 50.
@@ -99,7 +99,7 @@ class BatchReport(Displayed):
         done: Those of them that are done.
         images: Images kept in this run.
         missing_images: Images fewer than were asked of the requests that are done.
-        skipped: Requests that an earlier run had ended, or that another process has in hand.
+        skipped: Requests that ended in an earlier run, or that another process holds.
         unresolved: Those of the skipped that are unknown, or were charged without an image; only
             `retry_batch(unknown=True)` sends them again.
         failed: Requests that failed.
@@ -150,7 +150,7 @@ class BatchReport(Displayed):
 
     @property
     def ended(self) -> int:
-        """Requests that this run will not look at again, whatever became of them."""
+        """Requests that this run will not look at again, with whichever outcome."""
         return self.done + self.failed + self.unknown + self.open_downloads + self.skipped
 
     @property
@@ -167,7 +167,7 @@ class BatchReport(Displayed):
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
-        """The numbers as JSON values, under the same names; `stopped` is a text, `samples` are left out."""
+        """Convert the numbers to JSON values, under the same names; `stopped` becomes a text, `samples` are left out."""
         numbers = attrs.asdict(self, recurse=False)
         del numbers["samples"]
         failures = [attrs.asdict(failure) for failure in self.failures]
@@ -208,7 +208,7 @@ class Failures:
         )
 
     def report(self) -> tuple[BatchFailure, ...]:
-        """The reasons now, the most frequent first; those of one number in an order of their own."""
+        """Return the reasons now, the most frequent first."""
 
         def order(failure: BatchFailure) -> tuple[int, str, str, str]:
             return -failure.count, failure.model, failure.error, failure.code or ""
@@ -231,7 +231,7 @@ class Tally:
         self.failures = Failures()
 
     def expect(self, manifest: ManifestRecord, *, is_there: bool = True) -> None:
-        """Count the rows of a manifest that the run is to read, or those that nobody can read any more."""
+        """Count the rows of a manifest that the run is to read, or those that can no longer be read."""
         if is_there:
             self.manifest_rows = (self.manifest_rows or 0) + manifest.rows
             self.read_before += manifest.read
@@ -239,7 +239,7 @@ class Tally:
             self.lost_rows += manifest.unread
 
     def skip(self, state: State) -> None:
-        """Count a request that is not this run's to carry out."""
+        """Count a request that this run does not execute."""
         self.skipped += 1
         self.unresolved += state in (State.FAILED, State.UNKNOWN)
 
@@ -301,7 +301,7 @@ class Tally:
             self.spent += cost
 
     def report(self, stopped: NanoGPTError | None) -> BatchReport:
-        """The numbers now."""
+        """Return the numbers now."""
         return BatchReport(
             rows=self.rows,
             requests=self.requests,

@@ -1,4 +1,4 @@
-"""What becomes of a sent request, as values: the executor makes them, a recorder writes them down, a worker reports them."""
+"""The outcomes of a request as values: settlement makes them, a recorder writes them down, a worker reports them."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ class Failed:
         charge: What is known about the money; `UNKNOWN` keeps what was reserved for the request counted.
         error_type: Name of the error's class.
         error_text: Its text.
-        images: What could be saved all the same.
-        links: Signed URLs that came all the same; their download stays open, whatever the charge.
+        images: Images that could be saved nevertheless.
+        links: Signed URLs that came nevertheless; their download stays open.
         cost_nano: For a charged request, what it cost; None counts what was reserved.
         request_id: The service's ID of the request.
     """

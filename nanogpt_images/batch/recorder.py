@@ -1,4 +1,4 @@
-"""What a batch needs of its journal, and the journal of a batch that keeps everything in memory."""
+"""The part of a journal that a batch needs, and its stand-in for a batch that keeps everything in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .units import Unit, units_of, unpriced
 
 
 class Recorder(Protocol):
-    """The operations of `Journal` that the way of a request takes; see there for what each records."""
+    """The operations of `Journal` that a request needs; `Journal` says what each records."""
 
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
@@ -32,7 +32,7 @@ class Recorder(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Nothing follows."""
+        """Release what it holds; nothing follows."""
         ...
 
 
@@ -46,7 +46,7 @@ class MemoryRecorder:
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
     ) -> list[Admission]:
-        """See `Recorder`."""
+        """Make units; nothing tells identical rows apart but their order."""
         del price
         units: list[Unit] = []
         for row, rule in rows:
@@ -58,6 +58,6 @@ class MemoryRecorder:
         return [Admission(unit=unit, state=State.PENDING, claimed=True) for unit in units]
 
     async def nothing(self, *_: object, **__: object) -> None:
-        """There is nothing to write down."""
+        """Do nothing: there is nothing to record."""
 
     sent = record = aclose = nothing

@@ -52,8 +52,8 @@ class Batch(BatchBase):
                 print(event.key, event.state)
         print(run.report)
 
-    Leaving the block early (`break`) lets what is under way end, because it is being paid for, and sends
-    nothing more; cancelling breaks it off, and what had been sent becomes `unknown`. A block that never
+    Leaving the block early (`break`) stops sending and waits for the requests in flight, because they are being paid
+    for; cancelling aborts them, and what had been sent becomes `unknown`. A block that never
     iterates runs to the end.
     """
 
@@ -95,12 +95,12 @@ class Batch(BatchBase):
 
     @property
     def in_flight(self) -> int:
-        """Requests under way now."""
+        """Requests in flight now."""
         return self._concurrency_limit.active
 
     @property
     def limit(self) -> int:
-        """Requests that may be under way at once now; below `concurrency` while the service pushes back."""
+        """Requests that may be in flight now; below `concurrency` while the service pushes back."""
         return self._concurrency_limit.limit
 
     @property
@@ -109,7 +109,7 @@ class Batch(BatchBase):
         return self._concurrency_limit.throttle
 
     def drain(self) -> None:
-        """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
+        """Stop sending; requests in flight end, and their events still come. A rerun resumes."""
         self._stop_signal.stop()
 
     async def __aenter__(self) -> Self:
@@ -259,7 +259,7 @@ class Batch(BatchBase):
             self._stop_signal.shield(reading)
 
     def _fail(self, error: Exception) -> None:
-        """Stop for *error*, and raise it once what is under way has ended: that is being paid for."""
+        """Stop for *error*, and raise it once the requests in flight, which are being paid for, have ended."""
         self._failure = self._failure or error
         self._stop_signal.stop(error if isinstance(error, NanoGPTError) else None)
 

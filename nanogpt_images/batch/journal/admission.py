@@ -1,4 +1,4 @@
-"""How units come into a journal, and who may work on them."""
+"""How units enter a journal, and which process may work on them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def admit(
 
 
 def _admit(store: Store, found: Found, row: BatchRow, running: Collection[int]) -> Admission:
-    """The admission of a unit that the journal knows."""
+    """Return the admission of a unit that the journal knows."""
     unit, state = found.unit_of(row), State(found.state)
     if found.owner in running:
         return Admission(unit=unit, state=state, claimed=False)
@@ -128,7 +128,7 @@ def claim_next(
     store: Store, state: State, after: int, limit: int, *, left_by_peers: bool
 ) -> tuple[list[Admission], int]:
     """
-    Claim units of the journal itself, in the order of admission.
+    Claim units that are in the journal, in the order of admission.
 
     Args:
         store: The journal.
@@ -138,7 +138,7 @@ def claim_next(
         left_by_peers: Only what other processes of this job had claimed and left behind.
 
     Returns:
-        The units, and where to go on; none when there are no more.
+        The units, and where the next call continues; no units at the end.
     """
     store.members.bury_dead()
     owner = f"owner IN ({_ENDED} AND {store.members.peers})" if left_by_peers else _FREE

@@ -1,4 +1,4 @@
-"""What a journal tells: sums, and the units that ended badly."""
+"""Queries of a journal: its sums, and the units that ended badly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EndingRecord: TypeAlias = tuple[*RawUnit, int, str, str | None, str | None, str
 
 
 def read_unit(record: RawUnit) -> Unit:
-    """The unit of a record of `UNIT_COLUMNS`."""
+    """Read the unit of a record of `UNIT_COLUMNS`."""
     identity, row, n, images, part, parts, first_index, replica = record
     return Unit(
         id=identity.lower(),
@@ -39,13 +39,13 @@ def read_unit(record: RawUnit) -> Unit:
 
 
 def committed_nano(store: Store) -> int:
-    """What a budget has to count over all processes: spent, reserved and unknown."""
+    """Sum what a budget has to count over all processes: spent, reserved and unknown."""
     query = "SELECT sum(cost_nano + reserved_nano + unknown_nano) FROM tally"
     return int(store.connection.execute(query).fetchone()[0])
 
 
 def totals(store: Store) -> Totals:
-    """The sums of the whole journal; as quick for a million rows as for ten."""
+    """Sum the whole journal; as quick for a million rows as for ten."""
     units = dict.fromkeys(State, 0)
     reserved = dict.fromkeys(State, 0)
     select = "SELECT state, sum(units), sum(reserved_nano) FROM tally GROUP BY state"
@@ -116,7 +116,7 @@ def _stranded(store: Store) -> list[tuple[int, int]]:
 
 def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[Ending], int]:
     """
-    Units that are `FAILED`, `UNKNOWN` or `LINKED`, in the order of admission.
+    Read units that are `FAILED`, `UNKNOWN` or `LINKED`, in the order of admission.
 
     Args:
         store: The journal.
@@ -125,7 +125,7 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
         limit: How many at most.
 
     Returns:
-        The units, and where to go on; none when there are no more.
+        The units, and where the next call continues; no units at the end.
     """
     where = f"state = '{state.value}'"
     if state is State.UNKNOWN and store.members.gone:
@@ -139,7 +139,7 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
 
 
 def spending(store: Store) -> SpendingByModel:
-    """What was spent on each model, and when. It reads every unit: about a second for a million."""
+    """Sum what was spent on each model, and when. This reads every unit: about a second for a million."""
     select = (
         "SELECT json_extract(row, '$.model') AS model, sum(cost_nano + earlier_cost_nano),"
         " sum(reserved_nano + earlier_unknown_nano)"
@@ -155,7 +155,7 @@ def spending(store: Store) -> SpendingByModel:
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:
-    """Which of *files* are images that the journal knows."""
+    """Select those of *files* that are images which the journal knows."""
     found: set[str] = set()
     for some in (files[start : start + _MANY] for start in range(0, len(files), _MANY)):
         marks = ", ".join("?" * len(some))

@@ -1,4 +1,4 @@
-"""What goes into a journal and comes out of it."""
+"""The values that go into a journal and come out of it."""
 
 from __future__ import annotations
 
@@ -126,12 +126,12 @@ class UnitRecord:
 
     Attributes:
         unit: The paid request.
-        state: Where it stands; what a dead process had under way is unknown.
+        state: Where it stands; what a dead process had sent is unknown.
         charge: What is known about the money of one that failed or is unknown.
         error_type: Name of the error's class, for one that failed, is unknown or waits for its download.
         error_text: Its text.
         request_id: The service's ID of the request.
-        cost_nano: What its last attempt cost; for one that is under way or unknown, the most it can cost.
+        cost_nano: What its last attempt cost; for one in flight or unknown, the most it can cost.
         attempts: How often it was sent.
         images: Those on disk, those of earlier attempts first.
     """
@@ -192,8 +192,8 @@ class Totals:
         to_come_nano: The part of it that is for units still to be sent.
         unpriced_units: Units whose price was not known then; they are in neither.
         spent_nano: What was charged for certain.
-        reserved_nano: The worst case of what is under way.
-        unknown_nano: The worst case of what may have been charged and cannot be told.
+        reserved_nano: The worst case of requests in flight.
+        unknown_nano: The worst case of requests whose outcome is unknown.
         followed_links: Failed and unknown requests of which signed URLs are still to be downloaded.
         manifests: The files that its rows come from, as far as they came from files.
     """
@@ -278,7 +278,7 @@ class ModelSpending:
 
     Attributes:
         spent_nano: What was charged for certain.
-        open_nano: The worst case of what is under way or unknown.
+        open_nano: The worst case of requests in flight or unknown.
     """
 
     model: str

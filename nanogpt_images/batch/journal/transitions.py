@@ -1,4 +1,4 @@
-"""What happens to a unit, written down: each function is one event of `batch.states`."""
+"""The changes of a unit in the journal: each function records one event of `batch.states`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Current:
 
 def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -> None:
     """
-    The POST is about to leave; *reserved_nano* is its worst case.
+    Record that the POST is about to leave; *reserved_nano* is its worst case.
 
     Raises:
         BudgetExceededError: With it, the whole job of all processes could pass *cap_nano*.
@@ -182,7 +182,7 @@ def _failed(store: Store, unit_id: str, outcome: Failed) -> None:
 
 
 def found(store: Store, unit_id: str) -> State:
-    """Whoever sent a unit that is taken for unknown, or downloads a linked one, is alive. The state afterwards."""
+    """Record that the sender of an unknown unit, or the downloader of a linked one, is alive; return the new state."""
     select = "SELECT seq, state FROM unit WHERE id = ?"
     record = store.connection.execute(select, (bytes.fromhex(unit_id),)).fetchone()
     if record is None:
@@ -213,7 +213,7 @@ def _postponed(store: Store, unit_id: str, outcome: Postponed) -> None:
 
 
 def clean(text: str | None) -> str | None:
-    """*text* as SQLite can store it, and of bounded length."""
+    """Cut *text* to a bounded length, in a form that SQLite can store."""
     return None if text is None else text[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""The way of one paid request: reserve → pace → journal → post → disk; `settlement` has what follows."""
+"""The way of one paid request: reserve → pace → journal → post → disk; `settlement` does what follows."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from .load import Load, Post
 from .settlement import Phase, Settlement, Task
 from .stop_signal import Halted, StopSignal
 
-# What a cancelled request has brought is written down in that time. What is not, as where it has to be uploaded
-# first, is found on the disk by the next run.
+# The time in which the images of a cancelled request are recorded. Those that take longer, such as uploads, are
+# found on the disk by the next run.
 _LAST_WORDS_S: Final = 5.0
 
 
 @attrs.frozen(kw_only=True)
 class Executor:
     """
-    Carries out tasks. Everything that is shared by the workers of a batch.
+    Executes tasks; shared by the workers of a batch.
 
     Attributes:
-        settlement: Writes down what becomes of them.
+        settlement: Records what becomes of them.
         load: Whether the service takes anything at all.
         pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
     """
@@ -55,7 +55,7 @@ class Executor:
     pacer: Pacing | None = None
 
     async def execute(self, task: Task) -> BatchEvent | None:
-        """The outcome of *task*; None when it was not sent because the batch stops."""
+        """Execute *task* and return its event; None when it was not sent because the batch stops."""
         if task.problem is not None:
             return await self.settlement.failed(task, task.problem, journalled=False)
         if task.request is None:
@@ -111,7 +111,7 @@ class Executor:
         self.tally.unknown_nano += task.price_nano
 
     def paused(self, seconds: float) -> None:
-        """Let the other processes of the job wait too, and say why nothing goes on."""
+        """Let the other processes of the job wait too, and show the pause."""
         self.concurrency_limit.pause(seconds)
         self.load.pause(seconds)
         if self.pacer is not None:
@@ -124,7 +124,7 @@ class Executor:
 
 
 def _for_load(error: NanoGPTError) -> bool:
-    """Whether the service refused for load alone, and took no money: the request may be sent at any later time."""
+    """Return whether the service refused for load alone, without a charge: the request may be sent at any later time."""
     is_load = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
     return is_load and error.charge in (Charge.NOT_SENT, Charge.REJECTED)
 
@@ -160,7 +160,7 @@ class _Attempts(AttemptHooks):
         self.phase = Phase.SENT
 
     def answered(self, error: NanoGPTError) -> None:
-        """The last attempt came to *error*: draw the conclusions for the whole batch."""
+        """Apply the *error* of the last attempt to the whole batch."""
         self.executor.pressure(error)
         refused = _for_load(error)
         self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
@@ -168,7 +168,7 @@ class _Attempts(AttemptHooks):
             self.executor.stop_signal.overloaded(error, self.executor.load.in_a_row)
 
     def over(self, *, refused: bool | None) -> None:
-        """Nothing is expected of the last attempt any more."""
+        """End the last attempt: its answer is known, or will not come."""
         if self.post is not None:
             self.executor.load.answered(self.post, refused=refused)
 

@@ -31,7 +31,7 @@ class ObjectStorage:
         url: The store and a prefix.
 
     Raises:
-        ConfigurationError: The library is not installed, or the URL is of no store.
+        ConfigurationError: The library is not installed, or the URL does not name a store.
     """
 
     def __init__(self, url: str) -> None:

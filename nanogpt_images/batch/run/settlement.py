@@ -1,4 +1,4 @@
-"""How a paid request ends: journal → settle → event, whatever became of it."""
+"""How a paid request ends, with whichever outcome: journal → settle → event."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ _PAUSES_S: Final = (0.01, 0.05, 0.2, 0.5, *[1.0] * 20, *[5.0] * 20)
 @attrs.frozen(kw_only=True)
 class Task:
     """
-    A unit that is this process's to carry out.
+    A unit that is this process's to execute.
 
     Attributes:
         unit: What is to be made.
         request: The checked request; None for one whose images are paid for and wait behind `links`.
         price_nano: Its worst case.
-        expected_nano: What it is counted at where the service does not say.
+        expected_nano: Its cost where the service does not state one.
         links: Signed URLs still to be downloaded.
         linked_at: When they came (seconds since the epoch).
         request_id: The service's ID of the request that they came of.
         kept: Indices of images of the same request that are on disk.
         charge: What is known about the money of the request, where it failed beside its links; None where the
             links are all of its answer.
-        problem: Why it will not be sent at all.
+        problem: Why it will not be sent.
     """
 
     unit: Unit
@@ -101,7 +101,7 @@ class Task:
 
 
 class Phase(enum.Enum):
-    """How far a request has come, for what has to be put right when it is cancelled."""
+    """How far a request has come; decides what is recorded when it is cancelled."""
 
     WAITING = enum.auto()
     RECORDING = enum.auto()
@@ -111,7 +111,7 @@ class Phase(enum.Enum):
 @attrs.frozen(kw_only=True)
 class Settlement:
     """
-    Writes down the outcomes of tasks, and settles their money.
+    Records the outcomes of tasks, and settles their money.
 
     Attributes:
         options: The batch's. Without `out` images stay in memory; with `images_url` they do not stay in the
@@ -163,7 +163,7 @@ class Settlement:
         return None if done.is_open or not done.fresh else self._late(task, done)
 
     def _late(self, task: Task, done: _Downloaded) -> BatchEvent:
-        """The event of images that came after their request was counted."""
+        """Make the event of images that came after their request was counted."""
         event = self._outcome(task, done.state, result=done.result, error=done.error)
         self.tally.add_images(event.images, len(done.fresh))
         return self._shown(event)
@@ -258,14 +258,14 @@ class Settlement:
         return self._event(task, State.DONE, result=result, cost=cost)
 
     async def refused(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
-        """*task* was refused for load alone until its retries were used up: it stays pending."""
+        """Leave *task* pending: it was refused for load alone until its retries were used up."""
         if journalled:
             await self.recorder.record(task.unit.id, Refused())
         self.budget_gate.release(task.price_nano)
         return None if self.stop_signal.requested else self._event(task, State.PENDING, error=error)
 
     async def cancelled(self, task: Task, phase: Phase, kept: Sequence[ReceivedImage] = ()) -> None:
-        """Put journal and budget right for a request that is broken off; *kept* came of it before."""
+        """Settle journal and budget for a request that is cancelled; *kept* came of it before."""
         if phase is Phase.SENT:
             self.budget_gate.hold(task.price_nano)
             images = [self._record(Image.stored(image)) for image in kept if image.path is not None]
@@ -306,12 +306,12 @@ class Settlement:
         )
 
     async def _save(self, task: Task, error: OutputError) -> None:
-        """Put the images that only memory holds on the disk, as soon as it takes them, and say so in *error*."""
+        """Write images that only memory holds to the disk as soon as it accepts them, and put their paths into *error*."""
         result = error.partial
         if not isinstance(result, GenerationResult) or self.out is None:
             return
         if not are_short(error):
-            # Other requests would lose their images too. Here nothing but a free descriptor is worth a wait.
+            # Other requests would lose their images too. Only a free descriptor is worth waiting for.
             self.stop_signal.failed(error)
         images: list[Image] = []
         for image in result.images:
@@ -333,19 +333,19 @@ class Settlement:
             try:
                 await anyio.sleep(pause_s)
             except BaseException:
-                # Cancelled, and the image is in nothing but this frame. Its name tells the next run whose it is.
+                # Cancelled while only this frame holds the image. Its name tells the next run which request it belongs to.
                 with suppress(OutputError):
                     write()
                 raise
         return None
 
     def _passed(self, task: Task, error: NanoGPTError) -> bool:
-        """Whether *error* was a want of descriptors that no image suffered from in the end."""
+        """Return whether *error* was a lack of file descriptors that in the end cost no image."""
         result = getattr(error, "partial", None)
         return are_short(error) and isinstance(result, GenerationResult) and self._is_complete(task, result)
 
     def _is_complete(self, task: Task, result: GenerationResult) -> bool:
-        """Whether all images of *task* are where they belong, so that to ask again would pay again for them."""
+        """Return whether all images of *task* are where they belong, so that sending it again would pay twice."""
         there = [image for image in result.images if self.out is None or image.path is not None]
         return len(there) >= task.unit.images
 
@@ -363,7 +363,7 @@ class Settlement:
         )
 
     def placeholder(self, task: Task) -> GenerationResult:
-        """The result of an earlier run's answer, as far as its links tell."""
+        """Make the result of an earlier run's answer from its links."""
         return GenerationResult(
             images=tuple(Image(index=link.index, url=link.url) for link in task.links),
             model=task.unit.row.model,
@@ -373,7 +373,7 @@ class Settlement:
         )
 
     def _tell(self, result: GenerationResult | None) -> None:
-        """Log why images are without the record that they were to have, once for each reason."""
+        """Log why images lack their provenance record, once for each reason."""
         for problem in result.problems if result is not None else ():
             _, found, reason = problem.partition(NO_PROVENANCE)
             if found and reason not in self._told:

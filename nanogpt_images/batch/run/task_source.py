@@ -47,7 +47,7 @@ _CHUNK: Final = 256
 @attrs.frozen(kw_only=True)
 class TaskSource:
     """
-    Makes tasks.
+    Makes tasks of rows.
 
     Attributes:
         options: The batch's.
@@ -62,7 +62,7 @@ class TaskSource:
 
     async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
         """
-        Tasks of *rows*, in order; what is done already is left out.
+        Yield the tasks of *rows*, in order, without those that are done already.
 
         Raises:
             ManifestError: A row cannot be read.
@@ -87,13 +87,13 @@ class TaskSource:
                     self.tally.skip(admission.state)
 
     async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
-        """Tasks of what the journal itself holds open."""
+        """Yield the tasks of what the journal itself holds open."""
         async for admission in admissions:
             model, problem = await self._model(admission.unit.row)
             yield self.task(admission, model, problem)
 
     def task(self, admission: Admission, model: Model | None, problem: NanoGPTError | None) -> Task:
-        """What is to be done for one unit."""
+        """Make the task of one unit."""
         unit = admission.unit
         if admission.links:
             return Task(
@@ -127,7 +127,7 @@ class TaskSource:
         return unit_price(priced, unit.row, unit.images, self.options.assume_price_usd)
 
     def _planned(self, by_row: Mapping[int, _Known], unit: Unit) -> int | None:
-        """What a new unit is planned to cost; nothing where it will not be sent."""
+        """Return what a new unit is planned to cost (nano-USD); 0 where it will not be sent, None where that is unknown."""
         model, problem = by_row.get(id(unit.row), (None, None))
         if problem is not None:
             return 0
@@ -152,7 +152,7 @@ class TaskSource:
             except NotFoundError as error:
                 return None, error if self.options.validate else None
             except ConnectError:
-                # Nobody is there: better to say so once than for every row.
+                # The service is unreachable: say so once, not for every row.
                 raise
             except NanoGPTError:
                 return None, None
@@ -162,7 +162,7 @@ class TaskSource:
         return model, problem
 
     async def _priced(self, row: BatchRow, model: Model) -> Model:
-        """*model* with all prices that a budget needs for *row*."""
+        """Return *model* with all prices that a budget needs for *row*."""
         try:
             return (
                 await self.catalog.priced(model.id) if needs_offers(model, request_of(row, None)) else model
@@ -173,10 +173,10 @@ class TaskSource:
 
 async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
     """
-    *rows* in chunks, read only as they are wanted.
+    Read *rows* in chunks, only as they are needed.
 
     A list or tuple is sliced in place; any other iterable may do I/O of its own and is read in a thread. Rows of
-    an async iterable go on one by one: nobody knows how long the next one takes.
+    an async iterable are passed on one by one: the next one may take any time.
     """
     if isinstance(rows, AsyncIterable):
         async for row in rows:

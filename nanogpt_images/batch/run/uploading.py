@@ -35,15 +35,15 @@ class Uploading:
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
     ) -> list[Admission]:
-        """See `Recorder`."""
+        """Make and claim units."""
         return await self._recorder.admit(rows, price=price)
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """See `Recorder`."""
+        """Record that the POST is about to leave."""
         await self._recorder.sent(unit_id, reserved_nano, cap_nano=cap_nano)
 
     async def record(self, unit_id: str, outcome: Outcome) -> None:
-        """See `Recorder`. The files of the images go once the store has them and *outcome* is recorded."""
+        """Upload the images of *outcome*, record it, then remove their files."""
         paths = [self._directory / PurePosixPath(image.file) for image in images_of(outcome)]
         if isinstance(outcome, Linked | Done | Failed):
             stored = [
@@ -56,7 +56,7 @@ class Uploading:
             await in_thread(_remove, paths)
 
     async def aclose(self) -> None:
-        """See `Recorder`."""
+        """Close the recorder of the outcomes."""
         await self._recorder.aclose()
 
 

@@ -406,7 +406,7 @@ def test_a_manifest_whose_content_is_refused_stops_and_says_how_to_go_on(
     done = run(*args, "--base-url", service.url)
     assert done.code == 1
     assert done.document["error"]["type"] == "ContentPolicyError"
-    assert "go on all the same with --keep-going" in done.document["error"]["message"]
+    assert "continue anyway with --keep-going" in done.document["error"]["message"]
     assert done.document["totals"]["requests"]["pending"] > 0
     assert {failure["error"] for failure in done.document["failures"]} == {"ContentPolicyError"}
     done = run(*args, "--keep-going", "--base-url", service.url)

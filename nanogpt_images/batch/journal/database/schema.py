@@ -86,7 +86,7 @@ BEGIN {_tally("-", "old")} END
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """
-    Open the journal at *path*, made anew where there is none.
+    Open the journal at *path*; create it where it does not exist.
 
     Args:
         path: The database file.
@@ -143,7 +143,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     if _number(connection, "PRAGMA user_version") == 0:
         _create(connection)
     connection.execute("COMMIT")
-    # See `division`; it need not outlive the process and never touches the journal's file.
+    # `division` uses it; it ends with the process and never touches the journal's file.
     connection.execute(
         "CREATE TEMP TABLE pass (content BLOB PRIMARY KEY, spare INTEGER NOT NULL, following INTEGER NOT NULL,"
         " replicas INTEGER NOT NULL) WITHOUT ROWID"
@@ -174,7 +174,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("COMMIT")
     if application_id != APPLICATION_ID and (tables or version):
         raise JournalError(
-            f"{path} is a database, but no journal of a batch. Nothing was sent. Choose another directory."
+            f"{path} is a database, but not the journal of a batch. Nothing was sent. Choose another directory."
         )
     if 0 < version < VERSION:
         raise JournalError(

@@ -17,10 +17,10 @@ from .leases import Stage
 @attrs.define(kw_only=True)
 class Counts:
     """
-    What a coordinator counts itself. After a restart it begins anew, and so does the manifest.
+    What a coordinator counts itself. It starts again from zero after a restart, as the manifest does.
 
     Attributes:
-        skipped: Requests of the manifest that were not to be carried out.
+        skipped: Requests of the manifest that were not to be executed.
         unresolved: Those of them that are unknown or were charged without an image.
         failed_free: Requests that failed without a charge.
         failed_unsent: Those of them that were never sent.
@@ -62,13 +62,13 @@ def report_of(
     of_manifest: bool = False,
 ) -> BatchReport:
     """
-    The numbers of a run.
+    Compute the numbers of a run.
 
     Args:
         rows: Rows of the manifest that were read.
         first: The journal's sums when the run began.
         opened: Those when the present coordinator began; other than *first* after a restart.
-        now: Those of now.
+        now: The present ones.
         counts: Of the present coordinator.
         stopped: Why the run ended before its rows did.
         of_manifest: The run is about the manifest that the journal knows.
@@ -76,7 +76,7 @@ def report_of(
     done = now.units[State.DONE] - first.units[State.DONE]
     unknown = max(0, now.units[State.UNKNOWN] - first.units[State.UNKNOWN])
     failed = max(0, now.charged_failures - first.charged_failures) + counts.failed_free
-    # What ended before a restart is met again as ended, and was skipped by nobody.
+    # What ended before a restart is met again as ended, but was not skipped.
     unresolved_meanwhile = (
         opened.units[State.UNKNOWN]
         - first.units[State.UNKNOWN]

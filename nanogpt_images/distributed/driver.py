@@ -31,7 +31,7 @@ _CLOSE_S: Final = 30.0
 
 
 class Cluster(Protocol):
-    """What carries coordinator and workers."""
+    """What runs coordinator and workers."""
 
     @property
     def coordinator(self) -> ForDriver:
@@ -43,7 +43,7 @@ class Cluster(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """End whatever runs."""
+        """End everything that runs."""
         ...
 
 
@@ -108,7 +108,7 @@ class DistributedBatch(BatchBase):
 
     @property
     def in_flight(self) -> int:
-        """Requests under way now."""
+        """Requests in flight now."""
         return 0 if self._status is None else self._status.in_flight
 
     @property
@@ -117,7 +117,7 @@ class DistributedBatch(BatchBase):
         return "" if self._status is None else self._status.throttle
 
     def drain(self) -> None:
-        """Send nothing more; what is under way ends. A rerun resumes."""
+        """Stop sending; requests in flight end. A rerun resumes."""
         self._draining = True
 
     async def __aenter__(self) -> Self:
@@ -142,10 +142,10 @@ class DistributedBatch(BatchBase):
         return self
 
     async def _all(self, cluster: Cluster, events: ObjectSendStream[BatchEvent]) -> None:
-        """Follow the coordinator, tell it the rows and keep workers running, until nothing is left."""
+        """Poll the coordinator, send it the rows and keep workers running, until nothing is left."""
         async with events, anyio.create_task_group() as background:
             background.start_soon(self._poll, events)
-            background.start_soon(self._tell_rows)
+            background.start_soon(self._send_rows)
             async with anyio.create_task_group() as group:
                 for number in range(self.workers):
                     group.start_soon(self._keep_working, cluster, number)
@@ -180,12 +180,12 @@ class DistributedBatch(BatchBase):
                 self._polled.notify_all()
             await asyncio.sleep(_POLL_S)
 
-    async def _tell_rows(self) -> None:
-        """Tell the coordinator the rows, and each one that follows it anew."""
+    async def _send_rows(self) -> None:
+        """Send the rows to the coordinator, and again to each one that replaces it."""
         while True:
             epoch = self._epoch
             try:
-                await self._tell_all(epoch)
+                await self._send_all(epoch)
             except UnreachableError:
                 pass
             except Exception as error:
@@ -195,7 +195,7 @@ class DistributedBatch(BatchBase):
             if self._gone:
                 return
 
-    async def _tell_all(self, epoch: str) -> None:
+    async def _send_all(self, epoch: str) -> None:
         if self._rows is None:
             await self._coordinator.complete(epoch, from_journal=True)
             return
@@ -211,7 +211,7 @@ class DistributedBatch(BatchBase):
         await self._coordinator.complete(epoch, from_journal=False)
 
     async def _keep_working(self, cluster: Cluster, number: int) -> None:
-        """Run worker *number*, and another one in its place when it is lost."""
+        """Run worker *number*, and replace it when it is lost."""
         key = Keys(len(self._job.keys)).of_worker(number)
         each, rest = divmod(self._job.options.concurrency, self.workers)
         share = each + (number < rest)
@@ -242,7 +242,7 @@ class DistributedBatch(BatchBase):
         return self._failure if isinstance(self._failure, NanoGPTError) else None
 
     def _fail(self, error: Exception) -> None:
-        """Stop for *error*, and raise it once what is under way has ended."""
+        """Stop for *error*, and raise it once the requests in flight have ended."""
         self._failure = self._failure or error
         self.drain()
 
@@ -253,7 +253,7 @@ class DistributedBatch(BatchBase):
             await self._polled.wait()
 
     async def _insist(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """A call that may be made twice, made until the coordinator answers."""
+        """Repeat a call that may be executed twice until the coordinator answers."""
         began = anyio.current_time()
         while True:
             try:
@@ -273,7 +273,7 @@ class DistributedBatch(BatchBase):
 def _absent(seconds: float) -> BatchError:
     return BatchError(
         f"the coordinator has not answered for {seconds:.0f} s. Run the same command again: what is done is not paid"
-        " for twice, and requests under way are listed as unknown."
+        " for twice, and requests in flight are listed as unknown."
     )
 
 

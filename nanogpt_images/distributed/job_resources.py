@@ -1,4 +1,4 @@
-"""What a coordinator keeps while its journal is open: the journal, an account and a pace for each key, the source of tasks."""
+"""What a coordinator holds while its journal is open: the journal, an account and a pace for each key, the source of tasks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .messages import ApiKey, Job
 class JobResources:
     """
     Attributes:
-        recorder: The journal as what was left on the disk comes into it.
+        recorder: The journal as images that were left on the disk enter it.
         accounts: The journal as each key uses it.
         pacers: The window of each key; None where there is no limit.
         client: Asks for the catalogue.
@@ -45,7 +45,7 @@ class JobResources:
     opened: Totals
 
     async def aclose(self) -> None:
-        """Close everything; what is under way becomes unknown."""
+        """Close everything; requests in flight become unknown."""
         for pacer in self.pacers:
             if pacer is not None:
                 pacer.close()
@@ -55,11 +55,11 @@ class JobResources:
 
 async def open_resources(job: Job, tally: Tally) -> JobResources:
     """
-    Open the journal of *job*, which nobody else may have open.
+    Open the journal of *job*, which no other process may have open.
 
     Raises:
-        JournalError: See `Journal.open`.
-        OutputError: See `Journal.open`.
+        JournalError: As for `Journal.open`.
+        OutputError: As for `Journal.open`.
     """
     options = job.options
     url = options.images_url

@@ -1,4 +1,4 @@
-"""The journal and the pace as the worker of a distributed batch meets them: on the other side of a link."""
+"""The journal and the pace of a distributed batch as its workers use them: through the coordinator."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .coordinator_client import CoordinatorClient
 
 class RemoteRecorder:
     """
-    `Recorder` over a link. Images are on the disk itself before they are reported.
+    `Recorder` through the coordinator. Images are on the disk itself before they are reported.
 
     Args:
-        coordinator: The way to the coordinator.
+        coordinator: The connection to the coordinator.
         tasks: What this worker has leased, by ID of the unit.
         out: The batch's directory.
     """
@@ -37,45 +37,45 @@ class RemoteRecorder:
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
     ) -> list[Admission]:
-        """The coordinator's alone."""
+        """Refuse: only the coordinator admits rows."""
         raise NotImplementedError
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """See `Recorder`. Raises Halted where the task is not, or not any more, this worker's to send."""
+        """Ask to send the task; raise Halted where it is not, or no longer, this worker's to send."""
         del reserved_nano, cap_nano
         if not await self._coordinator.send(self._tasks[unit_id]):
             raise Halted
         self.granted += 1
 
     async def record(self, unit_id: str, outcome: Outcome) -> None:
-        """See `Recorder`."""
+        """Put the images of *outcome* on the disk, then report it."""
         files = [image.file for image in images_of(outcome) if not image.is_elsewhere]
         if files:
             await in_thread(_sync, [self._out / PurePosixPath(file) for file in files])
         await self._coordinator.report(self._tasks[unit_id], outcome)
 
     async def aclose(self) -> None:
-        """Nothing follows."""
+        """Do nothing: the connection ends with the worker."""
 
 
 class RemotePacing:
-    """`Pacing` over a link: the place comes with the grant, so only its end and pauses are told."""
+    """`Pacing` through the coordinator: the place comes with the grant, so only its end and pauses are reported."""
 
     def __init__(self, coordinator: CoordinatorClient, recorder: RemoteRecorder) -> None:
         self._coordinator = coordinator
         self._recorder = recorder
 
     async def take(self) -> None:
-        """The place is waited for where the request is written down."""
+        """Do nothing: the grant waits for the place."""
 
     def started(self) -> None:
-        """See `Pacing`."""
+        """Report that a granted request has left, or will not leave."""
         if self._recorder.granted:
             self._recorder.granted -= 1
             self._coordinator.started()
 
     def pause(self, seconds: float) -> None:
-        """See `Pacing`."""
+        """Report that the service asked for a pause."""
         self._coordinator.pause(seconds)
 
 

@@ -1,4 +1,4 @@
-"""A worker of a distributed batch: the ordinary way of a request, with the journal on the other side of a link."""
+"""A worker of a distributed batch: requests as in a local batch, with the journal at the coordinator."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _MIN_PATIENCE: Final = 8
 
 class Worker:
     """
-    Carries out what it leases.
+    Executes what it leases.
 
     Args:
         job: What is to be done.
-        coordinator: Where leases come from, and reports go to.
-        name: Tells it from the other workers of all time.
+        coordinator: Leases tasks, and takes reports.
+        name: Differs from the names of all other workers, past ones included.
         key: Number of its key among those of the job.
         concurrency: Requests at once.
-        retry: See `AsyncClient`.
+        retry: As for `AsyncClient`.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Worker:
         Work until nothing is left, or until it has to stop; the coordinator knows why.
 
         Raises:
-            NanoGPTError: The coordinator is gone for good.
+            NanoGPTError: The coordinator is lost for good.
         """
         self._concurrency = await in_thread(room_for, self._concurrency)
         async with (
@@ -125,7 +125,7 @@ class Worker:
                 self._coordinator.note(event)
 
     async def _next(self) -> Task | None:
-        """The next task; None when there is none any more."""
+        """Take the next task; None when no more will come."""
         async with self._leasing:
             while not self._waiting and not self._over and not self._stop_signal.requested:
                 with anyio.CancelScope() as waiting:

@@ -164,6 +164,28 @@ async def test_batch(cancel, cut: int, tmp_path: Path) -> None:
             assert len(transport.requests) == 1
 
 
+@WAYS
+@pytest.mark.parametrize("count", range(ASKED + 1))
+async def test_links_of_a_cancelled_batch(cancel, count: int, tmp_path: Path) -> None:
+    """Signed URLs that came whole before the cancellation are downloaded by the next run, and not paid for again."""
+    row = {"prompt": "x", "model": MODEL, "count": ASKED, "route": "openai", "response_format": "url"}
+    async with connected() as (real, sandbox):
+        answer = await real.images.generate_openai("x", model=MODEL, n=ASKED, response_format="url")
+        entries = [json.dumps({"url": image.url}).encode() for image in answer.images]
+        body = b'{"data":[' + b",".join(entries) + b"]}"
+        cut = body.index(entries[count - 1]) + len(entries[count - 1]) if count else 5
+        transport = Halting(real, cut, body=body)
+        async with AsyncClient(sandbox.api_key, sandbox.url, transport=transport) as client:
+            await cancel(lambda: client.run_batch([row], out=tmp_path), transport)
+            assert await look(tmp_path) == ({State.UNKNOWN: 1}, [])
+            async with client.retry_batch(tmp_path) as rest:
+                await rest.wait()
+            states, images = await look(tmp_path)
+            assert states == {State.DONE if count == ASKED else State.UNKNOWN: 1}
+            assert (len(images), rest.report.images) == (count, count)
+            assert len(transport.requests) == 1
+
+
 async def look(out: Path) -> tuple[dict[State, int], list[bytes]]:
     """The states of the journal, and the images that `results.jsonl` names."""
     async with await Journal.open(out, service=None, read_only=True) as journal:

@@ -94,7 +94,7 @@ class Executor:
             return await self.settlement.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
         except BaseException:
             with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self.settlement.cancelled(task, attempts.phase, store.kept)
+                await self.settlement.cancelled(task, attempts.phase, store)
             raise
         finally:
             attempts.over(refused=None)

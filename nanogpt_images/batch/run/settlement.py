@@ -28,7 +28,7 @@ from ...money.nano import to_nano, to_usd
 from ...outputs import NO_PROVENANCE, DirectoryStore, ImageStore, MemoryStore, write_image
 from ...resources.images import Images
 from ...types.request import ImageRequest
-from ...types.result import GenerationResult, Image, ReceivedImage
+from ...types.result import GenerationResult, Image
 from ..batch_options import BatchOptions
 from ..events import BatchEvent, Tally
 from ..outcomes import UNKNOWN_TYPE, Done, Failed, ImageRecord, Linked, Outcome, Postponed, Refused, SignedUrl
@@ -264,11 +264,11 @@ class Settlement:
         self.budget_gate.release(task.price_nano)
         return None if self.stop_signal.requested else self._event(task, State.PENDING, error=error)
 
-    async def cancelled(self, task: Task, phase: Phase, kept: Sequence[ReceivedImage] = ()) -> None:
-        """Settle journal and budget for a request that is cancelled; *kept* came of it before."""
+    async def cancelled(self, task: Task, phase: Phase, store: ImageStore) -> None:
+        """Settle journal and budget for a request that is cancelled; *store* has what came of it before."""
         if phase is Phase.SENT:
             self.budget_gate.hold(task.price_nano)
-            images = [self._record(Image.stored(image)) for image in kept if image.path is not None]
+            images = [self._record(Image.stored(image)) for image in store.kept if image.path is not None]
             if len(images) >= task.unit.images:
                 await self.recorder.record(task.unit.id, Done(images=images))
                 return
@@ -277,6 +277,7 @@ class Settlement:
                 error_type="CancelledError",
                 error_text="The batch was cancelled before the answer was complete.",
                 images=images,
+                links=[SignedUrl(index=index, url=url) for index, url in store.links],
             )
             await self.recorder.record(task.unit.id, failed)
             return

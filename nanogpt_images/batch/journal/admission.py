@@ -13,9 +13,10 @@ from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
 from . import manifests
+from .database.schema import FOLLOWED
 from .database.store import Store
 from .division import Found, divide
-from .queries import FOLLOWED, UNIT_COLUMNS, UNIT_WIDTH, read_unit
+from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
 from .records import Admission
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"

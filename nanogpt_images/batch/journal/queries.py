@@ -10,13 +10,12 @@ from ..rows import BatchRow
 from ..states import Event, State, advance, is_open
 from ..units import Unit
 from . import manifests
+from .database.schema import FOLLOWED
 from .database.store import Store
 from .records import Ending, ModelSpending, Remainder, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
-FOLLOWED: Final = f"state IN ('{State.UNKNOWN.value}', '{State.FAILED.value}') AND links IS NOT NULL"
-"""A request that did not end well, and whose answer brought signed URLs that are still to be downloaded."""
 _MANY: Final = 500
 
 RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images.batch.journal import Admission, ImageRecord, Journal, SignedUrl
+from nanogpt_images.batch.journal.database.schema import FOLLOWED
 from nanogpt_images.batch.outcomes import Done, Failed, Linked, Postponed, Refused
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
@@ -268,3 +269,14 @@ async def test_a_request_whose_sender_lives_is_no_longer_unknown(out: Path, imag
         )
         assert await journal.found(admission.unit.id) is State.FAILED
         assert (await journal.totals()).committed_nano == 0
+
+
+async def test_links_that_are_followed_up_are_counted_without_a_look_at_every_failure(out: Path) -> None:
+    """The sums of a journal are asked for several times a second, however many requests failed."""
+    async with await opened(out) as journal:
+        (plan,) = await journal._run(
+            lambda store: store.connection.execute(
+                f"EXPLAIN QUERY PLAN SELECT count(*) FROM unit WHERE {FOLLOWED}"
+            ).fetchall()
+        )
+    assert "unit_followed" in plan[-1]

@@ -17,6 +17,9 @@ APPLICATION_ID = 0x4E474A4C
 VERSION = 2
 """Version of the tables below (SQLite's `user_version`)."""
 
+FOLLOWED = f"state IN ('{State.UNKNOWN.value}', '{State.FAILED.value}') AND links IS NOT NULL"
+"""A request that did not end well, and whose answer brought signed URLs that are still to be downloaded."""
+
 _QUICK_CHECK_MAX_BYTES = 16 << 20
 _IN_FLIGHT = f"'{State.SENT.value}', '{State.LINKED.value}', '{State.FAILED.value}', '{State.UNKNOWN.value}'"
 
@@ -142,6 +145,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     connection.execute("BEGIN IMMEDIATE")
     if _number(connection, "PRAGMA user_version") == 0:
         _create(connection)
+    # Journals that were made before have it from now on; others ignore it.
+    connection.execute(f"CREATE INDEX IF NOT EXISTS unit_followed ON unit (seq) WHERE {FOLLOWED}")
     connection.execute("COMMIT")
     # `division` uses it; it ends with the process and never touches the journal's file.
     connection.execute(

@@ -98,8 +98,9 @@ class NanoGPTError(Exception):
             or the class is about requests that were not sent.
 
     Attributes:
-        partial: The images that came all the same, as a `GenerationResult` (from the blocking client a
-            `BlockingResult`), or None.
+        partial: Images and signed URLs that arrived whole, as a `GenerationResult` (from the blocking client a
+            `BlockingResult`), or None. Downloading such a URL (`await image.save(…)`) is free; `generate_to` and batches
+            have tried it already.
     """
 
     charge: Charge

@@ -18,9 +18,11 @@ class ImageStore(Protocol):
 
     Attributes:
         kept: The images that `finish` kept, for a caller that was cancelled before `finish` returned.
+        links: Index and signed URL of images that came before the caller was cancelled.
     """
 
     kept: Sequence[ReceivedImage]
+    links: Sequence[tuple[int, str]]
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
         """Begin image *index* of the answer to *request_id*; restart it if it was begun before."""
@@ -44,6 +46,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.links: Sequence[tuple[int, str]] = ()
         self._buffers: dict[int, BytesIO] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:

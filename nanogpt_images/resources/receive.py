@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeGuard
 
 import attrs
@@ -109,7 +110,7 @@ async def receive(
         error.partial = None if kept is None else as_result(kept)
         raise
     except BaseException:
-        _keep_whole(stream, store)
+        _keep_whole(reading, stream)
         raise
     if not answer.entries:
         store.discard()
@@ -199,16 +200,20 @@ def _no_end(reason: str) -> str:
     return f"all images came, but the answer did not end ({reason})"
 
 
-def _keep_whole(stream: ImageStream, store: ImageStore) -> None:
-    """Finish what came whole, at once and in place: it was paid for, and whoever cancels does not wait."""
+def _keep_whole(reading: _Reading, stream: ImageStream) -> None:
+    """Finish what came whole, at once and in place: it was paid for, and a cancelled caller does not wait."""
     whole = sorted(stream.sizes)
+    with suppress(ValueError, RecursionError):
+        rest = reading.redact.body(beginning(stream.rest))
+        entries = decode_answer(rest, reading.response.headers, whole, stream.broken).entries
+        reading.store.links = [(entry.index, entry.url) for entry in entries if entry.url is not None]
     try:
         if whole:
-            store.finish(whole)
+            reading.store.finish(whole)
     except OutputError as error:
         _log.warning("an image that came before its request was cancelled could not be kept: %s", error)
     finally:
-        store.discard()
+        reading.store.discard()
 
 
 def _undecodable(reading: _Reading, error: Exception, kept: Received | None) -> ResponseDecodeError:

@@ -1,0 +1,98 @@
+"""A journal for units under test: it keeps what it was told, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from nanogpt_images.batch.journal import Admission, ImageRecord, SignedUrl
+from nanogpt_images.batch.recorder import MemoryRecorder
+from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.batch.units import Unit, units_of
+from nanogpt_images.types.parameters import CountRule, split_count
+
+__all__ = ["FakeRecorder", "ImageRecord", "SignedUrl", "Told", "unit_of"]
+
+
+def unit_of(row: BatchRow, rule: CountRule = CountRule(maximum=4)) -> Unit:  # noqa: B008
+    """The only request of *row*."""
+    (unit,) = units_of(row, rule, split_count(row.count, rule))
+    return unit
+
+
+@attrs.frozen
+class Told:
+    """What a recorder was told: the name of the step or outcome, of which unit, and its facts."""
+
+    what: str
+    unit_id: str
+    facts: Mapping[str, object]
+
+    def __getitem__(self, name: str) -> object:
+        return self.facts.get(name)
+
+
+class FakeRecorder:
+    """
+    A `Recorder` that keeps what it was told, in order.
+
+    Attributes:
+        told: Everything but admissions.
+        fails: What is raised instead, by the name of the step or outcome.
+        watch: Called before a step or an outcome is kept.
+        admits: Changes what a row is admitted as; by default it is pending and claimed.
+        prices: What each new unit was planned to cost.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[Told] = []
+        self.fails: dict[str, Exception] = {}
+        self.watch: Callable[[], None] = lambda: None
+        self.admits: Callable[[Admission], Admission] = lambda admission: admission
+        self.prices: list[int | None] = []
+        self._rows = MemoryRecorder()
+
+    @property
+    def names(self) -> list[str]:
+        return [told.what for told in self.told]
+
+    async def admit(
+        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None]
+    ) -> list[Admission]:
+        admissions = await self._rows.admit(rows)
+        self.prices += [price(admission.unit) for admission in admissions]
+        return [self.admits(admission) for admission in admissions]
+
+    async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
+        self._keep("sent", unit_id, reserved_nano=reserved_nano, cap_nano=cap_nano)
+
+    async def record(self, unit_id: str, outcome: attrs.AttrsInstance) -> None:
+        self._keep(type(outcome).__name__.lower(), unit_id, **attrs.asdict(outcome, recurse=False))
+
+    async def refused(self, unit_id: str) -> None:
+        self._keep("refused", unit_id)
+
+    async def repeated(self, unit_id: str) -> None:
+        self._keep("repeated", unit_id)
+
+    async def linked(self, unit_id: str, links: Sequence[SignedUrl], **facts: object) -> None:
+        self._keep("linked", unit_id, links=links, **facts)
+
+    async def done(self, unit_id: str, images: Sequence[ImageRecord], **facts: object) -> None:
+        self._keep("done", unit_id, images=images, **facts)
+
+    async def failed(self, unit_id: str, charge: object, **facts: object) -> None:
+        self._keep("failed", unit_id, charge=charge, **facts)
+
+    async def postponed(self, unit_id: str, **facts: object) -> None:
+        self._keep("postponed", unit_id, **facts)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def _keep(self, what: str, unit_id: str, **facts: object) -> None:
+        self.watch()
+        if what in self.fails:
+            raise self.fails[what]
+        self.told.append(Told(what, unit_id, facts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
 
@@ -19,6 +19,10 @@ def unit_of(row: BatchRow, rule: CountRule = CountRule(maximum=4)) -> Unit:  # n
     """The only request of *row*."""
     (unit,) = units_of(row, rule, split_count(row.count, rule))
     return unit
+
+
+async def _nothing() -> None:
+    """Nobody looks."""
 
 
 @attrs.frozen
@@ -40,7 +44,7 @@ class FakeRecorder:
     Attributes:
         told: Everything but admissions.
         fails: What is raised instead, by the name of the step or outcome.
-        watch: Called before a step or an outcome is kept.
+        watch: Awaited before a step or an outcome is kept.
         admits: Changes what a row is admitted as; by default it is pending and claimed.
         prices: What each new unit was planned to cost.
     """
@@ -48,7 +52,7 @@ class FakeRecorder:
     def __init__(self) -> None:
         self.told: list[Told] = []
         self.fails: dict[str, Exception] = {}
-        self.watch: Callable[[], None] = lambda: None
+        self.watch: Callable[[], Awaitable[None]] = _nothing
         self.admits: Callable[[Admission], Admission] = lambda admission: admission
         self.prices: list[int | None] = []
         self._rows = MemoryRecorder()
@@ -65,34 +69,34 @@ class FakeRecorder:
         return [self.admits(admission) for admission in admissions]
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        self._keep("sent", unit_id, reserved_nano=reserved_nano, cap_nano=cap_nano)
+        await self._keep("sent", unit_id, reserved_nano=reserved_nano, cap_nano=cap_nano)
 
     async def record(self, unit_id: str, outcome: attrs.AttrsInstance) -> None:
-        self._keep(type(outcome).__name__.lower(), unit_id, **attrs.asdict(outcome, recurse=False))
+        await self._keep(type(outcome).__name__.lower(), unit_id, **attrs.asdict(outcome, recurse=False))
 
     async def refused(self, unit_id: str) -> None:
-        self._keep("refused", unit_id)
+        await self._keep("refused", unit_id)
 
     async def repeated(self, unit_id: str) -> None:
-        self._keep("repeated", unit_id)
+        await self._keep("repeated", unit_id)
 
     async def linked(self, unit_id: str, links: Sequence[SignedUrl], **facts: object) -> None:
-        self._keep("linked", unit_id, links=links, **facts)
+        await self._keep("linked", unit_id, links=links, **facts)
 
     async def done(self, unit_id: str, images: Sequence[ImageRecord], **facts: object) -> None:
-        self._keep("done", unit_id, images=images, **facts)
+        await self._keep("done", unit_id, images=images, **facts)
 
     async def failed(self, unit_id: str, charge: object, **facts: object) -> None:
-        self._keep("failed", unit_id, charge=charge, **facts)
+        await self._keep("failed", unit_id, charge=charge, **facts)
 
     async def postponed(self, unit_id: str, **facts: object) -> None:
-        self._keep("postponed", unit_id, **facts)
+        await self._keep("postponed", unit_id, **facts)
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    def _keep(self, what: str, unit_id: str, **facts: object) -> None:
-        self.watch()
+    async def _keep(self, what: str, unit_id: str, **facts: object) -> None:
+        await self.watch()
         if what in self.fails:
             raise self.fails[what]
         self.told.append(Told(what, unit_id, facts))

@@ -171,8 +171,12 @@ async def test_a_place_counts_from_the_moment_the_request_leaves(case: OpenCase)
     """It is taken before the journal, and starts with the first byte."""
     pacer = FakePacer()
     made = case(SUCCESS, pacer=pacer)
-    made.recorder.watch = lambda: seen.append(list(pacer.steps))
     seen: list[list[object]] = []
+
+    async def watch() -> None:
+        seen.append(list(pacer.steps))
+
+    made.recorder.watch = watch
     await made.executor.carry_out(made.task)
     assert seen == [["taken"], ["taken", "started"]]
 

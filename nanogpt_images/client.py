@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 from urllib.parse import urlsplit
 
 from ._base.addresses import is_allowed_host
+from .batch.batch_options import BatchOptions
 from .batch.events import BatchEvent, BatchReport
 from .batch.run.task_source import Rows
 from .batch.runner import Batch
@@ -250,28 +251,21 @@ class AsyncClient:
             ConfigurationError: The client is closed.
             ParameterError: A number is out of range, or *rows* is a single row.
         """
-        self._watched.check_open()
-        self._sender.slots.at_least(concurrency)
-        return Batch(
-            rows,
-            images=self.images,
-            catalog=self.catalog,
-            service=self.service,
-            out=out,
+        options = BatchOptions(
+            out=None if out is None else Path(out),
             concurrency=concurrency,
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
             model=model,
-            defaults=defaults,
+            defaults=dict(defaults or {}),
             validate=validate,
             join=join,
             adopt=adopt,
             provenance=provenance,
             images_url=images_url,
             keep_going=keep_going,
-            pace=self._pacer,
-            on_event=on_event,
         )
+        return self._batch(rows, options, on_event)
 
     run_batch = _to_the_end(batch)
 
@@ -303,20 +297,28 @@ class AsyncClient:
             images_url: See `batch`.
             on_event: See `batch`.
         """
-        self._watched.check_open()
-        self._sender.slots.at_least(concurrency)
-        return Batch(
-            None,
-            images=self.images,
-            catalog=self.catalog,
-            service=self.service,
-            out=out,
+        options = BatchOptions(
+            out=Path(out),
             concurrency=concurrency,
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
+            provenance=provenance,
             images_url=images_url,
             retry_unknown=unknown,
-            provenance=provenance,
+        )
+        return self._batch(None, options, on_event)
+
+    def _batch(
+        self, rows: Rows | None, options: BatchOptions, on_event: Callable[[BatchEvent], object] | None
+    ) -> Batch:
+        self._watched.check_open()
+        self._sender.slots.at_least(options.concurrency)
+        return Batch(
+            rows,
+            options,
+            images=self.images,
+            catalog=self.catalog,
+            service=self.service,
             pace=self._pacer,
             on_event=on_event,
         )

@@ -147,7 +147,8 @@ class TransportError(NanoGPTError):
 
     Attributes:
         status: HTTP status, when at least the head of the answer arrived.
-        partial: Images that did arrive whole (a `GenerationResult`), or None.
+        partial: Images and signed URLs that did arrive whole (a `GenerationResult`), or None. Downloading such a URL
+            (`await image.save(…)`) is free; `generate_to` and batches have tried it already.
     """
 
     status: int | None
@@ -187,7 +188,7 @@ class ResponseDecodeError(NanoGPTError):
         status: HTTP status of the answer.
         json_path: Where in the body the fault is, such as `$.data[1].b64_json`.
         excerpt: The beginning of the body, shortened, for a report to support.
-        partial: Images that could be used (a `GenerationResult`), or None.
+        partial: Images and signed URLs that could be used (a `GenerationResult`), or None.
     """
 
     status: int | None

@@ -12,7 +12,7 @@ from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end
-from .job import Run, carry_out, totals_of
+from .job import Run, run_batch, totals_of
 from .manifest import Manifest, planned
 from .output import count, money, note, one_line
 from .progress import RunTarget
@@ -97,7 +97,7 @@ async def work(job: BatchJob) -> RunSummary:
         )
         run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
         started = time.monotonic()
-        outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
         page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
         return RunSummary(

@@ -58,7 +58,7 @@ class GenerationJob:
         return prompt_slug(self.row.prompt) if self.name is None else safe_name(self.name)
 
 
-def carry_out(
+def run_generation(
     order: GenerationJob, *, base_url: str | None, sandbox: bool, quiet: bool, as_json: bool
 ) -> int:
     """Pay for *order*, print what came, and return the exit code."""

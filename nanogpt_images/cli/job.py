@@ -84,7 +84,7 @@ class Outcome:
         return self.error or self.report.stopped
 
 
-async def carry_out(
+async def run_batch(
     run: Run, directory: Path, goal: RunTarget, *, quiet: bool, silent: bool = False
 ) -> Outcome:
     """

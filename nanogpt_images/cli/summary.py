@@ -48,7 +48,7 @@ class RunSummary:
 
     @property
     def left(self) -> int:
-        """Requests of a job of several processes that are still to do and in no living process's hands."""
+        """Requests of a job of several processes that are still to do, those in other processes' hands included."""
         report = self.outcome.report
         return report.pending + report.open_downloads if self.joined else 0
 
@@ -123,9 +123,11 @@ def _print(closing: RunSummary) -> None:
     elif outcome.interrupted:
         note("interrupted; nothing that is done will be paid for twice")
     if closing.left:
+        held = report.held_by_others
+        by_others = f", {held:,} of them in the hands of other processes" if held else ""
         note(
-            f"left: {count(closing.left, 'request')} of this job still to do; once no process works on it, go on with"
-            f" '{next_command(closing)}'"
+            f"left: {count(closing.left, 'request')} of this job still to do{by_others}; once no process works on it,"
+            f" go on with '{next_command(closing)}'"
         )
 
 
@@ -142,7 +144,7 @@ def _unread(closing: RunSummary) -> str:
     if not report.unread or totals is None:
         return ""
     files = ", ".join(one_line(manifest.path) for manifest in totals.manifests if manifest.unread)
-    why = "" if _is_cut_short(closing) else ", which is gone or has changed"
+    why = "" if _is_cut_short(closing) or closing.joined else ", which is gone or has changed"
     return f"{count(report.unread, 'row')} of {files} never read{why}"
 
 

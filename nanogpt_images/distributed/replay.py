@@ -1,4 +1,4 @@
-"""Rows that can be read only once, kept so that they can be told again from the start."""
+"""Rows that can be read only once, kept so that they can be sent again from the start."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _CHUNK: Final = 256
 
 class ReplayableRows:
     """
-    The rows of a source, from the first one for everybody who asks.
+    The rows of a source, from the first one for each reader.
 
-    A collection is read anew. An iterator cannot be: what it gave is kept in a temporary file.
+    A collection is read again. An iterator cannot be: its rows are kept in a temporary file.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -35,7 +35,7 @@ class ReplayableRows:
         return isinstance(self._rows, ManifestRows)
 
     async def chunks(self) -> AsyncGenerator[Sequence[Row]]:
-        """All rows, some at a time. Nobody else may be reading."""
+        """Yield all rows, in chunks. One reader at a time."""
         if self._file is None:
             rows = self._rows
             if isinstance(rows, ManifestRows):
@@ -53,7 +53,7 @@ class ReplayableRows:
             yield chunk
 
     async def aclose(self) -> None:
-        """Forget what was kept."""
+        """Drop what was kept."""
         if self._file is not None:
             await anyio.to_thread.run_sync(self._file.close)
 

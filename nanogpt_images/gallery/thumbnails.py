@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 from PIL import Image, ImageOps
 
-from ..batch.journal import ImageRecord
+from ..batch.outcomes import ImageRecord
 
 DIRECTORY: Final = "thumbnails"
 MAX_SIZE: Final = (640, 320)

@@ -47,6 +47,7 @@ class DirectoryStore:
         provenance: Provenance | None = None,
     ) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.links: Sequence[tuple[int, str]] = ()
         self._directory = directory
         self._stem = stem
         self._overwrite = overwrite

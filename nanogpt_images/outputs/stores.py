@@ -17,10 +17,12 @@ class ImageStore(Protocol):
     Takes the images of one answer.
 
     Attributes:
-        kept: What `finish` has kept, for whoever was cancelled before it could be told.
+        kept: What `finish` has kept, for a caller that was cancelled before it got an answer.
+        links: Index and signed URL of images that came before the caller was cancelled.
     """
 
     kept: Sequence[ReceivedImage]
+    links: Sequence[tuple[int, str]]
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
         """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
@@ -44,6 +46,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.links: Sequence[tuple[int, str]] = ()
         self._buffers: dict[int, BytesIO] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:

@@ -12,7 +12,15 @@ import attrs
 
 from .._base.logs import get_logger
 from .._base.names import image_stem, prompt_slug, safe_name
-from ..errors import ConfigurationError, DownloadError, NanoGPTError, NotFoundError, OutputError
+from ..errors import (
+    ConfigurationError,
+    DownloadError,
+    NanoGPTError,
+    NotFoundError,
+    OutputError,
+    ResponseDecodeError,
+    TransportError,
+)
 from ..events import Observers
 from ..outputs import DirectoryStore, ImageStore, MemoryStore, ReceivedImage, existing_images, make_directory
 from ..provenance.record import Provenance
@@ -273,8 +281,20 @@ class Images:
             overwrite=overwrite,
             provenance=self.provenance_of(request) if provenance else None,
         )
-        result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
+        try:
+            result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
+        except (OutputError, ResponseDecodeError, TransportError) as error:
+            if isinstance(error.partial, GenerationResult):
+                error.partial = await self._download_partial(error.partial, store)
+            raise
         return await self.downloaded(result, store)
+
+    async def _download_partial(self, partial: GenerationResult, store: ImageStore) -> object:
+        """Download the links of an answer that broke off; those that cannot be downloaded stay links."""
+        try:
+            return await self.downloaded(partial, store)
+        except NanoGPTError as error:
+            return getattr(error, "partial", partial)
 
     async def run(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from typing import cast
 
 import attrs
@@ -88,7 +89,7 @@ async def receive(
             return received
         raise
     except BaseException:
-        _keep_whole(stream, store)
+        _keep_whole(response, stream, store, redact)
         raise
     if not answer.entries:
         store.discard()
@@ -190,9 +191,13 @@ def _reason(error: ResponseDecodeError | TransportError) -> str:
     )
 
 
-def _keep_whole(stream: ImageStream, store: ImageStore) -> None:
-    """Finish what came whole, at once and in place: it was paid for, and whoever cancels does not wait."""
+def _keep_whole(response: HttpResponse, stream: ImageStream, store: ImageStore, redact: Redactor) -> None:
+    """Finish what came whole, at once and in place: it was paid for, and a cancelled caller does not wait."""
     whole = sorted(stream.sizes)
+    with suppress(ValueError, RecursionError):
+        rest = redact.body(beginning(stream.rest))
+        entries = decode_answer(rest, response.headers, whole, stream.broken).entries
+        store.links = [(entry.index, entry.url) for entry in entries if entry.url is not None]
     try:
         if whole:
             store.finish(whole)

@@ -37,32 +37,23 @@ Reader = Callable[[HttpResponse], Awaitable[T]]
 _MAX_JSON_BYTES: Final = 64 * 2**20
 
 
-async def _nothing(*_: object) -> None:
-    """Nobody wants to know."""
-
-
-def _no_news(*_: object) -> None:
-    """Nobody wants to know, nor to wait."""
-
-
-@attrs.frozen(kw_only=True)
 class AttemptHooks:
-    """
-    What a batch does around the attempts of a paid request.
+    """What is done around the attempts of a paid request. A batch and a client's budget override what they need."""
 
-    Attributes:
-        before: Awaited after pacing and before each attempt; what it raises keeps the attempt from being made.
-        refused: Awaited when an attempt failed and another will follow.
-        started: Called when an attempt's body leaves, or is known not to; perhaps more than once.
-        paused: Called with the seconds for which the service's limit keeps everybody with this key from starting.
-        withheld: Called when an attempt was broken off and certainly never left.
-    """
+    async def before(self) -> None:
+        """Run after pacing and before each attempt; what it raises keeps the attempt from being made. Default: do nothing."""
 
-    before: Callable[[], Awaitable[None]] = _nothing
-    refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
-    started: Callable[[], None] = _no_news
-    paused: Callable[[float], None] = _no_news
-    withheld: Callable[[], None] = _no_news
+    async def refused(self, error: NanoGPTError) -> None:
+        """Run when an attempt failed and another will follow. Default: do nothing."""
+
+    def started(self) -> None:
+        """Run when an attempt's body leaves, or is known not to; perhaps more than once. Default: do nothing."""
+
+    def paused(self, seconds: float) -> None:
+        """Run when the service's limit keeps everybody with this key from starting for so long. Default: do nothing."""
+
+    def withheld(self) -> None:
+        """Run when an attempt was broken off and certainly never left. Default: do nothing."""
 
 
 NO_HOOKS: Final = AttemptHooks()

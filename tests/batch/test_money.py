@@ -473,7 +473,7 @@ async def test_a_file_of_another_request_is_no_proof(open_job, monkeypatch) -> N
 async def strand(job, monkeypatch, rows) -> None:
     """Run *rows* in a batch that dies between the disk and the journal."""
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "done", dead)
+        patch.setattr(Journal, "record", dead)
         with pytest.raises(RuntimeError, match="killed"):
             await job.run(rows)
 

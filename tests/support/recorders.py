@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
 
-from nanogpt_images.batch.journal import Admission, ImageRecord, SignedUrl
+from nanogpt_images.batch.journal import Admission
+from nanogpt_images.batch.outcomes import ImageRecord, Outcome, SignedUrl
 from nanogpt_images.batch.recorder import MemoryRecorder
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.units import Unit, units_of
@@ -71,26 +72,8 @@ class FakeRecorder:
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
         await self._keep("sent", unit_id, reserved_nano=reserved_nano, cap_nano=cap_nano)
 
-    async def record(self, unit_id: str, outcome: attrs.AttrsInstance) -> None:
+    async def record(self, unit_id: str, outcome: Outcome) -> None:
         await self._keep(type(outcome).__name__.lower(), unit_id, **attrs.asdict(outcome, recurse=False))
-
-    async def refused(self, unit_id: str) -> None:
-        await self._keep("refused", unit_id)
-
-    async def repeated(self, unit_id: str) -> None:
-        await self._keep("repeated", unit_id)
-
-    async def linked(self, unit_id: str, links: Sequence[SignedUrl], **facts: object) -> None:
-        await self._keep("linked", unit_id, links=links, **facts)
-
-    async def done(self, unit_id: str, images: Sequence[ImageRecord], **facts: object) -> None:
-        await self._keep("done", unit_id, images=images, **facts)
-
-    async def failed(self, unit_id: str, charge: object, **facts: object) -> None:
-        await self._keep("failed", unit_id, charge=charge, **facts)
-
-    async def postponed(self, unit_id: str, **facts: object) -> None:
-        await self._keep("postponed", unit_id, **facts)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
+from ..outcomes import ImageRecord
 from ..units import MARKED_NAME
-from .records import ImageRecord
 
 FILE_NAME = "results.jsonl"
 _WRITE_BYTES = 1 << 20
@@ -26,7 +26,7 @@ _SELECT = """
 
 
 def line(row: str, first_index: int, request_id: str | None, image: ImageRecord, cost_nano: int) -> bytes:
-    """The line of *image* of a *row* in JSON; its index counts within that, its file is relative to the line's."""
+    """Return the line of an *image* of a *row* (JSON): the index counts within the row, the file is relative to the list."""
     # Not through BatchRow: its checks, made when the row was admitted, would take most of the time.
     fields = json.loads(row)
     record = {
@@ -52,7 +52,7 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
     Add *lines* in one write, so that processes which share the file do not mix theirs.
 
     Returns:
-        False where they could not be written: the journal holds them, and the file is mended from it later.
+        False where they could not be written: the journal holds them, and the file is rewritten from it later.
     """
     data = b"".join(lines)
     try:
@@ -62,23 +62,23 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
         finally:
             os.close(descriptor)
     except OSError as error:
-        _LOG.warning("%s could not be written (%s); it will be mended from the journal.", FILE_NAME, error)
+        _LOG.warning("%s could not be written (%s); it will be rewritten from the journal.", FILE_NAME, error)
         return False
 
 
 def lists_images(directory: Path) -> bool:
-    """Whether `results.jsonl` is there and says anything."""
+    """Return whether `results.jsonl` exists and is not empty."""
     path = directory / FILE_NAME
     return path.is_file() and path.stat().st_size > 0
 
 
 def holds_images(directory: Path) -> bool:
-    """Whether `images` holds a file whose name ends in the mark of a request."""
+    """Return whether `images` holds a file whose name ends in the mark of a request."""
     try:
         with os.scandir(directory / "images") as entries:
             return any(MARKED_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries)
     except OSError:
-        # It is not there, or the batch will say what is wrong with it before it sends anything.
+        # It does not exist, or the batch says what is wrong with it before it sends anything.
         return False
 
 
@@ -106,7 +106,7 @@ def refuse(directory: Path, *, is_new: bool = True) -> None:
         )
 
 
-def mend(connection: sqlite3.Connection, directory: Path) -> None:
+def rewrite(connection: sqlite3.Connection, directory: Path) -> None:
     """
     Rewrite the file, whole or not at all, where its size is not what the journal recorded.
 

@@ -11,7 +11,7 @@ import attrs
 
 from ..._base.logs import get_logger
 from ...errors import Charge, ConfigurationError, OutputError
-from ..journal import ImageRecord
+from ..outcomes import ImageRecord
 
 _PART_BYTES: Final = 8 * 2**20
 _READ_BYTES: Final = 2**20
@@ -31,7 +31,7 @@ class ObjectStorage:
         url: The store and a prefix.
 
     Raises:
-        ConfigurationError: The library is not installed, or the URL is of no store.
+        ConfigurationError: The library is not installed, or the URL does not name a store.
     """
 
     def __init__(self, url: str) -> None:

@@ -13,7 +13,7 @@ from ...errors import ParameterError
 from ...provenance.reading import read_provenance
 from ...provenance.record import Provenance
 from .. import common as _common
-from ..generation_job import GenerationJob, carry_out
+from ..generation_job import GenerationJob, run_generation
 from ..output import one_line
 
 _REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_data_urls"})
@@ -74,7 +74,7 @@ def command(
         budget_usd=budget,
         assume_price_usd=assume_price,
     )
-    return carry_out(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)
+    return run_generation(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)
 
 
 def _row_of(

@@ -1,4 +1,4 @@
-"""Ray as what carries coordinator and workers; it decides nothing, and repeats nothing."""
+"""Ray runs coordinator and workers; it decides nothing, and repeats nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SILENT_S: Final = 10.0
 
 
 class CoordinatorActor:
-    """The actor around a `Coordinator`; Ray makes it anew, with the same arguments, when its process dies."""
+    """The actor around a `Coordinator`; Ray restarts it with the same arguments when its process dies."""
 
     def __init__(self, job: Job) -> None:
         context = load_ray().get_runtime_context()
@@ -48,11 +48,11 @@ class CoordinatorActor:
         return found
 
     async def driver_silence_s(self) -> float:
-        """For how long no driver has asked for anything."""
+        """Return for how many seconds no driver has called."""
         return time.monotonic() - self._coordinator.driver_heard_at
 
     async def _end_without_driver(self) -> None:
-        # It outlives its driver, so that its journal is closed in order; and not for much longer.
+        # It outlives its driver for a while, so that its journal is closed properly.
         rest_s = _ORPHAN_S
         while rest_s > 0:
             await asyncio.sleep(rest_s)
@@ -114,7 +114,7 @@ class RayCluster:
             job: The job.
             address: As `ray.init` takes it, or `local`. A program that has called `ray.init` uses that cluster.
             workers: For a cluster of this machine: how many workers it has room for.
-            retry: See `AsyncClient`.
+            retry: As for `AsyncClient`.
 
         Raises:
             ConfigurationError: Ray is not installed, or there is no cluster at the address.
@@ -134,7 +134,7 @@ class RayCluster:
         return cluster
 
     async def work(self, name: str, key: int, concurrency: int) -> None:
-        """See `Cluster`."""
+        """Run a worker to its end."""
         actor = self._ray.remote(WorkerActor).options(
             num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
@@ -197,7 +197,7 @@ class RayCluster:
 
 
 def coordinator_name(out: Path) -> str:
-    """The name of the coordinator whose journal is in *out*."""
+    """Return the name of the coordinator whose journal is in *out*."""
     return f"nanogpt-{hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]}"
 
 
@@ -206,7 +206,7 @@ def _init(ray: Any, address: str, workers: int) -> None:
     try:
         if address == LOCAL:
             ray.init(
-                address=LOCAL,  # without it Ray connects to whatever was started on this machine at last
+                address=LOCAL,  # without it Ray connects to the cluster that was last started on this machine
                 num_cpus=workers,
                 include_dashboard=False,
                 object_store_memory=_STORE_BYTES,

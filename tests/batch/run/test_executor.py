@@ -15,6 +15,7 @@ from fakes import PNG, Reply, ScriptedTransport
 from recorders import FakeRecorder, SignedUrl, unit_of
 
 from nanogpt_images import AsyncClient, GenerateRequest, HttpRequest, RetryPolicy
+from nanogpt_images.batch.batch_options import BatchOptions
 from nanogpt_images.batch.events import Tally
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.run.concurrency import ConcurrencyLimit
@@ -126,7 +127,7 @@ def case(tmp_path: Path) -> OpenCase:
         executor = Executor(
             **shared,
             concurrency_limit=ConcurrencyLimit(1),
-            endings=Settlement(**shared, out=tmp_path),
+            settlement=Settlement(**shared, options=BatchOptions(out=tmp_path)),
             pacer=pacer,
         )
         unit = unit_of(BatchRow("a fox", "m", key="fox"))
@@ -140,7 +141,7 @@ def case(tmp_path: Path) -> OpenCase:
 async def test_the_intent_is_written_down_before_the_request_leaves(case: OpenCase) -> None:
     """A crash may strand a paid request, and never repeat one."""
     made = case(SUCCESS)
-    event = await made.executor.carry_out(made.task)
+    event = await made.executor.execute(made.task)
     assert event is not None
     assert made.transport.told_before == [["sent"]]
     assert made.recorder.names == ["sent", "done"]
@@ -153,7 +154,7 @@ async def test_what_cannot_be_written_down_is_not_sent(case: OpenCase) -> None:
     """A full disk stops the batch before the request, which stays pending and costs nothing."""
     made = case(SUCCESS)
     made.recorder.fails["sent"] = JournalError("full")
-    assert await made.executor.carry_out(made.task) is None
+    assert await made.executor.execute(made.task) is None
     assert (made.transport.requests, made.recorder.names, made.money) == ([], [], (0, 0))
     assert isinstance(made.stop_signal.reason, JournalError)
 
@@ -163,7 +164,7 @@ async def test_a_batch_that_stops_while_it_waits_for_the_pace_sends_nothing(case
     pacer = FakePacer()
     made = case(SUCCESS, pacer=pacer)
     pacer.taken = made.stop_signal.stop
-    assert await made.executor.carry_out(made.task) is None
+    assert await made.executor.execute(made.task) is None
     assert (made.transport.requests, made.recorder.names, made.money) == ([], [], (0, 0))
 
 
@@ -177,7 +178,7 @@ async def test_a_place_counts_from_the_moment_the_request_leaves(case: OpenCase)
         seen.append(list(pacer.steps))
 
     made.recorder.watch = watch
-    await made.executor.carry_out(made.task)
+    await made.executor.execute(made.task)
     assert seen == [["taken"], ["taken", "started"]]
 
 
@@ -186,7 +187,7 @@ async def test_a_refusal_for_load_holds_up_the_whole_job(case: OpenCase) -> None
     pacer = FakePacer()
     busy = attrs.evolve(BUSY, headers={"Retry-After": "7"})
     made = case(busy, policy=RetryPolicy(max_attempts=1), pacer=pacer)
-    await made.executor.carry_out(made.task)
+    await made.executor.execute(made.task)
     assert 7.0 in pacer.steps
     assert made.executor.concurrency_limit.throttle.startswith("paused for 7 s")
 
@@ -194,7 +195,7 @@ async def test_a_refusal_for_load_holds_up_the_whole_job(case: OpenCase) -> None
 async def test_a_request_refused_for_load_to_the_end_stays_pending(case: OpenCase) -> None:
     """Every attempt is closed in the journal before the next one, and none costs anything."""
     made = case(BUSY, BUSY, BUSY)
-    event = await made.executor.carry_out(made.task)
+    event = await made.executor.execute(made.task)
     assert event is not None
     assert made.recorder.names == ["sent", "refused"] * 3
     assert (event.state, len(made.transport.requests), made.money) == (State.PENDING, 3, (0, 0))
@@ -204,7 +205,7 @@ async def test_a_refusal_for_load_that_was_charged_has_failed(case: OpenCase) ->
     """It is not left to a later run, which would pay for it again."""
     billed = Reply(429, b'{"error": {"message": "This request has been billed."}}')
     made = case(billed, SUCCESS)
-    event = await made.executor.carry_out(made.task)
+    event = await made.executor.execute(made.task)
     assert event is not None
     assert (event.state, event.charge, len(made.transport.requests)) == (State.FAILED, Charge.CHARGED, 1)
     assert made.money == (PRICE, 0)
@@ -213,7 +214,7 @@ async def test_a_refusal_for_load_that_was_charged_has_failed(case: OpenCase) ->
 async def test_an_unknown_outcome_is_not_repeated(case: OpenCase) -> None:
     """It may have been charged."""
     made = case(LOST, SUCCESS)
-    event = await made.executor.carry_out(made.task)
+    event = await made.executor.execute(made.task)
     assert event is not None
     assert (event.state, len(made.transport.requests), made.money) == (State.UNKNOWN, 1, (PRICE, 0))
 
@@ -221,7 +222,7 @@ async def test_an_unknown_outcome_is_not_repeated(case: OpenCase) -> None:
 async def test_a_policy_that_repeats_unknown_outcomes_pays_for_each(case: OpenCase) -> None:
     """The lost attempt stays counted, in the journal, the budget and the report."""
     made = case(LOST, SUCCESS, policy=RetryPolicy.documented())
-    event = await made.executor.carry_out(made.task)
+    event = await made.executor.execute(made.task)
     assert event is not None
     assert made.recorder.names == ["sent", "repeated", "sent", "done"]
     assert (event.state, made.tally.unknown_nano) == (State.DONE, PRICE)
@@ -231,7 +232,7 @@ async def test_a_policy_that_repeats_unknown_outcomes_pays_for_each(case: OpenCa
 async def test_an_attempt_that_the_budget_does_not_hold_is_not_repeated(case: OpenCase) -> None:
     """One attempt fits, a second one would pass the cap."""
     made = case(LOST, SUCCESS, policy=RetryPolicy.documented(), cap_nano=2 * PRICE - 1)
-    event = await made.executor.carry_out(made.task)
+    event = await made.executor.execute(made.task)
     assert event is not None
     assert (event.state, len(made.transport.requests), made.money) == (State.UNKNOWN, 1, (PRICE, 0))
 
@@ -239,7 +240,7 @@ async def test_an_attempt_that_the_budget_does_not_hold_is_not_repeated(case: Op
 async def test_what_does_not_fit_the_budget_stops_the_batch(case: OpenCase) -> None:
     """Nothing is written down or sent for it."""
     made = case(SUCCESS, cap_nano=PRICE - 1)
-    assert await made.executor.carry_out(made.task) is None
+    assert await made.executor.execute(made.task) is None
     assert (made.transport.requests, made.recorder.names, made.money) == ([], [], (0, 0))
     assert isinstance(made.stop_signal.reason, BudgetExceededError)
 
@@ -253,7 +254,7 @@ async def test_a_request_that_is_broken_off_after_it_left_may_have_been_charged(
         await asyncio.Event().wait()
 
     made = case(Reply(200, [never]))
-    running = asyncio.ensure_future(made.executor.carry_out(made.task))
+    running = asyncio.ensure_future(made.executor.execute(made.task))
     await reached.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -266,7 +267,7 @@ async def test_a_row_with_a_problem_is_not_sent(case: OpenCase) -> None:
     """Its event tells the problem; no money was ever set aside."""
     made = case(SUCCESS)
     problem = ParameterError("no such resolution")
-    event = await made.executor.carry_out(attrs.evolve(made.task, problem=problem))
+    event = await made.executor.execute(attrs.evolve(made.task, problem=problem))
     assert event is not None
     assert (event.state, event.error, made.recorder.names) == (State.FAILED, problem, ["failed"])
     assert (made.transport.requests, made.money) == ([], (0, 0))
@@ -276,7 +277,7 @@ async def test_an_open_download_is_not_paid_for_again(case: OpenCase) -> None:
     """Where the links are known only they are fetched, and the key does not go along."""
     made = case(Reply(200, PNG))
     links = [SignedUrl(index=0, url="https://files.example/fox.png?signed=1")]
-    event = await made.executor.carry_out(Task(unit=made.task.unit, links=links))
+    event = await made.executor.execute(Task(unit=made.task.unit, links=links))
     assert event is not None
     (request,) = made.transport.requests
     assert (request.method, request.paid, "Authorization" in request.headers) == ("GET", False, False)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from nanogpt_images import Charge
 from nanogpt_images.batch.journal import ImageRecord, Journal, SignedUrl
+from nanogpt_images.batch.outcomes import Failed, Linked
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.run.recovery import recover
 from nanogpt_images.batch.states import State
@@ -51,8 +52,9 @@ async def interrupted(out: Path, *rows: BatchRow, links: bool = False) -> list[U
             await journal.sent(admission.unit.id, 10)
             if links:
                 images = range(admission.unit.images)
-                await journal.linked(
-                    admission.unit.id, [SignedUrl(index=i, url="http://localhost/x") for i in images]
+                await journal.record(
+                    admission.unit.id,
+                    Linked(links=[SignedUrl(index=i, url="http://localhost/x") for i in images]),
                 )
     (out / "images").mkdir(exist_ok=True)
     return [admission.unit for admission in admissions]
@@ -160,8 +162,8 @@ async def test_a_later_attempts_image_counts_under_its_number(tmp_path: Path) ->
             await journal.sent(found.unit.id, 10)
             file = put(tmp_path, unit.image_stem(0), b"first")
             image = ImageRecord(index=0, file=file, media_type="image/png", bytes=5, sha256="0")
-            await journal.failed(
-                found.unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image]
+            await journal.record(
+                found.unit.id, Failed(charge=Charge.CHARGED, error_type="E", error_text="t", images=[image])
             )
         await journal.reopen(unknown=True)
         async for found in journal.pending():
@@ -225,7 +227,8 @@ async def lost_twice(out: Path, *attempts: list[str]) -> Unit:
             await journal.reopen(unknown=True)
             async for found in journal.pending():
                 await journal.sent(found.unit.id, 10)
-            await journal.unknown(unit.id, error_type="E", error_text="lost", images=images)
+            failed = Failed(charge=Charge.UNKNOWN, error_type="E", error_text="lost", images=images)
+            await journal.record(unit.id, failed)
     return unit
 
 
@@ -263,7 +266,9 @@ async def test_an_image_without_another_name_is_not_swept(tmp_path: Path) -> Non
             (tmp_path / "images" / name).write_bytes(PNG)
             os.utime(tmp_path / "images" / name, (0, 0))
         image = ImageRecord(index=0, file="images/.kept.part", media_type="image/png", bytes=1, sha256="0")
-        await journal.failed(unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image])
+        await journal.record(
+            unit.id, Failed(charge=Charge.CHARGED, error_type="E", error_text="t", images=[image])
+        )
     await recovered(tmp_path)
     assert [path.name for path in (tmp_path / "images").iterdir()] == [".kept.part"]
 

@@ -11,6 +11,7 @@ from fakes import Reply, ScriptedTransport
 from recorders import FakeRecorder, SignedUrl
 
 from nanogpt_images import AsyncClient, RetryPolicy
+from nanogpt_images.batch.batch_options import BatchOptions
 from nanogpt_images.batch.events import Tally
 from nanogpt_images.batch.journal import Admission
 from nanogpt_images.batch.rows import BatchRow
@@ -49,12 +50,18 @@ def recorder() -> FakeRecorder:
 def source(recorder: FakeRecorder) -> Collect:
     """A source of tasks over a catalogue of two models; *script* answers instead."""
 
-    def made(*script: Reply | Exception, **options: object) -> TaskSource:
+    def made(*script: Reply | Exception, needs_price: bool = False, **options: object) -> TaskSource:
         transport = ScriptedTransport(*(script or [LISTING, LISTING, *[Reply(404)] * 4]))
         client = AsyncClient(
             "sk-nano-test", "http://localhost", transport=transport, retry=RetryPolicy.none()
         )
-        return TaskSource(catalog=client.catalog, recorder=recorder, tally=Tally(), **options)
+        return TaskSource(
+            catalog=client.catalog,
+            recorder=recorder,
+            tally=Tally(),
+            options=BatchOptions(**options),
+            needs_price=needs_price,
+        )
 
     return made
 

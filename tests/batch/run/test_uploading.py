@@ -10,6 +10,7 @@ import pytest
 from fakes import PNG
 from recorders import FakeRecorder, ImageRecord
 
+from nanogpt_images.batch.outcomes import Done, Failed, Linked, Postponed, Refused, Repeated
 from nanogpt_images.batch.run.objects import ObjectStorage
 from nanogpt_images.batch.run.uploading import Uploading
 from nanogpt_images.errors import Charge, JournalError, OutputError
@@ -44,12 +45,12 @@ def image(sha256: str = DIGEST) -> ImageRecord:
 
 async def tell(uploading: Uploading, what: str, kept: ImageRecord) -> None:
     """Record an outcome that has one image."""
-    if what == "done":
-        await uploading.done("a1", [kept])
-    elif what == "linked":
-        await uploading.linked("a1", [], images=[kept])
-    else:
-        await uploading.failed("a1", Charge.UNKNOWN, error_type="E", error_text="t", images=[kept])
+    outcomes = {
+        "done": Done(images=[kept]),
+        "linked": Linked(links=[], images=[kept]),
+        "failed": Failed(charge=Charge.UNKNOWN, error_type="E", error_text="t", images=[kept]),
+    }
+    await uploading.record("a1", outcomes[what])
 
 
 OUTCOMES = pytest.mark.parametrize("what", ["done", "linked", "failed"])
@@ -98,7 +99,6 @@ async def test_nothing_is_recorded_that_did_not_arrive(
 async def test_steps_without_images_are_handed_on(uploading: Uploading, recorder: FakeRecorder) -> None:
     """What is about to be sent, and what was refused, goes to the journal as it is."""
     await uploading.sent("a1", 5, cap_nano=9)
-    await uploading.refused("a1")
-    await uploading.repeated("a1")
-    await uploading.postponed("a1", error_type="E", error_text="t")
+    for outcome in (Refused(), Repeated(), Postponed(error_type="E", error_text="t")):
+        await uploading.record("a1", outcome)
     assert recorder.names == ["sent", "refused", "repeated", "postponed"]

@@ -12,7 +12,7 @@ BUSY_TIMEOUT_S = 60
 
 
 def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
-    """The error of this package for *error*, with the way out."""
+    """Return the error of this package for *error*, with the way out."""
     text = str(error)
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
@@ -35,7 +35,7 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
 
 
 def damaged(path: Path, finding: str) -> JournalError:
-    """The error for a database file whose content is broken."""
+    """Return the error for a database file whose content is broken."""
     return JournalError(
         f"{path} is damaged ({finding}). Nothing was sent. Restore a copy, or save what is left with"
         f" `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"

@@ -101,10 +101,10 @@ class Store:
                     self._adopt(self)
             self.is_new = not self.holds_units()
             if alone:
-                results.mend(self.connection, self.directory)
+                results.rewrite(self.connection, self.directory)
 
     def holds_units(self) -> bool:
-        """Whether it knows any request."""
+        """Return whether the journal knows any request."""
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
 
     def _lists_nothing(self) -> bool:
@@ -124,7 +124,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """One commit for what happens inside, or none of it."""
+        """Commit what happens inside as one transaction, or none of it."""
         self.connection.execute("BEGIN" if self.read_only else "BEGIN IMMEDIATE")
         try:
             yield
@@ -140,7 +140,7 @@ class Store:
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        """What happens inside fails alone, within `transaction()`."""
+        """Let what happens inside fail alone, within `transaction()`."""
         lines = len(self._lines)
         self.connection.execute("SAVEPOINT step")
         try:
@@ -172,16 +172,16 @@ class Store:
         self._lines.clear()
 
     def meta(self, name: str) -> str | None:
-        """A fact about the journal, such as `service`."""
+        """Return a fact about the journal, such as `service`; None where it is not recorded."""
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
     def close(self) -> None:
         """
-        Leave: what is still under way is unknown, what was only claimed is free.
+        Leave the job: requests in flight become unknown, requests that were only claimed become free.
 
         Raises:
-            JournalError: That could not be recorded. The next process finds out: the lock is gone all the same.
+            JournalError: Leaving could not be recorded. The next process finds out, because the lock is released anyway.
         """
         try:
             if not self.read_only:
@@ -195,13 +195,13 @@ class Store:
         with self.transaction():
             alone = self.members.leave()
             if self._results_lag and alone:
-                self._mend_at_last()
+                self._rewrite_list()
 
-    def _mend_at_last(self) -> None:
+    def _rewrite_list(self) -> None:
         try:
-            results.mend(self.connection, self.directory)
+            results.rewrite(self.connection, self.directory)
         except OutputError as error:
-            # The images and their records are safe; the next run mends the list.
+            # The images and their records are safe; the next run rewrites the list.
             _LOG.warning("%s", error)
 
     def _drop(self) -> None:

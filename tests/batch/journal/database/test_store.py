@@ -137,7 +137,7 @@ def test_another_database_is_refused(out: Path) -> None:
     with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
-    with pytest.raises(JournalError, match="no journal of a batch"):
+    with pytest.raises(JournalError, match="not the journal of a batch"):
         Store(out, service="sandbox")
 
 

@@ -13,6 +13,7 @@ from nanogpt_images._base import durable
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.journal.database.writer import Writer
+from nanogpt_images.batch.outcomes import Done
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import JournalError
 from nanogpt_images.types.parameters import CountRule
@@ -180,5 +181,5 @@ async def test_images_are_synced_before_the_commit(
         (admission,) = await journal.admit([(BatchRow("a", "m", key="k"), CountRule())])
         await journal.sent(admission.unit.id, 1)
         monkeypatch.setattr(durable, "_sync", watch)
-        await journal.done(admission.unit.id, [image("k")])
+        await journal.record(admission.unit.id, Done(images=[image("k")]))
     assert seen == [("k.png", "sent"), ("images", "sent")]

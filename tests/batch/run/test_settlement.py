@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -35,6 +36,7 @@ from nanogpt_images.errors import (
 from nanogpt_images.money.budget import Budget
 from nanogpt_images.money.budget_gate import BudgetGate
 from nanogpt_images.money.nano import to_nano
+from nanogpt_images.outputs import MemoryStore
 from nanogpt_images.sandbox import Fault
 from nanogpt_images.types.result import GenerationResult, Image, ReceivedImage
 
@@ -276,7 +278,7 @@ async def test_a_cancelled_request_is_counted_once_it_was_sent(
 ) -> None:
     """Before it left, nothing was spent; afterwards it may have been charged."""
     made = case()
-    await made.settlement.cancelled(made.task, phase)
+    await made.settlement.cancelled(made.task, phase, MemoryStore())
     assert (made.recorder.names, made.money) == (told, money)
     assert [entry["charge"] for entry in made.recorder.told] == [
         Charge.UNKNOWN if what == "failed" else None for what in told
@@ -291,7 +293,9 @@ async def test_a_cancelled_request_keeps_what_came(case: OpenCase, arrived: int,
         ReceivedImage(index=index, info=sniff(PNG), size_bytes=len(PNG), path=made.path(index))
         for index in range(arrived)
     ]
-    await made.settlement.cancelled(made.task, Phase.SENT, kept)
+    await made.settlement.cancelled(
+        made.task, Phase.SENT, SimpleNamespace(kept=kept, links=(), request_id=None)
+    )
     (entry,) = made.recorder.told
     assert (entry.what, len(entry["images"])) == (told, arrived)
 

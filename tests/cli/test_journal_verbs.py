@@ -177,7 +177,7 @@ def test_the_account_of_another_service(run: Run, troubled: BlockingSandbox) -> 
 def stopped(run: Run, service: BlockingSandbox, rows: int) -> list[str]:
     """Have a budget stop a batch after a third of its rows; the options of the next command."""
     Path("many.txt").write_text("".join(f"prompt {i}\n" for i in range(rows)))
-    options = ["--base-url", service.url, "--no-gallery"]
+    options = ["--base-url", service.url, "--no-gallery", "--no-pacing"]
     batch = ("batch", "many.txt", "-m", "tiny-and-fast", "-o", "out", "-q", *options)
     assert run(*batch, "--budget", f"{rows // 3 * 0.0001:.4f}").code == 3
     assert len(service.ledger.billed) == rows // 3

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 from fakes import PNG, Reply, ScriptedTransport, connected
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images import (
@@ -114,7 +114,6 @@ CUTS = pytest.mark.parametrize(
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 200))
-@settings(max_examples=300)
 def test_cancelling_keeps_what_a_timeout_at_the_same_byte_keeps(cut: int, size: int) -> None:
     """Wherever it strikes, however the bytes were cut into chunks."""
     pieces = [BODY[start : min(start + size, cut)] for start in range(0, cut, size)]

@@ -27,6 +27,15 @@ async def test_what_fits_is_reserved_at_once() -> None:
     assert budget.reserved == 10
 
 
+async def test_what_does_not_fit_now_is_not_reserved_without_a_wait() -> None:
+    """A second attempt that the budget does not hold at this moment is not made."""
+    budget = Budget(10)
+    budget_gate = BudgetGate(budget)
+    assert budget_gate.reserve_now(8)
+    assert not budget_gate.reserve_now(3)
+    assert budget.reserved == 8
+
+
 async def test_a_reservation_waits_for_one_that_may_turn_out_cheaper() -> None:
     """The worst case of an open request is no reason to stop yet."""
     budget = Budget(10)

@@ -149,10 +149,11 @@ def test_a_row_is_paid_for_once(
 def test_identical_rows_are_paid_for_once(
     tmp_path_factory: pytest.TempPathFactory, counts: list[int], rules: list[CountRule]
 ) -> None:
-    """What a whole run made of identical rows is enough for them under any later rule."""
+    """A run of identical rows buys what they ask for, one request's surplus at the most; it serves any later rule."""
     out = tmp_path_factory.mktemp("job")
     first, *later = rules
-    bought_in_a_run(out, counts, first)
+    made = bought_in_a_run(out, counts, first)
+    assert sum(counts) <= made < sum(counts) + max(first.minimum, first.fixed or 0)
     assert [bought_in_a_run(out, counts, rule) for rule in later] == [0] * len(later)
 
 
@@ -198,6 +199,13 @@ async def test_the_first_divides_a_row_for_all(out: Path) -> None:
 async def test_the_images_that_a_rule_forces_serve_identical_rows(out: Path) -> None:
     """A request that always makes four makes those of four rows of one."""
     assert await run(out, [(row(1), FIXED)] * 5) == [None, None]
+
+
+async def test_the_images_that_a_later_rule_forces_serve_identical_rows(out: Path) -> None:
+    """Also where what was never sent is divided again: its surplus is not bought a second time."""
+    assert await run(out, [(row(1), ONE)], pay=0) == [1]
+    assert await run(out, [(row(1), FIXED)] * 5) == [None, None]
+    assert await run(out, [(row(1), ONE)] * 8) == []
 
 
 async def test_a_journal_of_an_earlier_release(out: Path) -> None:

@@ -76,6 +76,16 @@ async def test_a_unit_is_sent_once(out: Path) -> None:
         assert (await journal.totals()).reserved_nano == 10
 
 
+async def test_what_another_process_works_on_is_not_sent(out: Path) -> None:
+    """Whatever a process believes: only the one that has claimed a request may pay for it."""
+    async with await Journal.open(out, service="s", join=True) as first:
+        (admission,) = await admitted(first)
+        async with await Journal.open(out, service="s", join=True) as second:
+            with pytest.raises(JournalError, match="not this process's"):
+                await second.sent(admission.unit.id, 10)
+        await first.sent(admission.unit.id, 10)
+
+
 async def test_a_refused_unit_may_be_sent_again(out: Path) -> None:
     """A refusal without a charge gives its reservation back and the unit can be sent anew."""
     async with await opened(out) as journal:

@@ -52,6 +52,21 @@ async def test_a_key_stays_within_its_cap_over_all_runs(out: Path, image: MakeIm
         assert (await journal.totals()).committed_nano == 110
 
 
+async def test_what_may_have_been_charged_to_a_key_counts_when_it_is_paid_for_again(out: Path) -> None:
+    """A retry of an unknown request does not give its key's money back."""
+    async with await Journal.open(out, service="s") as journal:
+        (lost,) = await admitted(journal, 1)
+        await KeyBudget(journal, "0", label="key 0").sent(lost, 60)
+    async with await Journal.open(out, service="s") as journal:
+        key = KeyBudget(journal, "0", label="key 0", cap_nano=100)
+        assert await key.committed_nano() == 60
+        await journal.reopen(unknown=True)
+        assert await key.committed_nano() == 60
+        await admitted(journal, 1)
+        with pytest.raises(BudgetExceededError):
+            await key.sent(lost, 60)
+
+
 async def test_an_outcome_counts_for_the_key_that_sent_it_whoever_records_it(
     out: Path, image: MakeImage
 ) -> None:

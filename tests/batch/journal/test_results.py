@@ -72,6 +72,17 @@ async def test_a_lagging_file_is_mended_at_the_next_start(out: Path, image: Make
     assert path.read_bytes() == before
 
 
+async def test_the_costs_of_images_add_up_to_what_was_paid(out: Path, image: MakeImage) -> None:
+    """What cannot be shared evenly goes to the first images, and nothing is lost."""
+    row = BatchRow("a fox", "m", count=3, key="fox")
+    async with await Journal.open(out, service="s") as journal:
+        (found,) = await journal.admit([(row, CountRule(maximum=3))])
+        await journal.sent(found.unit.id, 200)
+        images = [image(f"fox-{index}", index) for index in range(3)]
+        await journal.record(found.unit.id, Done(images=images, cost_nano=200))
+    assert [round(line["cost_usd"] * 1e9) for line in lines(out)] == [67, 67, 66]
+
+
 async def test_an_intact_file_is_left_alone(out: Path, image: MakeImage) -> None:
     """A file that agrees with the journal is not rewritten, and goes on growing."""
     await run(out, image)

@@ -108,14 +108,23 @@ class Store:
                 else:
                     self._adopt(self)
             self.is_new = not self.holds_units()
-            if self.is_new and self._adopt is None:
-                self.stray_stems = results.image_stems(self.directory)
+            if self._adopt is None:
+                self.stray_stems = self._strays()
             if alone:
                 results.rewrite(self.connection, self.directory)
 
     def holds_units(self) -> bool:
         """Return whether the journal knows any request."""
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
+
+    def _strays(self) -> Set[str]:
+        """Return the stems of images that no journal told of when this one was made; a later run meets them too."""
+        if not self.is_new and self.meta("beside_images") is None:
+            return frozenset()
+        stems = results.image_stems(self.directory)
+        if stems:
+            self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('beside_images', 'yes')")
+        return stems
 
     def _lists_nothing(self) -> bool:
         return bool(self.connection.execute("SELECT results_bytes = 0 FROM stored").fetchone()[0])

@@ -16,7 +16,7 @@ from .._base.display import shown
 from .._base.names import prompt_slug, safe_name
 from ..errors import ManifestError, ParameterError
 from .manifest.fields import checked_count, checked_key, checked_text, json_value, plain, short
-from .manifest.names import IMAGE_PARAMETERS, ROW_FIELDS, WHOLE_NUMBERS, placed
+from .manifest.vocabulary import IMAGE_PARAMETERS, ROW_FIELDS, WHOLE_NUMBERS, placed
 
 Route: TypeAlias = Literal["images", "openai"]
 

@@ -16,8 +16,8 @@ import attrs
 from .._base.names import prompt_slug
 from ..errors import ManifestError
 from .manifest.fields import plain, short
-from .manifest.names import ROW_FIELDS, placed
 from .manifest.templates import Templates
+from .manifest.vocabulary import ROW_FIELDS, placed
 from .rows import BatchRow
 
 MAX_COMBINATIONS: Final = 1_000_000

@@ -13,7 +13,7 @@ from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end
 from .job import Run, run_batch, totals_of
-from .manifest import Manifest, planned
+from .manifests.manifest import Manifest, planned
 from .output import count, money, note, one_line
 from .progress import RunTarget
 from .summary import RunSummary

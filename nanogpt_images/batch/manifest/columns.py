@@ -9,7 +9,7 @@ from typing import Final, cast
 import attrs
 
 from ...errors import ManifestError
-from .names import IMAGE_PARAMETERS, KNOWN_PARAMETERS, ROW_FIELDS, parse_cell, placed
+from .vocabulary import IMAGE_PARAMETERS, KNOWN_PARAMETERS, ROW_FIELDS, parse_cell, placed
 
 _MOST_COLUMNS: Final = 1_000
 

@@ -24,11 +24,11 @@ from .formats import (
     tsv_rows,
     txt_records,
 )
-from .names import KNOWN_PARAMETERS
 from .selection import Selection
 from .tables import Table, arrow_records, count_rows_of, rows_of_table, shards_of
 from .templates import Templates
 from .text import PACKED, Lines, reading
+from .vocabulary import KNOWN_PARAMETERS
 
 RowsT = TypeVar("RowsT")
 

@@ -12,7 +12,7 @@ import attrs
 
 from ...errors import ManifestError
 from ..rows import BatchRow
-from .names import ROW_FIELDS
+from .vocabulary import ROW_FIELDS
 
 _MOST_SAMPLED: Final = 1_000_000
 

@@ -10,10 +10,10 @@ from typing import cast
 from ...errors import ManifestError
 from ..journal import ManifestRecord
 from .fields import json_value
-from .names import ROW_FIELDS
 from .reader import ManifestRows, ReadOptions
 from .tables import shards_of
 from .text import reading
+from .vocabulary import ROW_FIELDS
 
 
 def record_of(rows: ManifestRows, defaults: Mapping[str, object]) -> ManifestRecord:

@@ -9,7 +9,7 @@ from typing import Final
 from ...errors import ManifestError
 from ...types.model import ModelRecord
 from ...types.parameters import BooleanSpec, ParameterSpec, RangeSpec
-from ..manifest.names import nearest, parse_number, parse_switch
+from ..manifest.vocabulary import nearest, parse_number, parse_switch
 from ..rows import BatchRow
 
 _NOTHING: Final[Mapping[str, str]] = {}

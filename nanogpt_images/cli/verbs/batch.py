@@ -10,7 +10,7 @@ import click
 from .. import common as _common
 from ..batch_run import BatchJob, ClusterOptions, work
 from ..client import run_async
-from ..manifest import manifest_of
+from ..manifests.manifest import manifest_of
 from ..summary import close
 
 

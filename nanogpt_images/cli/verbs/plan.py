@@ -10,7 +10,7 @@ from ...batch.planning.totals import Estimate, ModelEstimate
 from .. import common as _common
 from ..client import open_client, run_async
 from ..errors import USAGE
-from ..manifest import Manifest, manifest_of, planned
+from ..manifests.manifest import Manifest, manifest_of, planned
 from ..output import count, duration, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.cli import manifest as _manifest
+from nanogpt_images.cli.manifests import manifest as _manifest
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox, SandboxModel
 
 from ..conftest import Run, command, environment, until_posted

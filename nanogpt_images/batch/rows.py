@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import cached_property
-from typing import Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import attrs
 
@@ -123,6 +123,19 @@ class BatchRow:
             combination=None,
             former=None,
         )
+
+    @classmethod
+    def filled(
+        cls,
+        fields: Mapping[str, object],
+        parameters: Mapping[str, object],
+        metadata: Mapping[str, object],
+        columns: tuple[str, ...] = (),
+    ) -> BatchRow:
+        """Make a row whose parameters may have any name. Raises ManifestError."""
+        made = cls.__new__(cls)
+        made._fill(fields, parameters, metadata, columns)
+        return made
 
     def __hash__(self) -> int:
         return hash((self.prompt, self.model, self.count, self.key, self.route))
@@ -246,7 +259,7 @@ def refuse_one_row(rows: object) -> None:
     """
     one = isinstance(rows, str | bytes | Mapping | BatchRow)
     if one or not isinstance(rows, Iterable | AsyncIterable):
-        kind = type(rows).__name__
+        kind = type(cast("Any", rows)).__name__
         raise ParameterError(
             f"rows must be an iterable of rows, not {'one ' * one}{kind}; put it into a list, or name a file with "
             "pathlib.Path or read_manifest().",
@@ -277,8 +290,7 @@ def _from_mapping(row: Mapping[str, object], model: str | None, defaults: Mappin
             raise ManifestError("there is no model; name one in the row or for the whole batch.")
         given["model"] = model
     fields: dict[str, object] = {name: given.pop(name) for name in ROW_FIELDS if name in given}
-    made = BatchRow.__new__(BatchRow)
-    made._fill(fields, given, metadata, columns)
+    made = BatchRow.filled(fields, given, metadata, columns)
     if columns:
         object.__setattr__(made, "former", made.former_digest(made.prompt))
     return made

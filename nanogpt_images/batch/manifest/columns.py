@@ -135,11 +135,9 @@ class Header:
                 continue
             if field in ("metadata", "extra") and not isinstance(cell, Mapping):
                 parts["metadata"][label] = cell
-            elif field is None:
-                record[label] = cell
-            else:
-                value = parse_cell(field, cell, line) if isinstance(cell, str) else cell
-                (parts["parameters"] if _is_further(field) else record)[field] = value
+                continue
+            target = parts["parameters"] if field is not None and _is_further(field) else record
+            target[field or label] = _value(field, cell, line)
         return _with_parts(record, parts)
 
 
@@ -148,6 +146,10 @@ def is_blank(cell: object) -> bool:
     if isinstance(cell, str):
         return not cell.strip()
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _value(field: str | None, cell: object, line: int) -> object:
+    return parse_cell(field, cell, line) if field is not None and isinstance(cell, str) else cell
 
 
 def _is_further(field: str) -> bool:

@@ -55,7 +55,7 @@ def checked_count(value: object, field: str) -> int:
 def plain(value: object) -> object:
     """Convert what tables hold and JSON does not (numbers of numpy, dates, decimals, missing values) to what it does."""
     if value is None or isinstance(value, str | int | float | list | dict):
-        return value
+        return cast("object", value)
     if isinstance(value, datetime.date | datetime.time):
         # The missing moment of pandas is a date that differs from itself.
         return value.isoformat() if value == value else None  # noqa: PLR0124

@@ -181,10 +181,11 @@ class ManifestRows(Iterator[BatchRow]):
         path: str | os.PathLike[str],
         options: ReadOptions | None = None,
         *,
+        model: str | None = None,
         keep: Callable[[BatchRow], bool] | None = None,
     ) -> None:
         self.path = Path(path)
-        self.reading = options or ReadOptions()
+        self.reading = options or ReadOptions(model=model)
         self.keep = keep
         self._format = _format_of(self.path, self.reading.format)
         self._columns = Columns.of(
@@ -398,8 +399,8 @@ def _format_of(path: Path, given: str | None) -> str:
     if (found := _format_by_suffix(path)) is not None:
         return found
     raise ManifestError(
-        f"cannot read {path} as a manifest by its suffix {path.suffix!r}; expected .jsonl, .json, .csv, .tsv, .txt, "
-        ".parquet or .arrow, or say what it is with --format (format=)."
+        f"cannot read {path} as a manifest: its suffix {path.suffix!r} is not known. Expected .jsonl, .json, .csv, .tsv, "
+        ".txt, .parquet or .arrow; --format (format=) says what another file is."
     )
 
 

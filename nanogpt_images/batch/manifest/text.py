@@ -70,9 +70,9 @@ class Lines(Iterator[str]):
     """The decoded lines of a file, line ends included; `number` is that of the last one."""
 
     def __init__(self, file: Path, max_bytes: int) -> None:
-        raw = open_bytes(file)
+        raw: Any = open_bytes(file)
         try:
-            stream = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast("Any", raw))
+            stream: Any = raw if hasattr(raw, "peek") else io.BufferedReader(raw)
             head = stream.peek(1)
         except BaseException:
             raw.close()
@@ -82,8 +82,8 @@ class Lines(Iterator[str]):
         errors = "strict" if self._encoding == "utf-16" else "surrogateescape"
         # A carriage return ends lines only where nothing else does: elsewhere it is a character of its line.
         newline = "\r" if b"\r" in head and b"\n" not in head else "\n"
-        self._text = io.TextIOWrapper(stream, self._encoding, errors, newline=newline)
-        self._raw = raw
+        self._text: io.TextIOWrapper[Any] = io.TextIOWrapper(stream, self._encoding, errors, newline=newline)
+        self._raw: Any = raw
         self.max_bytes = max_bytes
         self._again: deque[str] = deque()
         self.number = 0

@@ -313,7 +313,10 @@ class AsyncClient:
         return self._batch(None, options, on_event)
 
     def _batch(
-        self, rows: Rows | None, options: BatchOptions, on_event: Callable[[BatchEvent], object] | None
+        self,
+        rows: Rows | Table | str | os.PathLike[str] | None,
+        options: BatchOptions,
+        on_event: Callable[[BatchEvent], object] | None,
     ) -> Batch:
         self._watched.check_open()
         self._sender.slots.at_least(options.concurrency)

@@ -133,7 +133,8 @@ class Header:
         for field, label, cell in zip(self.fields, self.labels, cells, strict=False):
             if not label or is_blank(cell):
                 continue
-            if field in ("metadata", "extra") and not isinstance(cell, Mapping):
+            is_object = isinstance(cell, Mapping)
+            if field in ("metadata", "extra") and not is_object:
                 parts["metadata"][label] = cell
                 continue
             target = parts["parameters"] if field is not None and _is_further(field) else record

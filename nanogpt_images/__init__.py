@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from .types.prices import Cost as Cost
     from .types.prices import PriceTable as PriceTable
     from .types.prices import PriceTables as PriceTables
+    from .types.request import EditRequest as EditRequest
     from .types.request import GenerateRequest as GenerateRequest
     from .types.request import OpenAIRequest as OpenAIRequest
     from .types.result import GenerationResult as GenerationResult
@@ -128,7 +129,7 @@ _NAMES_BY_MODULE = {
     "types.parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
     "types.prices": "Cost PriceTable PriceTables",
     "references": "ReferenceInput",
-    "types.request": "GenerateRequest OpenAIRequest",
+    "types.request": "EditRequest GenerateRequest OpenAIRequest",
     "types.result": "GenerationResult Image",
     "sync.client": "BlockingBatch BlockingImage BlockingResult Client",
     "transport.protocol": "HttpRequest HttpResponse Transport",

@@ -26,6 +26,10 @@ class ImageStore(Protocol):
         """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
         ...
 
+    def made_from(self, digests: Sequence[str]) -> None:
+        """Take note of the SHA-256 of each input image, before the first image is opened."""
+        ...
+
     def is_slow(self, indices: Sequence[int]) -> bool:
         """Whether `finish` of these images, which are complete, would stall an event loop."""
         ...
@@ -51,6 +55,9 @@ class MemoryStore:
         del request_id
         self._buffers[index] = buffer = BytesIO()
         return buffer
+
+    def made_from(self, digests: Sequence[str]) -> None:
+        """See `ImageStore`."""
 
     def is_slow(self, indices: Sequence[int]) -> bool:
         """See `ImageStore`."""

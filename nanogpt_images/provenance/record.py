@@ -13,7 +13,10 @@ from .._version import __version__
 from ..types.request import ImageRequest, Route
 
 # An input image can be large and private, and `user` names a person: none of them goes into the file.
-_INPUT_IMAGES: Final = ("input_references", "image_data_url", "image_data_urls", "mask_data_url")
+_INPUT_IMAGES: Final = (
+    *("input_references", "image_data_url", "image_data_urls", "mask_data_url"),
+    *("image", "mask"),
+)
 _NOT_PARAMETERS: Final = frozenset(
     {"prompt", "model", "seed", "extra", "route", "response_format", "user", *_INPUT_IMAGES}
 )
@@ -34,10 +37,11 @@ class Provenance:
     Attributes:
         prompt: As it was sent.
         model: ID of the model.
-        route: `images` or `openai`.
+        route: `images`, `openai` or `edit`.
         parameters: What else was asked for, such as `resolution` and `n`.
         seed: The one asked for; None where the service chose.
         left_out: Names of parameters that are not in the file: input images, addresses, large values.
+        parents: SHA-256 of each image that was edited, as far as it was read here.
         request_id: The service's ID of the request.
         service: Origin of the service, such as `https://nano-gpt.com`.
         version: Version of this package that wrote it.
@@ -49,6 +53,7 @@ class Provenance:
     parameters: Mapping[str, object] = attrs.field(factory=dict[str, object])
     seed: int | None = None
     left_out: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    parents: tuple[str, ...] = attrs.field(default=(), converter=_names)
     request_id: str | None = None
     service: str | None = None
     version: str = __version__
@@ -112,13 +117,14 @@ def _checks(fields: Mapping[str, object]) -> Iterator[bool]:
     """Whether each field is of its type: whoever edited the file may have put anything there."""
     yield isinstance(fields.get("prompt"), str)
     yield isinstance(fields.get("model"), str)
-    yield fields.get("route", "images") in ("images", "openai")
+    yield fields.get("route", "images") in ("images", "openai", "edit")
     parameters = fields.get("parameters", {})
     # An input image in it would be a file of this machine, read and sent because a stranger's image says so.
     yield isinstance(parameters, dict) and _NOT_PARAMETERS.isdisjoint(cast("dict[str, object]", parameters))
     yield isinstance(fields.get("seed"), int | None)
-    left_out = fields.get("left_out", [])
-    yield isinstance(left_out, list) and all(isinstance(name, str) for name in cast("list[object]", left_out))
+    for field in ("left_out", "parents"):
+        names = fields.get(field, [])
+        yield isinstance(names, list) and all(isinstance(name, str) for name in cast("list[object]", names))
     yield isinstance(fields.get("request_id"), str | None)
     yield isinstance(fields.get("service"), str | None)
     yield isinstance(fields.get("version", ""), str)

@@ -62,10 +62,8 @@ async def load_references(
         model=model,
         parameter=parameter,
     )
-    most = loader.limits.max_items
-    if most is not None and len(sources) > most:
-        raise loader.refusal(f"{parameter} holds {len(sources)} images; {loader.taker} takes at most {most}.")
-    references = await _side_by_side(loader, sources)
+    loader.check_count(len(sources))
+    references = await side_by_side(loader, sources)
     if max_encoded_bytes is not None:
         check_total(references, max_encoded_bytes=max_encoded_bytes, model=model, parameter=parameter)
     return references
@@ -128,7 +126,7 @@ class HasReferences(Protocol):
     """A request, as far as its input images go."""
 
     @property
-    def route(self) -> Literal["images", "openai"]: ...
+    def route(self) -> Literal["images", "openai", "edit"]: ...
     @property
     def model(self) -> str: ...
     @property
@@ -192,7 +190,8 @@ class ReferenceLoader:
         )
 
 
-async def _side_by_side(loader: ImageLoader, sources: Sequence[ReferenceInput]) -> tuple[Reference, ...]:
+async def side_by_side(loader: ImageLoader, sources: Sequence[ReferenceInput]) -> tuple[Reference, ...]:
+    """Load *sources* side by side, and give them back in order."""
     loaded: dict[int, Reference] = {}
     failed: list[NanoGPTError] = []
     slots = anyio.CapacityLimiter(_MOST_AT_ONCE)

@@ -13,7 +13,7 @@ import attrs
 import pybase64
 
 from .._base.logs import get_logger
-from .._base.sniff import sniff
+from .._base.sniff import ImageInfo, sniff
 from .._base.threads import in_thread
 from ..errors import NanoGPTError, ParameterError, ReferenceImageError
 from ..types.model import ReferenceLimits
@@ -102,13 +102,15 @@ class ImageLoader:
             if not stat.S_ISREG(status.st_mode):
                 raise ReferenceImageError(f"{where} is not a regular file. Nothing was sent.")
             self._check_size(status.st_size, where)
-            data = Path(path).read_bytes()
+            return self._read(path, where)
         except NanoGPTError:
             raise
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise ReferenceImageError(f"{where} cannot be read: {reason}. Nothing was sent.") from error
-        return self._checked(data, where)
+
+    def _read(self, path: str, where: str) -> Reference:
+        return self._checked(Path(path).read_bytes(), where)
 
     def _from_pillow(self, image: SupportsPillowSave, where: str) -> Reference:
         opened_as: object = getattr(image, "format", None)
@@ -129,16 +131,7 @@ class ImageLoader:
 
     def _checked(self, data: bytes, where: str) -> Reference:
         """The data URL of *data*, once it has passed all limits of a single image."""
-        info = sniff(data)
-        if info.media_type is None:
-            what = f"begins with {data[:8]!r}" if data else "is empty"
-            raise ReferenceImageError(f"{where} is no {_KNOWN} image: it {what}. Nothing was sent.")
-        self._check_size(len(data), where)
-        formats = {_format_name(name) for name in self.limits.formats}
-        if formats and _format_name(info.media_type) not in formats:
-            offered = ", ".join(self.limits.formats)
-            raise self.refusal(f"{where} is {info.media_type}; {self.taker} takes {offered}.")
-        self._check_dimensions(info.width, info.height, where)
+        info = self.inspected(data, len(data), where)
         return Reference(
             url=f"data:{info.media_type};base64,{pybase64.b64encode_as_string(data)}",
             media_type=info.media_type,
@@ -146,6 +139,20 @@ class ImageLoader:
             height=info.height,
             size_bytes=len(data),
         )
+
+    def inspected(self, head: bytes, size_bytes: int, where: str) -> ImageInfo:
+        """What the first bytes of an image say, once it has passed all limits of a single image."""
+        info = sniff(head)
+        if info.media_type is None:
+            what = f"begins with {head[:8]!r}" if head else "is empty"
+            raise ReferenceImageError(f"{where} is no {_KNOWN} image: it {what}. Nothing was sent.")
+        self._check_size(size_bytes, where)
+        formats = {_format_name(name) for name in self.limits.formats}
+        if formats and _format_name(info.media_type) not in formats:
+            offered = ", ".join(self.limits.formats)
+            raise self.refusal(f"{where} is {info.media_type}; {self.taker} takes {offered}.")
+        self._check_dimensions(info.width, info.height, where)
+        return info
 
     def _most_bytes(self) -> int:
         """Greatest size of a fetched image that can pass at all."""
@@ -181,6 +188,12 @@ class ImageLoader:
             raise self.refusal(
                 f"{where} is {width}x{height} pixels; {self.taker} takes no less than {least[0]}x{least[1]}."
             )
+
+    def check_count(self, count: int) -> None:
+        """Raise ParameterError where the model takes fewer images than *count*."""
+        most = self.limits.max_items
+        if most is not None and count > most:
+            raise self.refusal(f"{self.parameter} holds {count} images; {self.taker} takes at most {most}.")
 
     @property
     def taker(self) -> str:

@@ -20,9 +20,18 @@ from ..references import ReferenceInput, ReferenceLoader
 from ..transport.retry import RetryPolicy
 from ..transport.sender import NO_HOOKS, AttemptHooks, Sender
 from ..types.model import Model
-from ..types.request import GenerateRequest, ImageRequest, OpenAIRequest, ResponseFormat, asked_count
+from ..types.request import (
+    EditRequest,
+    GenerateRequest,
+    ImageRequest,
+    OpenAIRequest,
+    ResponseFormat,
+    asked_count,
+    target_of,
+)
 from ..types.result import Downloader, GenerationResult, Image
-from ..wire.requests import PATHS, encode_body
+from ..wire.requests import PATHS
+from .bodies import load_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
@@ -37,7 +46,7 @@ _NO_EXTRA: Final[Mapping[str, object]] = {}
 
 class Images:
     """
-    The two generation routes. Reach it as `client.images`.
+    Generation and edits. Reach it as `client.images`.
 
     Every call makes one paid request; what is repeated, and when, is the client's `RetryPolicy`.
     """
@@ -262,19 +271,175 @@ class Images:
             input_references=input_references,
             extra=extra,
         )
-        folder, stem = Path(directory), prompt_slug(prompt) if name is None else safe_name(name)
+        store = self._directory_store(request, directory, name, overwrite=overwrite, provenance=provenance)
+        result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
+        return await self.downloaded(result, store)
+
+    async def edit(
+        self,
+        prompt: str,
+        *,
+        image: ReferenceInput | Sequence[ReferenceInput],
+        mask: ReferenceInput | None = None,
+        model: str | None = None,
+        n: int | None = None,
+        size: str | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        strength: float | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        seed: int | None = None,
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """
+        Edit an image and keep what comes in memory.
+
+        The input images are checked first and then sent as they are: a file is streamed from the disk, again for each
+        attempt, and one that has changed since the check is not sent.
+
+        Args:
+            prompt: What is to be changed.
+            image: The image to edit, or several: paths, bytes, URLs, data URLs, Pillow images. A URL is sent as it is.
+            mask: An image of the same size as the first one, for models that inpaint. Assumption: white areas are edited,
+                or, where it has an alpha channel, transparent ones.
+            model: ID from the catalogue; None leaves it to the service, and then nothing is checked against the catalogue.
+            n: Images wanted from this one request.
+            size: A token that the model lists in `resolutions`.
+            response_format: `b64_json` or `url`; see `generate_openai`.
+            user: Identifier of your end user.
+            strength: From 0 to 1; lower values stay closer to the input image.
+            guidance_scale: From 0 to 20; higher values follow the prompt more closely.
+            num_inference_steps: From 1 to 100.
+            seed: Sent as it is; the service does not promise the same image for it.
+            extra: Further fields, such as `quality`, sent as they are.
+            validate: Check the request against the cached catalogue before anything is sent.
+            timeout_s: Limit for each attempt, instead of the client's.
+
+        Returns:
+            The images in the order of the answer, with what they cost.
+
+        Raises:
+            ParameterError: The model does not accept the request, or the mask has another size; nothing was sent.
+            ReferenceImageError: An image cannot be read, is none, or has changed since the check.
+            NanoGPTError: Any other of the tree in `nanogpt_images.errors`, with its `charge`.
+
+        Source: docs/service.md, "Edit".
+        """
+        request = EditRequest(
+            prompt=prompt,
+            image=image,
+            mask=mask,
+            model=model,
+            n=n,
+            size=size,
+            response_format=response_format,
+            user=user,
+            strength=strength,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            seed=seed,
+            extra=extra,
+        )
+        return await self.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+
+    async def edit_to(
+        self,
+        directory: str | os.PathLike[str],
+        prompt: str,
+        *,
+        image: ReferenceInput | Sequence[ReferenceInput],
+        mask: ReferenceInput | None = None,
+        model: str | None = None,
+        name: str | None = None,
+        overwrite: bool = False,
+        provenance: bool = False,
+        n: int | None = None,
+        size: str | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        strength: float | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        seed: int | None = None,
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """
+        Edit an image and stream what comes to files; see `edit` and `generate_to`.
+
+        Args:
+            directory: Where to write; it is made if missing.
+            prompt: What is to be changed.
+            image: See `edit`.
+            mask: See `edit`.
+            model: See `edit`.
+            name: File name without suffix; by default a few words of the prompt.
+            overwrite: Replace files of that name; see `generate_to`.
+            provenance: Write into each file how it was made, the digests of the input images included.
+            n: See `edit`, as for all that follow.
+            size: See `edit`.
+            response_format: See `edit`.
+            user: See `edit`.
+            strength: See `edit`.
+            guidance_scale: See `edit`.
+            num_inference_steps: See `edit`.
+            seed: See `edit`.
+            extra: See `edit`.
+            validate: See `edit`.
+            timeout_s: See `edit`.
+
+        Returns:
+            The result; each image has its `path` and no `data`.
+
+        Raises:
+            OutputError: The directory cannot be written, or files of that name exist.
+            NanoGPTError: As for `edit`.
+
+        Source: docs/service.md, "Edit".
+        """
+        request = EditRequest(
+            prompt=prompt,
+            image=image,
+            mask=mask,
+            model=model,
+            n=n,
+            size=size,
+            response_format=response_format,
+            user=user,
+            strength=strength,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            seed=seed,
+            extra=extra,
+        )
+        store = self._directory_store(request, directory, name, overwrite=overwrite, provenance=provenance)
+        result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
+        return await self.downloaded(result, store)
+
+    def _directory_store(
+        self,
+        request: ImageRequest,
+        directory: str | os.PathLike[str],
+        name: str | None,
+        *,
+        overwrite: bool,
+        provenance: bool,
+    ) -> DirectoryStore:
+        folder, stem = Path(directory), prompt_slug(request.prompt) if name is None else safe_name(name)
         # Under a name of its own making, a second call adds a number instead of failing.
         guarded = name is not None and not overwrite
-        count = n if isinstance(n, int) else 1  # what is no number is told of by the checks
+        count = request.n if isinstance(request.n, int) else 1  # what is no number is told of by the checks
         _prepare(folder, stem, count if guarded else 0)
-        store = DirectoryStore(
+        return DirectoryStore(
             folder,
             functools.partial(image_stem, stem),
             overwrite=overwrite,
             provenance=self.provenance_of(request) if provenance else None,
         )
-        result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
-        return await self.downloaded(result, store)
 
     async def run(
         self,
@@ -314,14 +479,14 @@ class Images:
                 "no API key: pass api_key= or set NANOGPT_API_KEY. Nothing was sent. "
                 "To try without one, run the sandbox: nanogpt-images sandbox."
             )
-        needs_model = validate or self._spending is not None
+        needs_model = bool(request.model) and (validate or self._spending is not None)
         model = await self._model(request) if needs_model else self._catalog.cached(request.model)
         if validate and model is not None:
             request = checked(request, model)
         warnings = tuple(find_warnings(request, model)) if model is not None else ()
         self._warn(warnings)
-        loaded = await self._references.load(request, model if validate else None)
-        body = encode_body(request, loaded.urls, loaded.mask)
+        body = await load_body(request, model if validate else None, self._references)
+        store.made_from(body.digests)
         count = asked_count(request)
         n = count if isinstance(count, int) and count > 0 else None
         expected = model.count_rule.images(n) if model is not None else n
@@ -329,7 +494,7 @@ class Images:
         read = functools.partial(
             receive,
             store=store,
-            model=request.model,
+            model=target_of(request),
             max_image_bytes=self._max_image_bytes,
             expected=expected,
             redact=self._sender.redact,
@@ -337,9 +502,9 @@ class Images:
         send = functools.partial(
             self._sender.post_paid,
             PATHS[request.route],
-            body,
+            body.content,
             read,
-            target=request.model,
+            target=target_of(request),
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
         )
         try:

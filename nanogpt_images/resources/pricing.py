@@ -12,7 +12,7 @@ from ..money.nano import to_nano
 from ..types.model import ModelRecord
 from ..types.parameters import EnumSpec, RangeSpec
 from ..types.prices import ANY_FIELD, PriceTable
-from ..types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest, OpenAIRequest, asked_counts
+from ..types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest, asked_counts
 from ..wire.requests import body_of
 
 _CURRENCY: Final = "USD"
@@ -147,8 +147,7 @@ class _Wanted:
 
     @classmethod
     def of(cls, request: ImageRequest, body: Mapping[str, object]) -> _Wanted:
-        documented = "size" if isinstance(request, OpenAIRequest) else "resolution"
-        sizes: dict[str | None, None] = {_size(body.get(documented)): None}
+        sizes: dict[str | None, None] = {_size(body.get(request.size_name)): None}
         tokens: list[str] = []
         fields: dict[str, list[object]] = {}
         for name, value in body.items():
@@ -172,7 +171,7 @@ class _Wanted:
             fields=fields,
             inputs=len(request.references)
             + sum(_length(body[name]) for name in INPUT_FIELDS if name in body),
-            masks=int(getattr(request, "mask_data_url", None) is not None or bool(body.get(MASK_FIELD))),
+            masks=int(request.mask_input is not None or bool(body.get(MASK_FIELD))),
         )
 
     def values(self, field: str) -> Sequence[str | None]:

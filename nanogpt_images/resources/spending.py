@@ -13,7 +13,7 @@ from ..errors import BudgetExceededError, Charge, NanoGPTError, StatusError
 from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
-from ..types.request import ImageRequest
+from ..types.request import ImageRequest, target_of
 from .pricing import price_of
 
 _log = get_logger()
@@ -122,7 +122,7 @@ class Spending:
         price = price_of(model or Model(id=request.model), request, assume_price_usd=self.assume_price_usd)
         if price is None:
             raise BudgetExceededError(
-                f"no price is known for {request.model}, so budget_usd cannot be kept. Nothing was sent; "
+                f"no price is known for {target_of(request)}, so budget_usd cannot be kept. Nothing was sent; "
                 "pass assume_price_usd, or leave the budget out."
             )
         return price.high_nano

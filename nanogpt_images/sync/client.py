@@ -150,11 +150,13 @@ def _made_by(
 
 
 class Images(Resource[AsyncImages]):
-    """The two generation routes, blocking. Reach it as `client.images`."""
+    """Generation and edits, blocking. Reach it as `client.images`."""
 
     generate = _generation(AsyncImages.generate)
     generate_openai = _generation(AsyncImages.generate_openai)
     generate_to = _generation(AsyncImages.generate_to)
+    edit = _generation(AsyncImages.edit)
+    edit_to = _generation(AsyncImages.edit_to)
 
     @property
     def portal(self) -> Portal:

@@ -25,7 +25,7 @@ from ..errors import (
 from ..wire.failures import CUT_OFF, decode_failure
 from .door import MAX_FAILURE_BYTES
 from .pacing.limiter import RateLimiter, StartSlot
-from .protocol import HttpRequest, HttpResponse, Transport
+from .protocol import HttpRequest, HttpResponse, StreamedBody, Transport
 from .retry import RetryPolicy
 from .secrets import NO_SECRET, Redactor, Secret, not_pickled
 
@@ -155,7 +155,7 @@ class Sender:
     async def post_paid(
         self,
         path: str,
-        body: bytes,
+        body: bytes | StreamedBody,
         read: Reader[T],
         *,
         target: str,
@@ -167,7 +167,7 @@ class Sender:
 
         Args:
             path: Path of the route.
-            body: JSON.
+            body: JSON, or a form that is streamed for each attempt.
             read: Reads the answer of success, within the attempt's time.
             target: The model's ID, for the text of errors.
             timeout_s: Seconds for each attempt.

@@ -11,10 +11,10 @@ import attrs
 from .kinds import KINDS, FaultStage
 
 FaultRoute = Literal[
-    "images", "openai", "catalog", "image-models", "images/models", "endpoints", "account", "files"
+    "images", "openai", "edit", "catalog", "image-models", "images/models", "endpoints", "account", "files"
 ]
 _ROUTES: tuple[str, ...] = get_args(FaultRoute)
-GENERATION: frozenset[str] = frozenset({"images", "openai"})
+GENERATION: frozenset[str] = frozenset({"images", "openai", "edit"})
 
 
 def _known(instance: object, attribute: attrs.Attribute[str], kind: str) -> None:
@@ -50,7 +50,7 @@ class Fault:
         rate: Strike this share of requests, 0 to 1, drawn with the sandbox's seed.
         times: Strike at most this often.
         skip: Let this many matching requests pass first.
-        route: Strike this route only; None means both generation routes, or the route that the kind is about.
+        route: Strike this route only; None means the routes that generate or edit, or the route that the kind is about.
             `catalog` means both listings, `image-models` and `images/models` one of them.
         after_s: Seconds that a stall lasts (None: until the client goes), or the pace of a slow drip.
         billed: Whether a struck generation is billed, where that shall differ from the kind's own rule.

@@ -62,6 +62,10 @@ async def _openai(service: Service, exchange: HttpExchange) -> web.StreamRespons
     return await generate(service, exchange, "openai")
 
 
+async def _edit(service: Service, exchange: HttpExchange) -> web.StreamResponse:
+    return await generate(service, exchange, "edit")
+
+
 async def _balance(service: Service, exchange: HttpExchange) -> web.StreamResponse:
     await exchange.read_body()
     # The one header that is documented for it.
@@ -160,6 +164,10 @@ _POSTS: Mapping[str, Callable[[Service, HttpExchange], Awaitable[web.StreamRespo
     "/api/v1/images": _images,
     "/v1/images/generations": _openai,
     "/api/v1/images/generations": _openai,
+    "/api/v1/images/edits": _edit,
+    "/api/v1/images/edit": _edit,
+    "/v1/images/edits": _edit,
+    "/v1/images/edit": _edit,
     "/api/check-balance": _balance,
 }
 _GETS = {

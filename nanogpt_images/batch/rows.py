@@ -15,11 +15,12 @@ from .._base.names import prompt_slug, safe_name
 from ..errors import ManifestError, ParameterError
 from .manifest.fields import checked_count, checked_key, checked_text, json_value, short
 
-Route: TypeAlias = Literal["images", "openai"]
+Route: TypeAlias = Literal["images", "openai", "edit"]
 
 ROW_FIELDS: Final = ("prompt", "model", "count", "key", "route")
 IMAGE_PARAMETERS: Final = frozenset(
     {
+        "image",
         "input_references",
         "image_data_url",
         "image_data_urls",
@@ -30,7 +31,7 @@ IMAGE_PARAMETERS: Final = frozenset(
     }
 )
 """Parameters that hold input images; a row that has one may go without a prompt."""
-_ROUTES: Final = ("images", "openai")
+_ROUTES: Final = ("images", "openai", "edit")
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -44,7 +45,7 @@ class BatchRow:
         model: ID of the model.
         count: Images wanted; `split_count` makes requests of it. `n` among the parameters means the same.
         key: The caller's name for the row; files are named by it.
-        route: `images` for the normalized route, `openai` for the OpenAI-compatible one.
+        route: `images` for the normalized route, `openai` for the OpenAI-compatible one, `edit` for edits.
         parameters: Further parameters of that route as JSON values; None is left out, a path becomes text.
         line: Where a manifest holds the row; two rows that differ only in this are equal.
     """
@@ -81,7 +82,9 @@ class BatchRow:
                 raise ManifestError(f"count {wanted} and n {n} contradict each other. Nothing was sent.")
             wanted = checked_count(n, "n")
         if route not in _ROUTES:
-            raise ManifestError(f"route must be images or openai, not {short(route)}. Nothing was sent.")
+            raise ManifestError(
+                f"route must be images, openai or edit, not {short(route)}. Nothing was sent."
+            )
         kept = {
             checked_text(name, "a parameter's name"): json_value(value, name)
             for name, value in parameters.items()

@@ -20,6 +20,7 @@ _VERBS: Final = {
     "models": "List the models, or search them.",
     "model": "Show everything known of one model.",
     "generate": "Make images of one prompt.",
+    "edit": "Change an image.",
     "show": "Say how an image was made, from its file.",
     "regenerate": "Make the images of a file again.",
     "plan": "Say what a manifest will do and cost; nothing is sent.",

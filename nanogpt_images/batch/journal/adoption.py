@@ -197,9 +197,11 @@ def _is_there(directory: Path, image: ImageRecord) -> bool:
 def _row(fields: dict[str, object], image: ImageRecord) -> BatchRow:
     """The row of a line; the list does not name its route, but the parameters do, or the name of the file."""
     given = {name: fields.get(name) for name in ("prompt", "model", "key", "parameters")}
-    routes: tuple[Route, ...] = ("images", "openai")
+    routes: tuple[Route, ...] = ("images", "openai", "edit")
     by_route = {route: BatchRow.of({**given, "route": route}) for route in routes}
     parameters = by_route["images"].parameters
+    if "image" in parameters:
+        return by_route["edit"]
     if parameters.keys() & _OPENAI_ONLY:
         return by_route["openai"]
     mark = PurePosixPath(image.file).stem.partition("_")[0][-8:]

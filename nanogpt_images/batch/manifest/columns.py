@@ -55,6 +55,7 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "guidance_scale": ("a number", _number),
     "num_inference_steps": ("a number", _number),
     "kontext_max_mode": ("true or false", _switch),
+    "image": ("one image or a JSON list", _list),
     "input_references": ("one reference or a JSON list", _list),
     "image_data_urls": ("one image or a JSON list", _list),
     "imageDataUrls": ("one data URL or a JSON list", _list),
@@ -71,6 +72,7 @@ KNOWN_PARAMETERS: Final = frozenset(
         "response_format",
         "user",
         "image_data_url",
+        "mask",
         "mask_data_url",
         "imageDataUrl",
         "maskDataUrl",
@@ -78,7 +80,7 @@ KNOWN_PARAMETERS: Final = frozenset(
         *_KINDS,
     }
 )
-"""Columns that are parameters. Source: docs/service.md, "Generate" and "Generate, OpenAI-compatible"."""
+"""Columns that are parameters. Source: docs/service.md, "Generate", "Generate, OpenAI-compatible" and "Edit"."""
 
 
 @attrs.frozen

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from ...errors import ManifestError
 from ..rows import BatchRow
 from .columns import KNOWN_PARAMETERS
+from .folder import folder_records, image_files
 from .formats import Lines, Reader, Record, csv_records, csv_rows, jsonl_records, tsv_records, txt_records
 
 MAX_LINE_BYTES: Final = 1024 * 1024
@@ -42,6 +43,7 @@ def read_manifest(
       a field of a row nor a known parameter is left out; one that is nearly such a name is an error.
       In `.tsv` a quote is an ordinary character unless it encloses the whole cell.
     - `.txt`: a prompt per line, without the space around it.
+    - A folder: an edit of each image in it, with `image` and `key`; *defaults* has the prompt.
 
     Blank lines are skipped. A byte order mark and CRLF are fine.
 
@@ -121,6 +123,8 @@ def count_rows(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> int:
     """The number of rows of a manifest, as far as its lines can be told apart. Raises ManifestError."""
     suffix = path.suffix.lower()
     rows = 0
+    if path.is_dir():
+        return len(image_files(path))
     try:
         # What is wrong with a line is told when it is read for its row.
         with Lines(path, max_line_bytes) as lines, contextlib.suppress(ManifestError, csv.Error):
@@ -146,15 +150,15 @@ def scan_manifest(
         ManifestError: As `read_manifest`, but for single rows.
     """
     file = Path(path)
-    reader = _reader_for(file)
     try:
         if file.is_dir():
-            raise ManifestError(f"{file} is a directory, not a manifest. Nothing was sent.")
-        if not file.exists():
-            raise ManifestError(f"there is no file {file}. Nothing was sent.")
+            records = folder_records(file)
+        else:
+            records = _records(file, _reader_for(file), known_parameters, max_line_bytes)
+            if not file.exists():
+                raise ManifestError(f"there is no file {file}. Nothing was sent.")
     except OSError as error:
         raise _unreadable(file, error) from error
-    records = _records(file, reader, known_parameters, max_line_bytes)
     return (_row(fields, line, model, defaults) for line, fields in records)
 
 

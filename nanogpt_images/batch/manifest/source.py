@@ -11,6 +11,7 @@ from ...errors import ManifestError
 from ..journal import ManifestRecord
 from ..rows import ROW_FIELDS
 from .fields import json_value
+from .folder import folder_digest
 from .reader import ManifestRows
 
 
@@ -49,6 +50,8 @@ def rows_again(record: ManifestRecord) -> ManifestRows | None:
 
 def _digest(path: Path) -> str:
     try:
+        if path.is_dir():
+            return folder_digest(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -26,6 +26,7 @@ from ..summary import close
 )
 @_common.budget
 @_common.assume_price
+@_common.row_prompt
 @_common.row_count
 @_common.params
 @_common.route
@@ -51,6 +52,7 @@ def command(
     args: tuple[str, ...],
     file: str,
     model: str | None,
+    prompt: str | None,
     out: str,
     budget: float | None,
     assume_price: float | None,
@@ -77,7 +79,7 @@ def command(
     as_json: bool,
 ) -> int:
     """
-    Make the images of FILE (.jsonl, .csv, .tsv or .txt) and write them to DIR/images.
+    Make the images of FILE (.jsonl, .csv, .tsv or .txt), or edit those of a folder, and write them to DIR/images.
 
     What is done in DIR is never paid for twice: the same command again goes on where the last one stopped.
 
@@ -88,7 +90,7 @@ def command(
     manifest = manifest_of(
         file,
         model=model,
-        params=params,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),

@@ -19,6 +19,7 @@ _SHOWN_PROBLEMS = 20
 @_common.verb("plan", example="plan prompts.jsonl -m gpt-image-2 --count 4")
 @_common.manifest
 @click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@_common.row_prompt
 @_common.row_count
 @_common.params
 @_common.route
@@ -29,6 +30,7 @@ _SHOWN_PROBLEMS = 20
 def command(
     file: str,
     model: str | None,
+    prompt: str | None,
     count: int | None,
     params: Mapping[str, object],
     route: str | None,
@@ -48,7 +50,7 @@ def command(
     manifest = manifest_of(
         file,
         model=model,
-        params=params,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),

@@ -47,6 +47,7 @@ def _print(record: Provenance) -> None:
                 one_line(f"{name}={json.dumps(value, ensure_ascii=False)}")
                 for name, value in record.parameters.items()
             ],
+            "parents": list(record.parents),
             "left out": [one_line(name) for name in record.left_out],
             "request": one_line(record.request_id or ""),
             "service": one_line(record.service or ""),

@@ -212,11 +212,11 @@ def test_a_manifest_without_rows_is_refused(write, name: str, content: str | byt
 
 
 def test_the_file_is_checked_at_once(tmp_path: Path) -> None:
-    """A missing file, a directory and an unknown suffix are reported before the first row is asked for."""
+    """A missing file, a folder without images and an unknown suffix are reported before the first row is asked for."""
     (tmp_path / "dir.csv").mkdir()
     for name, text in [
         ("none.csv", "there is no file"),
-        ("dir.csv", "is a directory"),
+        ("dir.csv", "has no images in it"),
         ("m.xlsx", ".jsonl, .csv, .tsv or .txt"),
         ("m", "suffix ''"),
         ("m" * 300 + ".csv", "cannot be read: File name too long"),

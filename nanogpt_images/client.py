@@ -177,7 +177,12 @@ class AsyncClient:
             # A stalled listing must not hold a generation for longer than its caller would wait.
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
         )
-        self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s, check_open=watched.check_open)
+        self.catalog = Catalog(
+            self._sender.get_json,
+            ttl_s=catalog_ttl_s,
+            check_open=watched.check_open,
+            post=self._sender.post_json,
+        )
         self.account = Account(self._sender)
         self._downloads = Downloads(
             watched,

@@ -161,6 +161,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
         requests_per_second=job.requests_per_second,
         assume_price_usd=job.assume_price_usd,
         beginning=True,
+        quote=None if job.budget_usd is not None and job.assume_price_usd is None else False,
     )
     if plan.rows == plan.problem_count:
         problem = plan.problems[0]

@@ -513,6 +513,8 @@ class Images:
             else:
                 if model is not None and needs_offers(model, request):
                     model = await self._catalog.priced(model.id)
+                if model is not None and self._spending.assume_price_usd is None:
+                    model = await self._catalog.filled(model, request)
                 async with self._spending.around(request, model, hooks) as (watched, costs):
                     received = await send(hooks=watched)
                     costs(received.answer.cost_usd)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import attrs
 
 from ..money.nano import to_nano
 from ..types.model import ModelRecord
 from ..types.parameters import EnumSpec, RangeSpec
-from ..types.prices import ANY_FIELD, PriceTable
+from ..types.prices import ANY_FIELD, PriceTable, PriceTables
 from ..types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest, asked_counts
 from ..wire.requests import body_of
+
+ModelT = TypeVar("ModelT", bound=ModelRecord)
 
 _CURRENCY: Final = "USD"
 _SIZES: Final = frozenset({"resolution", "size", "imagesize", "outputsize", "dimensions"})
@@ -100,6 +102,12 @@ def price_of(
         expected_nano=each.expected_nano * expected + inputs.expected_nano * wanted.inputs * requests,
         high_nano=each.high_nano * most + inputs.high_nano * (wanted.inputs + wanted.masks) * requests,
     )
+
+
+def with_flat_price(model: ModelT, usd: float) -> ModelT:
+    """*model* as if the catalogue stated *usd* for each of its images; the price of input images stays."""
+    inputs = model.price_tables.inputs if model.price_tables.currency.upper() == _CURRENCY else None
+    return attrs.evolve(model, prices=PriceTable(flat_usd=usd), price_tables=PriceTables(inputs=inputs))
 
 
 def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:

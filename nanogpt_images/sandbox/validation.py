@@ -109,11 +109,12 @@ def checked_order(
         delivery="url" if route != "images" and body.get("response_format") == "url" else "b64_json",
         references=references,
         stream=body.get("stream") is True,
-        cost_usd=_cost_usd(body, model, resolution, images, references),
+        cost_usd=cost_usd(body, model, resolution, images, references),
     )
 
 
-def _cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
+def cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
+    """USD of *images* images made of so many input images."""
     tier = body.get("rendering_speed") if model.tiers_usd else None
     add_ons = [name for name in model.add_ons_usd if body.get(name)]
     each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)

@@ -173,6 +173,7 @@ class Catalog(Resource[AsyncCatalog]):
     image_models = blocking(AsyncCatalog.image_models)
     endpoints = blocking(AsyncCatalog.endpoints)
     priced = blocking(AsyncCatalog.priced)
+    quote = blocking(AsyncCatalog.quote)
 
 
 class Account(Resource[AsyncAccount]):

@@ -168,9 +168,9 @@ class TaskSource:
     async def _priced(self, row: BatchRow, model: Model) -> Model:
         """*model* with all prices that a budget needs for *row*."""
         try:
-            return (
-                await self.catalog.priced(model.id) if needs_offers(model, request_of(row, None)) else model
-            )
+            request = request_of(row, None)
+            priced = await self.catalog.priced(model.id) if needs_offers(model, request) else model
+            return priced if self.assume_price_usd is not None else await self.catalog.filled(priced, request)
         except NanoGPTError:
             return model
 

@@ -25,6 +25,7 @@ _SHOWN_PROBLEMS = 20
 @_common.route
 @_common.delivery
 @_common.assume_price
+@click.option("--quote", is_flag=True, help="Ask the service for its own price of each kind of request.")
 @_common.pacing
 @_common.sandbox
 def command(
@@ -36,6 +37,7 @@ def command(
     route: str | None,
     delivery: str | None,
     assume_price: float | None,
+    quote: bool,
     requests_per_second: float,
     no_pacing: bool,
     sandbox: bool,
@@ -65,7 +67,11 @@ def command(
                     "One of the two listings is not available: limits and prices that only it states are missing here."
                 )
             return await planned(
-                manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
+                manifest,
+                client.catalog,
+                requests_per_second=pace,
+                assume_price_usd=assume_price,
+                quote=quote,
             )
 
     numbers = run_async(plan)
@@ -89,6 +95,7 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
     say_fields(
         {
             "cost": cost_text(numbers),
+            "quoted": _quoted_text(numbers),
             "surplus": f"{count(numbers.surplus_images, 'image')} that fixed counts and ranges make beyond what is asked for"
             if numbers.surplus_images
             else "",
@@ -100,6 +107,20 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
         }
     )
     say_problems(numbers)
+
+
+def _quoted_text(numbers: ModelEstimate) -> str:
+    """What the service itself says, and where the cost comes from it."""
+    if not numbers.quoted_requests:
+        return ""
+    filled = (
+        f"; the catalogue has no price for {numbers.filled_requests:,} of them"
+        if numbers.filled_requests
+        else ""
+    )
+    return (
+        f"{money(numbers.quoted_usd)} by the service, for {count(numbers.quoted_requests, 'request')}{filled}"
+    )
 
 
 def _least(seconds: float) -> str:

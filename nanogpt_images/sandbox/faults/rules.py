@@ -11,7 +11,16 @@ import attrs
 from .kinds import KINDS, FaultStage
 
 FaultRoute = Literal[
-    "images", "openai", "edit", "catalog", "image-models", "images/models", "endpoints", "account", "files"
+    "images",
+    "openai",
+    "edit",
+    "catalog",
+    "image-models",
+    "images/models",
+    "endpoints",
+    "account",
+    "estimate",
+    "files",
 ]
 _ROUTES: tuple[str, ...] = get_args(FaultRoute)
 GENERATION: frozenset[str] = frozenset({"images", "openai", "edit"})

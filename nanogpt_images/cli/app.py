@@ -22,6 +22,7 @@ _VERBS: Final = {
     "generate": "Make images of one prompt.",
     "edit": "Change an image.",
     "show": "Say how an image was made, from its file.",
+    "mark": "Write into a batch's images that they are generated.",
     "regenerate": "Make the images of a file again.",
     "plan": "Say what a manifest will do and cost; nothing is sent.",
     "batch": "Make the images of a manifest; a rerun resumes.",

@@ -78,6 +78,11 @@ class Provenance:
         )
 
     @property
+    def source_type(self) -> str:
+        """The term of IPTC's `DigitalSourceType` for the image; see `source_type_for`."""
+        return source_type_for(self.route)
+
+    @property
     def software(self) -> str:
         """What made the file: this package, with its version."""
         return f"nanogpt_images {self.version}"
@@ -106,6 +111,15 @@ class Provenance:
             return None
         names = {field.name for field in attrs.fields(cls)}
         return cls(**{name: value for name, value in fields.items() if name in names})  # type: ignore[arg-type]
+
+
+def source_type_for(route: str) -> str:
+    """
+    The term of IPTC's `DigitalSourceType` for an image that was made on *route*: generated, or composed with what was.
+
+    Source: IPTC NewsCodes, "Digital Source Type".
+    """
+    return "compositeWithTrainedAlgorithmicMedia" if route == "edit" else "trainedAlgorithmicMedia"
 
 
 def _stays_out(value: str) -> bool:

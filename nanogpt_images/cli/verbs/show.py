@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import click
 
-from ...provenance.reading import read_provenance
+from ...provenance.reading import read_provenance, read_source_type
 from ...provenance.record import Provenance
 from .. import common as _common
 from ..errors import FAILED
@@ -24,19 +24,22 @@ def command(file: str, base_url: str | None, as_json: bool) -> int:
     The exit code is 1 where the file does not tell.
     """
     del base_url
-    record = read_provenance(Path(file))
+    record, source_type = read_provenance(Path(file)), read_source_type(Path(file))
     if as_json:
-        say_json({"file": file, "provenance": None if record is None else attrs.asdict(record)})
+        made = None if record is None else attrs.asdict(record)
+        say_json({"file": file, "provenance": made, "digital_source_type": source_type})
     elif record is None:
+        if source_type is not None:
+            say_fields({"source type": one_line(source_type)})
         note(
             f"{one_line(file)} does not say how it was made; 'generate' and 'batch' write it with --provenance"
         )
     else:
-        _print(record)
+        _print(record, source_type)
     return FAILED if record is None else 0
 
 
-def _print(record: Provenance) -> None:
+def _print(record: Provenance, source_type: str | None) -> None:
     say_fields(
         {
             "prompt": one_line(record.prompt),
@@ -52,5 +55,6 @@ def _print(record: Provenance) -> None:
             "request": one_line(record.request_id or ""),
             "service": one_line(record.service or ""),
             "written by": one_line(record.software),
+            "source type": one_line(source_type or ""),
         }
     )

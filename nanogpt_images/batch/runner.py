@@ -230,6 +230,7 @@ class Batch(BatchBase):
             validate=self._validate,
             assume_price_usd=self._assume_price_usd,
             needs_price=cap is not None,
+            moderation=self._images.moderation,
         )
 
     def _start(

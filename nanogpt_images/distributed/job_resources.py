@@ -90,6 +90,7 @@ async def open_books(job: Job, tally: Tally) -> JobResources:
             validate=job.validate,
             assume_price_usd=job.assume_price_usd,
             needs_price=job.budget_nano is not None or caps.count(None) < len(caps),
+            moderation=client.images.moderation,
         ),
         opened=await journal.totals(),
     )

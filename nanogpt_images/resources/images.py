@@ -35,6 +35,7 @@ from .bodies import load_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
+from .moderation import ModerationPrice
 from .pricing import needs_offers
 from .receive import Received, receive
 from .spending import Spending
@@ -64,7 +65,9 @@ class Images:
         service: str | None = None,
         spending: Spending | None = None,
         observers: Observers | None = None,
+        moderation: ModerationPrice | None = None,
     ) -> None:
+        self.moderation = moderation or ModerationPrice({})
         self._sender = sender
         self._catalog = catalog
         self._references = references

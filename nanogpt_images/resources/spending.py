@@ -14,6 +14,7 @@ from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
 from ..types.request import ImageRequest, target_of
+from .moderation import ModerationPrice
 from .pricing import price_of
 
 _log = get_logger()
@@ -51,10 +52,12 @@ class Spending:
     Attributes:
         reserves: The budget.
         assume_price_usd: USD per image where the catalogue states none.
+        moderation: What a check of each request costs on top.
     """
 
     reserves: Reserves
     assume_price_usd: float | None
+    moderation: ModerationPrice
 
     @asynccontextmanager
     async def around(
@@ -125,4 +128,4 @@ class Spending:
                 f"no price is known for {target_of(request)}, so budget_usd cannot be kept. Nothing was sent; "
                 "pass assume_price_usd, or leave the budget out."
             )
-        return price.high_nano
+        return price.high_nano + self.moderation.reserve_nano

@@ -82,6 +82,7 @@ class Sender:
         max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
         free_timeout_s: Seconds for each attempt of a request that costs nothing.
         sleep: Waits that many seconds.
+        on_answer: Told the headers of each answer.
     """
 
     def __init__(
@@ -97,7 +98,9 @@ class Sender:
         key: str | None = None,
         free_timeout_s: float = 60.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        on_answer: Callable[[Mapping[str, str]], None] = _no_news,
     ) -> None:
+        self._on_answer = on_answer
         self._base_url = base_url
         self._free_timeout_s = free_timeout_s
         self.redact = redact
@@ -228,6 +231,7 @@ class Sender:
             async with self._transport.send(request) as response:
                 # From here the request counts as started, also where a transport does not report its body.
                 started()
+                self._on_answer(response.headers)
                 if response.status >= 300:
                     body = await read_failure(response)
                     raise decode_failure(

@@ -21,6 +21,7 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
+from ...resources.moderation import ModerationPrice
 from ...resources.pricing import needs_offers
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
@@ -55,6 +56,7 @@ class TaskSource:
         validate: Check rows against the catalogue.
         assume_price_usd: USD per image where no price is known.
         needs_price: A budget is set, so a request without a known price cannot be sent.
+        moderation: What a check of each request costs on top.
     """
 
     catalog: Catalog
@@ -65,6 +67,7 @@ class TaskSource:
     validate: bool = True
     assume_price_usd: float | None = None
     needs_price: bool = False
+    moderation: ModerationPrice = attrs.field(factory=lambda: ModerationPrice({}))
 
     async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
         """
@@ -119,11 +122,12 @@ class TaskSource:
         price = self._price(unit, model)
         if (fault := self._price_fault(unit, price)) is not None:
             return Task(unit=unit, problem=fault)
+        check_nano = self.moderation.reserve_nano
         return Task(
             unit=unit,
             request=request,
-            price_nano=price.high_nano if price else 0,
-            expected_nano=price.expected_nano if price else 0,
+            price_nano=(price.high_nano if price else 0) + check_nano,
+            expected_nano=(price.expected_nano if price else 0) + check_nano,
         )
 
     def _price(self, unit: Unit, model: Model | None) -> Price | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from pictures import mask, plain
+from pictures import large, mask, plain
 
 import nanogpt_images as ngi
 from nanogpt_images.references.upload import FormBody, InputFile, load_uploads
@@ -122,3 +124,19 @@ async def test_a_file_that_changes_behind_its_times_is_not_completed(tmp_path: P
     assert sum(map(len, sent)) < body.size
     assert caught.value.charge is ngi.Charge.UNKNOWN
     assert isinstance(body.pieces[1], InputFile)
+
+
+async def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    """Checking and streaming 16 MB takes a few pieces of them, and no base64."""
+    file = await asyncio.to_thread(large, tmp_path / "in.png", 16_000_000)
+    tracemalloc.start()
+    try:
+        body = await body_of(ngi.EditRequest(prompt="a", image=file))
+        sent = 0
+        async for chunk in body.chunks():
+            sent += len(chunk)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sent == body.size > 15_000_000
+    assert peak < 5_000_000

@@ -25,7 +25,7 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
-from .resources.moderation import ModerationPrice
+from .resources.moderation_price import ModerationPrice
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at

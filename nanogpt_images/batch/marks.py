@@ -89,7 +89,7 @@ async def _replace(journal: Journal, unit_id: str, image: ImageRecord, part: Par
 
 def _prepared(folder: Path, image: ImageRecord, term: str) -> PartFile | None:
     """
-    The marked copy of *image*, on the disk beside it; None where it is marked already.
+    Write a marked copy of *image* beside it; None where it is marked already.
 
     Raises:
         UnfitError: It is left as it is, and why.

@@ -33,6 +33,7 @@ _VERBS: Final = {
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
+_FOLDERS: Final = {"edit": "images.", "mark": "images."}
 
 
 class Verbs(click.Group):
@@ -48,7 +49,9 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        command = getattr(import_module(f".verbs.{cmd_name}", __package__), "command", None)
+        command = getattr(
+            import_module(f".verbs.{_FOLDERS.get(cmd_name, '')}{cmd_name}", __package__), "command", None
+        )
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -97,7 +97,7 @@ async def planned(
     quote: bool | None = False,
 ) -> Estimate:
     """
-    What *manifest*, or only its *beginning*, will do and cost by *catalog*.
+    Estimate what *manifest*, or only its *beginning*, will do and cost by *catalog*.
 
     It is read once more where the prices of input images stand in the endpoint metadata alone, or the service is asked.
 

@@ -39,7 +39,7 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
 
 def marked(data: bytes, term: str) -> bytes | None:
     """
-    The file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
+    Return the file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
 
     Raises:
         UnfitError: The file is damaged, or its packet is, or has no room.
@@ -58,7 +58,7 @@ def marked(data: bytes, term: str) -> bytes | None:
 
 
 def _place(head: bytes) -> int | None:
-    """Where a segment may go that does not have to come first; None where more of the file is needed."""
+    """Find where a segment may go that does not have to come first; None where more of the file is needed."""
     at = 2
     while True:
         if len(head) < at + 4 + len(_EXIF):

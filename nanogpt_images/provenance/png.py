@@ -70,13 +70,13 @@ def json_of(body: bytes) -> str | None:
 
 
 def packet_in(body: bytes) -> bytes | None:
-    """The XMP packet in the *body* of an `iTXt` chunk; None where it holds something else."""
+    """Return the XMP packet in the *body* of an `iTXt` chunk; None where it holds something else."""
     return _text_of(body, _XMP)
 
 
 def marked(data: bytes, term: str) -> bytes | None:
     """
-    The file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
+    Return the file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
 
     Raises:
         UnfitError: The file is damaged, or its packet is.
@@ -97,7 +97,7 @@ def marked(data: bytes, term: str) -> bytes | None:
 
 
 def _text_of(body: bytes, keyword: str) -> bytes | None:
-    """The text of an `iTXt` chunk with this keyword."""
+    """Return the text of an `iTXt` chunk with this keyword."""
     name, _, rest = body.partition(b"\0")
     flags, rest = rest[:2], rest[2:]
     if name != keyword.encode() or flags[:1] not in (b"\0", b"\1"):

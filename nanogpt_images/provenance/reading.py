@@ -37,7 +37,7 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:
 
 def read_source_type(path: str | os.PathLike[str]) -> str | None:
     """
-    Where the image in *path* comes from by its own words. Blocking, and quick.
+    Read where the image in *path* comes from, by its own words. Blocking, and quick.
 
     Args:
         path: A PNG, JPEG or WebP file.

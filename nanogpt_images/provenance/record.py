@@ -115,7 +115,7 @@ class Provenance:
 
 def source_type_for(route: str) -> str:
     """
-    The term of IPTC's `DigitalSourceType` for an image that was made on *route*: generated, or composed with what was.
+    Return the term of IPTC's `DigitalSourceType` for an image that was made on *route*: generated, or composed with what was.
 
     Source: IPTC NewsCodes, "Digital Source Type".
     """

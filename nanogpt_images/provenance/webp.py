@@ -36,7 +36,7 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
 
 def marked(data: bytes, term: str) -> bytes | None:
     """
-    The file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
+    Return the file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
 
     Raises:
         UnfitError: The file is damaged, or its packet is.
@@ -63,7 +63,7 @@ def _xmp_chunk(packet: bytes) -> bytes:
 
 
 def _added(head: bytes, packet: bytes) -> Edit:
-    """What adds *packet* to a file that has none and begins with *head*."""
+    """Add *packet* to a file that has none and begins with *head*."""
     kind = head[_RIFF_BYTES : _RIFF_BYTES + 4]
     if kind == b"VP8X":
         taken = _HEAD_BYTES

@@ -58,13 +58,13 @@ def _packet(record: Provenance, description: str) -> bytes:
 
 
 def mark_packet(term: str) -> bytes:
-    """A packet that says no more than where the image comes from: *term* of IPTC's `DigitalSourceType`."""
+    """Write a packet that says no more than where the image comes from: *term* of IPTC's `DigitalSourceType`."""
     return f"{_START}{_mark(term)}{_END}".encode()
 
 
 def with_mark(packet: bytes, term: str) -> bytes | None:
     """
-    *packet*, which any program may have written, with *term* in it; None where it names a source of the image already.
+    Add *term* to *packet*, which any program may have written; None where it names a source of the image already.
 
     Raises:
         UnfitError: It is not a packet that can be added to.
@@ -87,7 +87,7 @@ def _mark(term: str, *, rdf: str = "rdf", about: str = "") -> str:
 
 
 def source_type_of(packet: bytes) -> str | None:
-    """The term of `DigitalSourceType` in *packet*, without IPTC's address before it; None where there is none."""
+    """Return the term of `DigitalSourceType` in *packet*, without IPTC's address before it; None where there is none."""
     for node in _descriptions(packet):
         name = f"{{{_IPTC}}}DigitalSourceType"
         found = node.find(name)

@@ -141,7 +141,7 @@ class ImageLoader:
         )
 
     def inspected(self, head: bytes, size_bytes: int, where: str) -> ImageInfo:
-        """What the first bytes of an image say, once it has passed all limits of a single image."""
+        """Read the first bytes of an image and see that it passes all limits of a single image."""
         info = sniff(head)
         if info.media_type is None:
             what = f"begins with {head[:8]!r}" if head else "is empty"

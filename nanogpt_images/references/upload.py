@@ -43,7 +43,7 @@ class InputFile:
 
     def check(self) -> None:
         """
-        See that the file is still the one that was checked.
+        Make sure that the file is still the one that was checked.
 
         Raises:
             ReferenceImageError: It has changed, or is gone.
@@ -160,7 +160,7 @@ class Uploads:
 
     def form(self, fields: Mapping[str, object], boundary: str) -> FormBody:
         """
-        The body of the request, with *fields* before the images.
+        Make the body of the request, with *fields* before the images.
 
         Raises:
             ParameterError: A field cannot be written.
@@ -211,7 +211,7 @@ class FormBody:
 
 async def load_uploads(request: EditRequest, model: Model | None) -> Uploads:
     """
-    The images of an edit, checked against what *model* accepts (None checks that they are images).
+    Check the images of an edit against what *model* accepts (None checks that they are images).
 
     Raises:
         ParameterError: There is none, there are too many, one is outside the limits, or the mask has another size.

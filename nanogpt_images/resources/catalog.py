@@ -20,7 +20,7 @@ from ..wire import paths
 from ..wire.catalog.join import join, with_offers
 from ..wire.catalog.listings import decode_endpoints, decode_image_models, decode_listed_models
 from .cache import FlightCache
-from .quotes import PostJson, Quotes
+from .quoting import PostJson, Quotes
 
 _log = get_logger("nanogpt_images.catalog")
 
@@ -228,7 +228,7 @@ class Catalog:
 
     async def quote(self, request: ImageRequest) -> Quote:
         """
-        What *request* costs by the service itself, beside the catalogue's price. Nothing is paid.
+        Ask what *request* costs by the service itself, beside the catalogue's price. Nothing is paid.
 
         `POST /api/estimate-image-cost` is asked once for each set of parameters, and the answer is cached as the listings
         are. Neither the prompt nor an image is sent to it. Where it does not answer, or in another currency,
@@ -250,7 +250,7 @@ class Catalog:
         return await self._quotes.of(request, await self.priced(request.model))
 
     async def filled(self, model: Model, request: ImageRequest) -> Model:
-        """*model*, with the service's price of an image of *request* where the catalogue states none; see `quote`."""
+        """Complete *model* with the service's price of an image of *request*, where the catalogue states none; see `quote`."""
         return await self._quotes.filled(model, request)
 
     async def _with_offers(self, model: Model) -> tuple[Model, NanoGPTError | None]:

@@ -31,13 +31,13 @@ from ..types.request import (
 )
 from ..types.result import Downloader, GenerationResult, Image
 from ..wire.requests import PATHS
-from .bodies import load_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
-from .moderation import ModerationPrice
+from .moderation_price import ModerationPrice
 from .pricing import needs_offers
 from .receive import Received, receive
+from .request_body import load_body
 from .spending import Spending
 
 _log = get_logger()

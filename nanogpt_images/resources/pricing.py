@@ -105,7 +105,7 @@ def price_of(
 
 
 def with_flat_price(model: ModelT, usd: float) -> ModelT:
-    """*model* as if the catalogue stated *usd* for each of its images; the price of input images stays."""
+    """Return *model* as if the catalogue stated *usd* for each of its images; the price of input images stays."""
     inputs = model.price_tables.inputs if model.price_tables.currency.upper() == _CURRENCY else None
     return attrs.evolve(model, prices=PriceTable(flat_usd=usd), price_tables=PriceTables(inputs=inputs))
 

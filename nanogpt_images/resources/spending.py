@@ -14,7 +14,7 @@ from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
 from ..types.request import ImageRequest, target_of
-from .moderation import ModerationPrice
+from .moderation_price import ModerationPrice
 from .pricing import price_of
 
 _log = get_logger()

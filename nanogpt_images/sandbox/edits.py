@@ -12,7 +12,7 @@ from typing import cast
 import attrs
 
 from .catalog.definitions import SandboxModel
-from .http.multipart import Part, parts_of
+from .http.form import Part, parts_of
 from .http.refusals import Refusal, refuse
 from .http.responses import JsonObject
 
@@ -60,7 +60,7 @@ def is_form(content_type: str) -> bool:
 
 def read_form(content_type: str, raw: bytes) -> tuple[JsonObject, EditInputs]:
     """
-    The fields and the images of a form.
+    Read the fields and the images of a form.
 
     Raises:
         Refusal: The form is damaged, or an image is.
@@ -80,7 +80,7 @@ def read_form(content_type: str, raw: bytes) -> tuple[JsonObject, EditInputs]:
 
 def read_fields(body: JsonObject) -> EditInputs:
     """
-    The images of a JSON body.
+    Read the images of a JSON body.
 
     Raises:
         Refusal: A field is not an image.
@@ -97,7 +97,7 @@ def read_fields(body: JsonObject) -> EditInputs:
 
 def checked_inputs(inputs: EditInputs, model: SandboxModel) -> int:
     """
-    The number of input images that are paid for.
+    Return the number of input images that are paid for.
 
     Raises:
         Refusal: None, too many, or a mask of another size.
@@ -156,7 +156,7 @@ def _opened(data: bytes, name: str) -> InputImage:
 
 
 def too_large(message: str) -> Refusal:
-    """413 for an upload that is larger than the service takes."""
+    """Refuse, with 413, an upload that is larger than the service takes."""
     return refuse(413, "image_input_too_large", message, parameter="image", route="edit")
 
 

@@ -67,7 +67,7 @@ def checked_order(
     inputs: EditInputs | None = None,
 ) -> Order:
     """
-    The order in a request body, with the images of an edit.
+    Read the order in a request body, with the images of an edit.
 
     Raises:
         Refusal: With the documented status, code and body.
@@ -114,7 +114,7 @@ def checked_order(
 
 
 def cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
-    """USD of *images* images made of so many input images."""
+    """Return the USD of *images* images made of so many input images."""
     tier = body.get("rendering_speed") if model.tiers_usd else None
     add_ons = [name for name in model.add_ons_usd if body.get(name)]
     each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)

@@ -29,7 +29,7 @@ class StreamedBody(Protocol):
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body from its beginning. It raises where that is no longer what it was; then it must not be completed."""
+        """Yield the body from its beginning. It raises where that is no longer what it was; then it must not be completed."""
         ...
 
 

@@ -238,7 +238,7 @@ ImageRequest: TypeAlias = GenerateRequest | OpenAIRequest | EditRequest
 
 
 def target_of(request: ImageRequest) -> str:
-    """The model's ID for the texts of errors; an edit may leave the model to the service."""
+    """Return the model's ID for the texts of errors; an edit may leave the model to the service."""
     return request.model or "the service's default model for edits"
 
 

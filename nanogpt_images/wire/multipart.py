@@ -34,7 +34,7 @@ class FormFile(Generic[FileT]):
 
 
 def content_type(boundary: str) -> str:
-    """The `Content-Type` of a form whose parts *boundary* divides."""
+    """Return the `Content-Type` of a form whose parts *boundary* divides."""
     return f"multipart/form-data; boundary={boundary}"
 
 
@@ -42,7 +42,7 @@ def form_pieces(
     fields: Mapping[str, object], files: Sequence[FormFile[FileT]], boundary: str
 ) -> tuple[bytes | FileT, ...]:
     """
-    The body of a form, in order.
+    Write the body of a form, in order.
 
     Args:
         fields: Name → value; text goes as it is, anything else as JSON would write it, None is left out.

@@ -26,7 +26,7 @@ _WITHIN: Final = ("data", "estimate", "payment", "result")
 
 def quote_body(request: ImageRequest) -> bytes:
     """
-    The question after the price of *request*; the same for all requests that cost the same.
+    Write the question after the price of *request*; the same for all requests that cost the same.
 
     It has neither the prompt nor any image, and no count: whether the answer to a count is the price of one image or of
     all of them is not documented. Without one it is that of what the model makes by default.
@@ -40,7 +40,7 @@ def quote_body(request: ImageRequest) -> bytes:
 
 
 def decode_quote(document: object) -> Cost | None:
-    """The amount in an answer, in whatever currency; None where there is none."""
+    """Find the amount in an answer, in whatever currency; None where there is none."""
     body = as_object(document)
     for place in (body, *(as_object(body.get(name)) for name in _WITHIN)):
         for name in _AMOUNTS:

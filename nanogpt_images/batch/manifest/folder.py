@@ -31,7 +31,7 @@ def folder_records(folder: Path) -> Iterator[Record]:
 
 def image_files(folder: Path) -> list[Path]:
     """
-    The images in *folder*, as absolute paths: a resumed batch may be started from somewhere else.
+    List the images in *folder*, as absolute paths: a resumed batch may be started from somewhere else.
 
     Raises:
         ManifestError: There is none, or the folder cannot be read.
@@ -53,7 +53,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def folder_digest(folder: Path) -> str:
     """
-    A digest of the names and sizes of the images in *folder*.
+    Compute a digest of the names and sizes of the images in *folder*.
 
     Raises:
         ManifestError: There is none, or the folder cannot be read.

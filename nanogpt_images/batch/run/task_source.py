@@ -21,7 +21,7 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
-from ...resources.moderation import ModerationPrice
+from ...resources.moderation_price import ModerationPrice
 from ...resources.pricing import needs_offers
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule

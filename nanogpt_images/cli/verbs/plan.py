@@ -110,7 +110,7 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
 
 
 def _quoted_text(numbers: ModelEstimate) -> str:
-    """What the service itself says, and where the cost comes from it."""
+    """Say what the service itself quotes, and where the cost comes from it."""
     if not numbers.quoted_requests:
         return ""
     filled = (

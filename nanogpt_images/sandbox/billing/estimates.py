@@ -12,7 +12,7 @@ from ..validation import cost_usd, model_not_found
 
 def estimate_body(body: JsonObject, models: Mapping[str, SandboxModel]) -> JsonObject:
     """
-    The price of a request with these fields; `size` and `resolution` mean the same.
+    Estimate the price of a request with these fields; `size` and `resolution` mean the same.
 
     Raises:
         Refusal: The model is missing or unknown.

@@ -13,7 +13,7 @@ _HALF = 128
 
 def edited(scene: Picture, base: bytes | None, mask: bytes | None) -> Picture:
     """
-    *base* at the size of *scene*, with *scene* in it.
+    Draw *scene* into *base*, at the size of *scene*.
 
     A mask with an alpha channel allows changes where it is transparent, as OpenAI's clients send it; any other where
     it is white. Without a mask both are mixed in equal parts.
@@ -33,7 +33,7 @@ def edited(scene: Picture, base: bytes | None, mask: bytes | None) -> Picture:
 
 
 def _allowed(mask: Picture) -> Picture:
-    """255 where the image may change, else 0."""
+    """Return 255 where the image may change, else 0."""
     if mask.has_transparency_data:
         return mask.convert("RGBA").getchannel("A").point([255 * (level < _HALF) for level in range(256)])
     return mask.convert("L").point([255 * (level >= _HALF) for level in range(256)])

@@ -44,7 +44,7 @@ class HttpExchange:
         self, most: int = MAX_BODY_BYTES, refusal: Callable[[], Refusal] = body_too_large
     ) -> bytes:
         """
-        The whole request body.
+        Read the whole request body.
 
         Args:
             most: Its greatest size.

@@ -53,7 +53,7 @@ class Quotes:
 
     async def of(self, request: ImageRequest, model: Model) -> Quote:
         """
-        The price of *request*, made by *model*, whose prices of input images are known.
+        Ask for the price of *request*, made by *model*, whose prices of input images are known.
 
         Where the service gives none, `problem` says why, and the catalogue's price stands.
 
@@ -76,7 +76,7 @@ class Quotes:
         )
 
     async def filled(self, model: Model, request: ImageRequest) -> Model:
-        """*model*, with the service's price of an image of *request* where the catalogue states none."""
+        """Complete *model* with the service's price of an image of *request*, where the catalogue states none."""
         if price_of(model, request) is not None:
             return model
         each, problem = await self._each(request, model)
@@ -86,7 +86,7 @@ class Quotes:
         return with_flat_price(model, each)
 
     async def _each(self, request: ImageRequest, model: Model) -> tuple[float | None, str | None]:
-        """USD of one image, or why that is not known."""
+        """Ask for the USD of one image, or say why that is not known."""
         if self._missing is not None:
             return None, self._missing
         try:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import attrs
 
-from ...batch.marks import MarkReport, mark_batch
-from .. import common as _common
-from ..client import run_async
-from ..errors import FAILED
-from ..job import require_journal
-from ..output import count, note, one_line, say, say_json
+from ....batch.marks import MarkReport, mark_batch
+from ... import common as _common
+from ...client import run_async
+from ...errors import FAILED
+from ...job import require_journal
+from ...output import count, note, one_line, say, say_json
 
 
 @_common.verb("mark", example="mark out")

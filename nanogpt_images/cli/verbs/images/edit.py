@@ -9,9 +9,9 @@ from typing import Any, cast
 import attrs
 import click
 
-from ...types.request import EditRequest
-from .. import common as _common
-from ..generation_job import GenerationJob, carry_out
+from ....types.request import EditRequest
+from ... import common as _common
+from ...generation_job import GenerationJob, carry_out
 
 _FIELDS = frozenset(field.name for field in attrs.fields(EditRequest) if field.init) - {"extra"}
 

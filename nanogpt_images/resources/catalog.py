@@ -250,7 +250,21 @@ class Catalog:
         return await self._quotes.of(request, await self.priced(request.model))
 
     async def filled(self, model: Model, request: ImageRequest) -> Model:
-        """Complete *model* with the service's price of an image of *request*, where the catalogue states none; see `quote`."""
+        """
+        Complete *model* with the service's price of an image of *request*, where the catalogue states none.
+
+        Args:
+            model: A model of the catalogue.
+            request: What it is to make; the price is that of these parameters alone.
+
+        Returns:
+            The model with a price in USD for each image; as it was where it has one, or the service does not say.
+
+        Raises:
+            ParameterError: Some field cannot be sent.
+
+        Source: docs/service.md, "Price of a request".
+        """
         return await self._quotes.filled(model, request)
 
     async def _with_offers(self, model: Model) -> tuple[Model, NanoGPTError | None]:

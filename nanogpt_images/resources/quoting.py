@@ -81,7 +81,7 @@ class Quotes:
             return model
         each, problem = await self._each(request, model)
         if each is None:
-            _log.warning("%s has no price: %s", model.id, problem)
+            _log.debug("%s has no price: %s", model.id, problem)
             return model
         return with_flat_price(model, each)
 

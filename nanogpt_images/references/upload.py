@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -51,7 +52,7 @@ class InputFile:
         with self._opened():
             pass
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """
         Yield the bytes. The last ones are held back until the digest is known to be right.
 
@@ -191,7 +192,7 @@ class FormBody:
         """Length in bytes."""
         return sum(len(piece) if isinstance(piece, bytes) else piece.stamp[1] for piece in self.pieces)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """
         Yield the body from its beginning, once all of its files are known to be as they were.
 
@@ -205,8 +206,9 @@ class FormBody:
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            async for chunk in piece.chunks():
-                yield chunk
+            async with aclosing(piece.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
 
 async def load_uploads(request: EditRequest, model: Model | None) -> Uploads:

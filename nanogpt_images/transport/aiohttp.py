@@ -276,10 +276,12 @@ class _Body(Payload):
             await _write(writer, self._body[:content_length])
             return
         try:
-            async for chunk in self._body.chunks():
-                if not self._request.body_begun:
-                    self._begin(writer)
-                await _write(writer, chunk)
+            # Closed at once where writing fails: the body has a file open.
+            async with contextlib.aclosing(self._body.chunks()) as chunks:
+                async for chunk in chunks:
+                    if not self._request.body_begun:
+                        self._begin(writer)
+                    await _write(writer, chunk)
         except NanoGPTError as error:
             # aiohttp names it in words alone.
             self.failure = error

@@ -94,6 +94,40 @@ async def test_a_lost_answer_is_not_repeated(picture: Path) -> None:
         assert len(sandbox.ledger.posts) == 1
 
 
+def open_files(path: Path) -> int:
+    """How many descriptors of this process are of the file at *path*."""
+    links = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+    return sum(os.path.realpath(link) == str(path) for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are listed on Linux alone")
+@pytest.mark.parametrize("ending", ["reset", "cancelled"])
+async def test_an_upload_that_breaks_off_leaves_no_file_open(tmp_path: Path, ending: str) -> None:
+    """A connection that breaks within the body, and a caller who goes, close the file at once; nothing is billed."""
+    file = await asyncio.to_thread(large, tmp_path / "in.png", 12_000_000)
+    kind = "reset_in_body" if ending == "reset" else "stall_before_body"
+    async with connected(Fault(kind)) as (client, sandbox):
+        edit = asyncio.ensure_future(client.images.edit("a hat", image=file, size="auto"))
+        if ending == "cancelled":
+            while not sandbox.ledger.posts:
+                await asyncio.sleep(0)
+            edit.cancel()
+        with pytest.raises((ngi.OutcomeUnknownError, asyncio.CancelledError)):
+            await edit
+        for _ in range(100):  # the writer is called off in a task of its own
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(open_files, file) == 0
+        assert sandbox.ledger.billed == []
+
+
+async def test_nobody_there(picture: Path) -> None:
+    """Where no connection can be made, no byte of the file left, and nothing was charged."""
+    async with ngi.AsyncClient("sk-nano-x-y-z", "http://127.0.0.1:9", retry=ngi.RetryPolicy.none()) as client:
+        with pytest.raises(ngi.ConnectError) as caught:
+            await client.images.edit("a hat", image=picture)
+        assert caught.value.charge is ngi.Charge.NOT_SENT
+
+
 class Meddling(ngi.AiohttpTransport):
     """Lets somebody else work on a file after each answer."""
 

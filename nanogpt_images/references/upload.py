@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Mapping
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 import attrs
 
@@ -60,20 +61,11 @@ class InputFile:
             ReferenceImageError: The file has changed; its last bytes did not leave.
         """
         digest, held = hashlib.sha256(), b""
-        file = await in_thread(self._opened)
-
-        def read() -> bytes:
-            chunk = file.read(_CHUNK_BYTES)
-            digest.update(chunk)
-            return chunk
-
-        try:
-            while chunk := await in_thread(read):
+        with _Reading(self._opened) as reading:
+            while chunk := await in_thread(reading.next_chunk, digest.update):
                 if held:
                     yield held
                 held = chunk
-        finally:
-            file.close()
         if digest.hexdigest() != self.sha256:
             raise self._changed("The request was broken off before its end.", Charge.UNKNOWN)
         yield held
@@ -93,6 +85,40 @@ class InputFile:
     def _changed(self, what: str, charge: Charge) -> ReferenceImageError:
         text = f"{self.where} has changed since it was checked. {what} {charge.sentence}"
         return ReferenceImageError(" ".join(text.split()), charge=charge)
+
+
+class _Reading:
+    """
+    A file that is opened and read in threads, and closed whenever the block ends.
+
+    A task that is cancelled does not wait for its thread, which may be about to open the file.
+    """
+
+    def __init__(self, open_file: Callable[[], BinaryIO]) -> None:
+        self._open = open_file
+        self._file: BinaryIO | None = None
+        self._ended = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with self._lock:
+            self._ended = True
+            if self._file is not None:
+                self._file.close()
+
+    def next_chunk(self, note: Callable[[bytes], object]) -> bytes:
+        """Read on, and let *note* have what was read; nothing once the block has ended."""
+        with self._lock:
+            if self._ended:
+                return b""
+            if self._file is None:
+                self._file = self._open()
+            chunk = self._file.read(_CHUNK_BYTES)
+        note(chunk)
+        return chunk
 
 
 @attrs.frozen(kw_only=True)

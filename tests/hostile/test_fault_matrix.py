@@ -6,11 +6,13 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 from cells import ASKED, EMBEDDED, LINKED, MODEL, PROMPT, URL_ONLY, Cell, Outcome
 from fault_expectations import EXPECTED
 from leaks import nothing_left, nothing_left_open, unfinished_files
+from pictures import plain
 
 import nanogpt_images as ngi
 from nanogpt_images.batch.journal import Journal
@@ -60,6 +62,14 @@ async def _generate_openai_url(client: ngi.AsyncClient, out: Path) -> int:
     return len(result.images)
 
 
+async def _edit(client: ngi.AsyncClient, out: Path) -> int:
+    image = anyio.Path(out) / "in.png"
+    await image.write_bytes(plain())
+    result = await client.images.edit(PROMPT, image=out / "in.png", model="restyle", n=ASKED)
+    assert all(image.data for image in result.images)
+    return len(result.images)
+
+
 def _cells(call: Call, kinds: list[str]) -> list[object]:
     return [pytest.param(call, kind, id=f"{call.__name__[1:]}-{kind}") for kind in kinds]
 
@@ -70,6 +80,8 @@ def _cells(call: Call, kinds: list[str]) -> list[object]:
         *_cells(_generate, EMBEDDED),
         *_cells(_generate_to, EMBEDDED),
         *_cells(_generate_openai, EMBEDDED),
+        # Those listings lack the model of the other calls.
+        *_cells(_edit, [kind for kind in EMBEDDED if kind not in ("catalog_shrinks", "catalog_renames")]),
         *_cells(_generate_openai_url, LINKED),
     ],
 )

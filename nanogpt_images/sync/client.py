@@ -174,6 +174,7 @@ class Catalog(Resource[AsyncCatalog]):
     endpoints = blocking(AsyncCatalog.endpoints)
     priced = blocking(AsyncCatalog.priced)
     quote = blocking(AsyncCatalog.quote)
+    filled = blocking(AsyncCatalog.filled)
 
 
 class Account(Resource[AsyncAccount]):

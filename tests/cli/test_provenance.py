@@ -29,7 +29,6 @@ def test_generate_show_and_regenerate(run: Run, service: BlockingSandbox, tmp_pa
         "parameters": {"resolution": "64x64"},
         "seed": 7,
         "left_out": [],
-        "parents": [],
         "request_id": service.ledger.billed[0].request_id,
         "service": service.url,
         "version": __version__,

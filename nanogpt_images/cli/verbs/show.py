@@ -26,8 +26,13 @@ def command(file: str, base_url: str | None, as_json: bool) -> int:
     del base_url
     record, source_type = read_provenance(Path(file)), read_source_type(Path(file))
     if as_json:
-        made = None if record is None else attrs.asdict(record)
-        say_json({"file": file, "provenance": made, "digital_source_type": source_type})
+        document: dict[str, object] = {
+            "file": file,
+            "provenance": None if record is None else _fields(record),
+        }
+        if source_type is not None:
+            document["digital_source_type"] = source_type
+        say_json(document)
     elif record is None:
         if source_type is not None:
             say_fields({"source type": one_line(source_type)})
@@ -37,6 +42,12 @@ def command(file: str, base_url: str | None, as_json: bool) -> int:
     else:
         _print(record, source_type)
     return FAILED if record is None else 0
+
+
+def _fields(record: Provenance) -> dict[str, object]:
+    """Return the record, with `parents` where there are any."""
+    fields = attrs.asdict(record)
+    return fields if record.parents else {name: value for name, value in fields.items() if name != "parents"}
 
 
 def _print(record: Provenance, source_type: str | None) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.manifest.reader import read_manifest, scan_manifest
 from ..batch.planning.estimate import check_row, estimate
 from ..batch.planning.requests import request_of
@@ -50,15 +50,15 @@ class Manifest:
         return self.path.stat().st_size > MAX_SCANNED_BYTES
 
     def rows(self) -> Iterator[BatchRow]:
-        """Its rows, read as they are wanted. Raises ManifestError."""
+        """Read its rows, as they are wanted. Raises ManifestError."""
         return read_manifest(self.path, model=self.model, defaults=self.defaults)
 
     def scan(self) -> Iterator[BatchRow | ManifestError]:
-        """Its rows, and an error for each that is wrong. Raises ManifestError for the file as a whole."""
+        """Read its rows, with an error for each that is wrong. Raises ManifestError for the file as a whole."""
         return scan_manifest(self.path, model=self.model, defaults=self.defaults)
 
     def beginning(self) -> Iterator[BatchRow | ManifestError]:
-        """What is looked at before a batch starts: `scan`, or the start of it for a large file."""
+        """Read what is checked before a batch starts: `scan`, or the start of it for a large file."""
         found = self.scan()
         return itertools.islice(found, _FIRST_ROWS) if self.is_large else found
 
@@ -68,8 +68,8 @@ class Manifest:
         if not errors:
             return
         first, more = errors[0], len(errors) - 1
-        rest = f" {count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
-        raise ManifestError(f"{first}{rest if more else ''}", line=first.line)
+        rest = f"{count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
+        raise ManifestError(first.message, line=first.line, advice=rest if more else "")
 
 
 def manifest_of(
@@ -81,7 +81,7 @@ def manifest_of(
     route: str | None,
     response_format: Mapping[str, object],
 ) -> Manifest:
-    """The manifest that the options of `plan` and `batch` describe."""
+    """Return the manifest that the options of `plan` and `batch` describe."""
     fields = {"count": row_count, "route": route, **response_format}
     given = {name: value for name, value in fields.items() if value is not None}
     return Manifest(path=Path(file), model=model, defaults={**params, **given})
@@ -95,11 +95,13 @@ async def planned(
     assume_price_usd: float | None,
     beginning: bool = False,
     quote: bool | None = False,
+    under_budget: bool = False,
 ) -> Estimate:
     """
     Estimate what *manifest*, or only its *beginning*, will do and cost by *catalog*.
 
-    It is read once more where the prices of input images stand in the endpoint metadata alone, or the service is asked.
+    It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones, and where the
+    service is asked. The metadata is asked for where the listings leave a price open; *under_budget*, for every model.
 
     Args:
         manifest: What is to be made.
@@ -108,6 +110,7 @@ async def planned(
         assume_price_usd: USD per image where no price is known.
         beginning: Look at the first rows of a large manifest only.
         quote: Ask the service for the price of each set of parameters; None asks only where the catalogue states none.
+        under_budget: Count with what the metadata states dearer.
 
     Raises:
         ManifestError: It cannot be read.
@@ -123,7 +126,7 @@ async def planned(
         if problem is not None:
             return problem
         request = request_of(row, None)
-        if model.id not in needed and needs_offers(model, request):
+        if model.id not in needed and (under_budget or needs_offers(model, request)):
             needed.add(model.id)
         if quote or (quote is None and price_of(model, request) is None):
             asked.setdefault(quote_body(request), request)
@@ -139,7 +142,7 @@ async def planned(
             quoted=(lambda row: quotes.get(quote_body(request_of(row, None)))) if quotes else None,
         )
 
-    numbers = await anyio.to_thread.run_sync(count_up)
+    numbers = await in_thread(count_up)
     priced = {model_id: await catalog.priced(model_id) for model_id in needed}
     for question, request in asked.items():
         quotes[question] = await catalog.quote(request)
@@ -148,4 +151,4 @@ async def planned(
     if not quotes and all(model == models[model_id] for model_id, model in priced.items()):
         return numbers
     models |= priced
-    return await anyio.to_thread.run_sync(count_up)
+    return await in_thread(count_up)

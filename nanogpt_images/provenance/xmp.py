@@ -40,11 +40,11 @@ _ABOUT: Final = re.compile(rb"""[\w.-]+:about\s*=\s*["']([^"'<>&]*)["']""")
 
 def packet_of(record: Provenance, *, max_bytes: int | None = None) -> bytes:
     """
-    *record* as a packet in UTF-8.
+    Encode *record* as an XMP packet in UTF-8.
 
     Args:
-        record: What to write.
-        max_bytes: Where the packet would be larger, the prompt stands in it once instead of twice.
+        record: The record to write.
+        max_bytes: A larger packet contains the prompt once instead of twice.
     """
     whole = _packet(record, _DESCRIPTION.format(escape(record.description)))
     return whole if max_bytes is None or len(whole) <= max_bytes else _packet(record, "")

@@ -19,7 +19,7 @@ from ..types.model import Model, ReferenceLimits
 from ..types.reference import Reference
 from ..types.request import EditRequest, target_of
 from ..wire.multipart import FormFile, content_type, form_pieces
-from .loader import side_by_side
+from .loader import load_all
 from .one import ImageLoader
 
 _CHUNK_BYTES: Final = 2**20
@@ -74,17 +74,16 @@ class InputFile:
         try:
             file = Path(self.path).open("rb")  # noqa: SIM115 - the caller closes it
         except OSError as error:
-            raise ReferenceImageError(
-                f"{self.where} cannot be read any more: {error.strerror}. Nothing was sent."
-            ) from error
+            raise ReferenceImageError(f"{self.where} cannot be read any more: {error.strerror}.") from error
         if _stamp(file) != self.stamp:
             file.close()
             raise self._changed("", Charge.NOT_SENT)
         return file
 
     def _changed(self, what: str, charge: Charge) -> ReferenceImageError:
-        text = f"{self.where} has changed since it was checked. {what} {charge.sentence}"
-        return ReferenceImageError(" ".join(text.split()), charge=charge)
+        return ReferenceImageError(
+            f"{self.where} has changed since it was checked. {what}".strip(), charge=charge
+        )
 
 
 class _Reading:
@@ -149,7 +148,7 @@ class UploadLoader(ImageLoader):
             file.seek(0)
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             if _stamp(file) != stamp:
-                raise ReferenceImageError(f"{where} changed while it was read. Nothing was sent.")
+                raise ReferenceImageError(f"{where} changed while it was read.")
         content = InputFile(path=os.path.abspath(path), where=where, stamp=stamp, sha256=sha256)
         return self._upload(head, stamp[1], content, sha256, where)
 
@@ -247,14 +246,13 @@ async def load_uploads(request: EditRequest, model: Model | None) -> Uploads:
     """
     if not request.image:
         raise ParameterError(
-            "there is no image to edit; pass image=. Nothing was sent.",
+            "there is no image to edit; pass image=.",
             model=request.model,
             parameter="image",
         )
     limits = None if model is None else model.references
     loader = _loader(request, "image", limits)
-    loader.check_count(len(request.image))
-    images = await side_by_side(loader, request.image)
+    images = await load_all(loader, request.image)
     if request.mask is None:
         return Uploads(images=images)
     mask = await _loader(request, "mask", None).load(request.mask, None)
@@ -280,7 +278,7 @@ def _check_mask(image: Reference, mask: Reference, request: EditRequest) -> None
         return
     raise ParameterError(
         f"the mask is {size[0]}x{size[1]} pixels and the image {wanted[0]}x{wanted[1]}; they must be of the same "
-        "size. Nothing was sent.",
+        "size.",
         model=request.model,
         parameter="mask",
     )

@@ -80,5 +80,5 @@ def _text(name: str, value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(
-            f"{name} cannot be written as a field of a form ({error}). Nothing was sent.", parameter=name
+            f"{name} cannot be written as a field of a form ({error}).", parameter=name
         ) from error

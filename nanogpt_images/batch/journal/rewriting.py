@@ -9,7 +9,7 @@ import attrs
 from . import results
 from .database.store import Store
 
-# No list has this length, so the next `mend` writes it from the journal.
+# No list has this length, so the next `results.rewrite` writes it from the journal.
 _OUTDATED = -1
 
 
@@ -34,4 +34,4 @@ def rewrite(store: Store, rewrites: Sequence[Rewrite]) -> None:
 
 def relist(store: Store) -> None:
     """Write `results.jsonl` from the journal, where it is behind. Raises OutputError."""
-    results.mend(store.connection, store.directory)
+    results.rewrite(store.connection, store.directory)

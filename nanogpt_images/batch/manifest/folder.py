@@ -43,11 +43,9 @@ def image_files(folder: Path) -> list[Path]:
             if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".") and file.is_file()
         ]
     except OSError as error:
-        raise ManifestError(f"{folder} cannot be read: {error.strerror}. Nothing was sent.") from error
+        raise ManifestError(f"{folder} cannot be read: {error.strerror}.") from error
     if not files:
-        raise ManifestError(
-            f"the folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))}). Nothing was sent."
-        )
+        raise ManifestError(f"the folder {folder} has no images in it ({', '.join(sorted(_SUFFIXES))}).")
     return files
 
 

@@ -156,7 +156,7 @@ def scan_manifest(
         else:
             records = _records(file, _reader_for(file), known_parameters, max_line_bytes)
             if not file.exists():
-                raise ManifestError(f"there is no file {file}. Nothing was sent.")
+                raise ManifestError(f"there is no file {file}.")
     except OSError as error:
         raise _unreadable(file, error) from error
     return (_row(fields, line, model, defaults) for line, fields in records)
@@ -181,11 +181,11 @@ def _records(file: Path, reader: Reader, known: Collection[str], max_line_bytes:
     except OSError as error:
         raise _unreadable(file, error) from error
     if empty:
-        raise ManifestError(f"{file} holds no rows. Nothing was sent.")
+        raise ManifestError(f"{file} holds no rows.")
 
 
 def _unreadable(file: Path, error: OSError) -> ManifestError:
-    return ManifestError(f"{file} cannot be read: {error.strerror}. Nothing was sent.")
+    return ManifestError(f"{file} cannot be read: {error.strerror}.")
 
 
 def _row(
@@ -206,5 +206,5 @@ def _reader_for(file: Path) -> Reader:
     if reader := _READERS.get(file.suffix.lower()):
         return reader
     raise ManifestError(
-        f"{file} is no manifest by its suffix {file.suffix!r}; a manifest is .jsonl, .csv, .tsv or .txt. Nothing was sent."
+        f"{file} is no manifest by its suffix {file.suffix!r}; a manifest is .jsonl, .csv, .tsv or .txt."
     )

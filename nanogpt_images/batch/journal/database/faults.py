@@ -12,7 +12,7 @@ BUSY_TIMEOUT_S = 60
 
 
 def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
-    """The error of this package for *error*, with the way out."""
+    """Return the error of this package for *error*, with the way out."""
     text = str(error)
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
@@ -22,8 +22,8 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
         )
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return OutputError(
-            f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions,"
-            " and how many files this process may open."
+            f"{path} cannot be opened for writing ({text}).",
+            advice="Check the directory's permissions, and how many files this process may open.",
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return JournalError(
@@ -35,9 +35,9 @@ def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
 
 
 def damaged(path: Path, finding: str) -> JournalError:
-    """The error for a database file whose content is broken."""
+    """Return the error for a database file whose content is broken."""
     return JournalError(
-        f"{path} is damaged ({finding}). Nothing was sent. Restore a copy, or save what is left with"
-        f" `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
-        " directory starts over and pays again for what is done."
+        f"{path} is damaged ({finding}).",
+        advice=f"Restore a copy, or save what is left with `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
+        " directory starts over and pays again for what is done.",
     )

@@ -11,7 +11,7 @@ import click
 
 from ....types.request import EditRequest
 from ... import common as _common
-from ...generation_job import GenerationJob, carry_out
+from ...generation_job import GenerationJob, run_generation
 
 _FIELDS = frozenset(field.name for field in attrs.fields(EditRequest) if field.init) - {"extra"}
 
@@ -94,4 +94,4 @@ def command(
         budget_usd=budget,
         assume_price_usd=assume_price,
     )
-    return carry_out(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)
+    return run_generation(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)

@@ -61,7 +61,7 @@ def test_each_is_supported_or_left_out_for_a_reason(operation: Operation) -> Non
         resource, call = operation.supported.split(".")
         with ngi.Client("sk-nano-x") as blocking:
             assert callable(getattr(getattr(blocking, resource), call))
-            assert callable(getattr(getattr(blocking.target, resource), call))
+            assert callable(getattr(getattr(ngi.AsyncClient("sk-nano-x"), resource), call))
 
 
 @pytest.mark.parametrize("operation", SUPPORTED, ids=name_of)

@@ -64,14 +64,14 @@ def test_fields_of_a_form() -> None:
     [
         ({"image": []}, "there is no image to edit"),
         ({"image": [plain()] * 5}, "at most 4"),
-        ({"image": b"text"}, "is no PNG"),
+        ({"image": b"text"}, "is not a PNG"),
         ({"image": b""}, "it is empty"),
         ({"image": plain((65, 1))}, "at most 64x"),
         ({"image": plain() + b"\0" * 1000}, "at most 1,000 per image"),
         ({"image": "gone.png"}, "No such file"),
         ({"image": os.curdir}, "not a regular file"),
         ({"image": plain(), "mask": mask((3, 3))}, "the mask is 3x3 pixels and the image 64x48"),
-        ({"image": plain(), "mask": b"text"}, "mask is no PNG"),
+        ({"image": plain(), "mask": b"text"}, "mask is not a PNG"),
     ],
 )
 async def test_what_is_refused_before_anything_is_sent(fields: dict, said: str) -> None:

@@ -171,7 +171,7 @@ async def test_a_file_that_changes_between_attempts_is_not_sent(picture: Path, h
         ({"model": "gpt-image-3"}, "near matches: gpt-image-2"),
         ({"prompt": " ", "model": INPAINTING}, "an edit needs one"),
         ({"mask": mask((3, 3))}, "they must be of the same size"),
-        ({"image": b"text"}, "is no PNG"),
+        ({"image": b"text"}, "is not a PNG"),
         ({"image": []}, "there is no image to edit"),
         ({"model": INPAINTING, "strength": 3}, "strength=3 is not from 0 to 1"),
         ({"extra": {"imageDataUrl": "x"}}, "stands in extra"),

@@ -43,7 +43,15 @@ def test_bad_input(tmp_path: Path, capsys) -> None:
         ("edit", "a hat", *image, "--mask", str(tmp_path / "mask.png")): "the mask is 3x3",
         ("edit", "a hat", *(image * 16), "-m", "qwen-image-edit"): "it takes at most 3",
         ("edit", "a hat", *image, "-m", "qwen-image-edt"): "near matches: qwen-image-edit",
-        ("plan", str(tmp_path / "empty"), "-m", "restyle", "--sandbox"): "has no images in it",
+        (
+            "batch",
+            str(tmp_path / "empty"),
+            "-m",
+            "restyle",
+            "-o",
+            str(tmp_path / "out"),
+            "--sandbox",
+        ): "has no images in it",
     }
     (tmp_path / "empty").mkdir()
     for arguments, said in cases.items():

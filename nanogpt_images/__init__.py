@@ -104,6 +104,8 @@ if TYPE_CHECKING:
     from .types.prices import Cost as Cost
     from .types.prices import PriceTable as PriceTable
     from .types.prices import PriceTables as PriceTables
+    from .types.prices import Quote as Quote
+    from .types.request import EditRequest as EditRequest
     from .types.request import GenerateRequest as GenerateRequest
     from .types.request import OpenAIRequest as OpenAIRequest
     from .types.result import GenerationResult as GenerationResult
@@ -139,9 +141,9 @@ _NAMES_BY_MODULE = {
     "types.model": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",
     "types.parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
-    "types.prices": "Cost PriceTable PriceTables",
+    "types.prices": "Cost PriceTable PriceTables Quote",
     "references": "ReferenceInput",
-    "types.request": "GenerateRequest OpenAIRequest",
+    "types.request": "EditRequest GenerateRequest OpenAIRequest",
     "types.result": "GenerationResult Image",
     "sync.client": "BlockingBatch BlockingImage BlockingResult Client",
     "transport.protocol": "HttpRequest HttpResponse Transport",

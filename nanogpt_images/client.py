@@ -27,6 +27,7 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.moderation_price import ModerationPrice
 from .resources.pipeline import Pipeline
 from .resources.spending import Spending
 from .transport.door import Door
@@ -47,10 +48,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def _spending(budget_usd: float, assume_price_usd: float | None) -> Spending:
+def _spending(budget_usd: float, assume_price_usd: float | None, moderation: ModerationPrice) -> Spending:
     if not budget_usd >= 0:
         raise ConfigurationError(f"budget_usd must be 0 or more, not {budget_usd}.")
-    return Spending(BudgetGate(Budget(to_nano(budget_usd))), assume_price_usd)
+    return Spending(BudgetGate(Budget(to_nano(budget_usd))), assume_price_usd, moderation)
 
 
 def _to_the_end(
@@ -168,6 +169,7 @@ class AsyncClient:
         redact = Redactor(self._options.api_key)
         self._watched = watched = ObservedTransport(Door(transport, redact), self._observers, redact)
         self._retry = retry or RetryPolicy()
+        moderation = ModerationPrice(self._options.headers)
         self._sender = Sender(
             base_url=self._options.base_url,
             headers=self._options.request_headers(),
@@ -179,8 +181,14 @@ class AsyncClient:
             key=self._options.api_key,
             # A stalled listing must not hold a generation for longer than its caller would wait.
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
+            on_answer=moderation.observe,
         )
-        self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s, check_open=watched.check_open)
+        self.catalog = Catalog(
+            self._sender.get_json,
+            ttl_s=catalog_ttl_s,
+            check_open=watched.check_open,
+            post=self._sender.post_json,
+        )
         self.account = Account(self._sender)
         self._downloads = Downloads(
             watched,
@@ -202,7 +210,8 @@ class AsyncClient:
             max_image_bytes=max_image_bytes,
             has_key=self._options.api_key is not None,
             service=self._options.origin,
-            spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
+            spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd, moderation),
+            moderation=moderation,
             observers=self._observers,
         )
         self.images = Images(self._pipeline)

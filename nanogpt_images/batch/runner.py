@@ -139,6 +139,7 @@ class Batch(BatchBase):
                 tally=self._tally,
                 options=self._options,
                 needs_price=self._options.cap_nano is not None,
+                moderation=self._images.moderation,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](concurrency)
             stack.enter_context(receive)

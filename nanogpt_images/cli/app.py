@@ -20,7 +20,9 @@ _VERBS: Final = {
     "models": "List the models, or search them.",
     "model": "Show everything known of one model.",
     "generate": "Make images of one prompt.",
+    "edit": "Change an image.",
     "show": "Say how an image was made, from its file.",
+    "mark": "Write into a batch's images that they are generated.",
     "regenerate": "Make the images of a file again.",
     "plan": "Say what a manifest will do and cost; nothing is sent.",
     "batch": "Make the images of a manifest; a rerun resumes.",
@@ -31,7 +33,10 @@ _VERBS: Final = {
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
-_FREE_VERBS: Final = frozenset({"models", "model", "show", "plan", "status", "export", "gallery", "sandbox"})
+_FOLDERS: Final = {"edit": "images.", "mark": "images."}
+_FREE_VERBS: Final = frozenset(
+    {"models", "model", "show", "mark", "plan", "status", "export", "gallery", "sandbox"}
+)
 
 
 class Verbs(click.Group):
@@ -47,7 +52,9 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        command = getattr(import_module(f".verbs.{cmd_name}", __package__), "command", None)
+        command = getattr(
+            import_module(f".verbs.{_FOLDERS.get(cmd_name, '')}{cmd_name}", __package__), "command", None
+        )
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

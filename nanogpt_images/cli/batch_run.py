@@ -194,6 +194,7 @@ async def _numbers(job: BatchJob, client: AsyncClient) -> Estimate:
         requests_per_second=job.requests_per_second,
         assume_price_usd=job.assume_price_usd,
         beginning=True,
+        quote=None if job.budget_usd is not None and job.assume_price_usd is None else False,
         under_budget=job.budget_usd is not None,
     )
     if plan.rows == plan.problem_count and not (job.skip_invalid and refused_combinations(plan)):

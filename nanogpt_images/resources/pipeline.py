@@ -28,13 +28,15 @@ from ..references import ReferenceLoader
 from ..transport.retry import RetryPolicy
 from ..transport.sender import NO_HOOKS, AttemptHooks, Sender
 from ..types.model import Model
-from ..types.request import ImageRequest, asked_count
+from ..types.request import ImageRequest, asked_count, target_of
 from ..types.result import Downloader, GenerationResult, Image
-from ..wire.requests import PATHS, encode_body
+from ..wire.requests import PATHS
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
+from .moderation_price import ModerationPrice
 from .receive import Received, receive
+from .request_body import load_body
 from .spending import Spending
 
 _log = get_logger()
@@ -61,7 +63,9 @@ class Pipeline:
         service: str | None = None,
         spending: Spending | None = None,
         observers: Observers | None = None,
+        moderation: ModerationPrice | None = None,
     ) -> None:
+        self.moderation = moderation or ModerationPrice({})
         self._sender = sender
         self._catalog = catalog
         self._references = references
@@ -113,14 +117,14 @@ class Pipeline:
                 advice="To try without one, run the sandbox: nanogpt-images sandbox.",
                 says_charge=True,
             )
-        needs_model = validate or self._spending is not None
+        needs_model = bool(request.model) and (validate or self._spending is not None)
         model = await self._model(request) if needs_model else self._catalog.cached(request.model)
         if validate and model is not None:
             request = checked(request, model)
         warnings = tuple(find_warnings(request, model)) if model is not None else ()
         self._warn(warnings)
-        loaded = await self._references.load(request, model if validate else None)
-        body = encode_body(request, loaded.urls, loaded.mask)
+        body = await load_body(request, model if validate else None, self._references)
+        store.made_from(body.digests)
         count = asked_count(request)
         n = count if isinstance(count, int) and count > 0 else None
         expected = model.count_rule.images(n) if model is not None else n
@@ -128,7 +132,7 @@ class Pipeline:
         read = functools.partial(
             receive,
             store=store,
-            model=request.model,
+            model=target_of(request),
             max_image_bytes=self._max_image_bytes,
             as_result=functools.partial(self._result, request, asked=asked, warnings=warnings),
             expected=expected,
@@ -137,15 +141,17 @@ class Pipeline:
         send = functools.partial(
             self._sender.post_paid,
             PATHS[request.route],
-            body,
+            body.content,
             read,
-            target=request.model,
+            target=target_of(request),
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
         )
         if self._spending is None:
             return await send(hooks=hooks)
         if model is not None:
             model = await self._catalog.priced(model.id)
+            if self._spending.assume_price_usd is None:
+                model = await self._catalog.filled(model, request)
         async with self._spending.around(request, model, hooks) as (watched, costs):
             result = await send(hooks=watched)
             costs(result.cost_usd)

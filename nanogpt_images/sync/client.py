@@ -151,11 +151,13 @@ def _made_by(
 
 
 class Images(Resource[AsyncImages]):
-    """The two generation routes, blocking. Reach it as `client.images`."""
+    """Generation and edits, blocking. Reach it as `client.images`."""
 
     generate = _generation(AsyncImages.generate)
     generate_openai = _generation(AsyncImages.generate_openai)
     generate_to = _generation(AsyncImages.generate_to)
+    edit = _generation(AsyncImages.edit)
+    edit_to = _generation(AsyncImages.edit_to)
 
 
 class Catalog(Resource[AsyncCatalog]):
@@ -167,6 +169,8 @@ class Catalog(Resource[AsyncCatalog]):
     image_models = blocking(AsyncCatalog.image_models)
     endpoints = blocking(AsyncCatalog.endpoints)
     priced = blocking(AsyncCatalog.priced)
+    quote = blocking(AsyncCatalog.quote)
+    filled = blocking(AsyncCatalog.filled)
 
 
 class Account(Resource[AsyncAccount]):

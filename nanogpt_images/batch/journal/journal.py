@@ -15,7 +15,7 @@ from ..outcomes import Outcome, images_of
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, adoption, manifests, pages, queries, transitions
+from . import admission, adoption, manifests, pages, queries, rewriting, transitions
 from .database.store import Store
 from .database.writer import Writer
 from .records import (
@@ -29,6 +29,7 @@ from .records import (
     Totals,
     UnitRecord,
 )
+from .rewriting import Rewrite
 
 ResultT = TypeVar("ResultT")
 _CHUNK = 500
@@ -255,6 +256,19 @@ class Journal:
     def open_downloads(self) -> AsyncIterator[Ending]:
         """Yield the units that are paid for and wait for their downloads, in the order of admission."""
         return self._endings(State.LINKED)
+
+    async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """
+        Record that image files will have other bytes: before they have, so that a crash leaves files to be written again.
+
+        Args:
+            rewrites: Their new sizes and digests. `results.jsonl` follows with `relist`.
+        """
+        await self._run(lambda store: rewriting.rewrite(store, rewrites))
+
+    async def relist(self) -> None:
+        """Write `results.jsonl` again where it is behind the journal. Raises OutputError."""
+        await self._run(rewriting.relist)
 
     def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
         """

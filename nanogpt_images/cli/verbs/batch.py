@@ -30,6 +30,7 @@ from ..summary import close
 @click.option("-y", "--yes", is_flag=True, help="Agree to the cost of the plan.")
 @confirm_above
 @_common.assume_price
+@_common.row_prompt
 @_common.row_count
 @_common.params
 @_common.route
@@ -55,6 +56,7 @@ def command(
     args: tuple[str, ...],
     file: str,
     chosen: Choices,
+    prompt: str | None,
     out: str,
     budget: float | None,
     yes: bool,
@@ -84,7 +86,7 @@ def command(
 ) -> int:
     """
     Make the images of FILE and write them to DIR/images. FILE is .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, a
-    directory of Parquet files, or - for standard input.
+    directory of Parquet files or of images to edit, or - for standard input.
 
     What is done in DIR is never paid for twice: the same command again goes on where the last one stopped. Try some rows
     first, with --limit or --sample: without it, the rest is made in the same DIR.
@@ -96,7 +98,7 @@ def command(
     manifest = manifest_of(
         file,
         chosen=chosen,
-        params=params,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),

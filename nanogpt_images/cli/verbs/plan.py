@@ -23,6 +23,7 @@ _SHOWN_PROBLEMS = 20
 @_common.verb("plan", example="plan prompts.jsonl -m gpt-image-2 --count 4")
 @_common.manifest
 @choices
+@_common.row_prompt
 @_common.row_count
 @_common.params
 @_common.route
@@ -31,11 +32,13 @@ _SHOWN_PROBLEMS = 20
 @confirm_above
 @click.option("-y", "--yes", is_flag=True, hidden=True, help="As for batch; a plan costs nothing.")
 @click.option("--keep-going", is_flag=True, hidden=True, help="As for batch; a plan sends nothing.")
+@click.option("--quote", is_flag=True, help="Ask the service for its own price of each kind of request.")
 @_common.pacing
 @_common.sandbox
 def command(
     file: str,
     chosen: Choices,
+    prompt: str | None,
     count: int | None,
     params: Mapping[str, object],
     route: str | None,
@@ -44,6 +47,7 @@ def command(
     confirm_above: float | None,
     yes: bool,
     keep_going: bool,
+    quote: bool,
     requests_per_second: float,
     no_pacing: bool,
     sandbox: bool,
@@ -59,7 +63,7 @@ def command(
     manifest = manifest_of(
         file,
         chosen=chosen,
-        params=params,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),
@@ -81,7 +85,7 @@ def command(
 
     async def _planned(manifest: Manifest, client: AsyncClient) -> Estimate:
         return await planned(
-            manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
+            manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price, quote=quote
         )
 
     numbers, left_out = run_async(plan)
@@ -99,8 +103,7 @@ def command(
 def say_left_out(left_out: Sequence[Problem]) -> None:
     """Print the combinations that --skip-invalid leaves out."""
     for problem in left_out[:_SHOWN_PROBLEMS]:
-        message = one_line(problem.message).removesuffix(" Nothing was sent.")
-        note(f"left out: {one_line(problem.combination or '')}: {message}")
+        note(f"left out: {one_line(problem.combination or '')}: {one_line(problem.message)}")
     if len(left_out) > _SHOWN_PROBLEMS:
         note(f"left out: {count(len(left_out) - _SHOWN_PROBLEMS, 'more combination')}")
 
@@ -118,6 +121,7 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
     say_fields(
         {
             "cost": cost_text(numbers),
+            "quoted": _quoted_text(numbers),
             "surplus": f"{count(numbers.surplus_images, 'image')} that fixed counts and ranges make beyond what is asked for"
             if numbers.surplus_images
             else "",
@@ -129,6 +133,20 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
         }
     )
     say_problems(numbers)
+
+
+def _quoted_text(numbers: ModelEstimate) -> str:
+    """Say what the service itself quotes, and where the cost comes from it."""
+    if not numbers.quoted_requests:
+        return ""
+    filled = (
+        f"; the catalogue has no price for {numbers.filled_requests:,} of them"
+        if numbers.filled_requests
+        else ""
+    )
+    return (
+        f"{money(numbers.quoted_usd)} by the service, for {count(numbers.quoted_requests, 'request')}{filled}"
+    )
 
 
 def _least(seconds: float) -> str:

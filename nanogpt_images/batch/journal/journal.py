@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
 
+from ..._base.database.writer import Writer
 from ...errors import Charge
 from ...types.parameters import CountRule
 from ..rows import BatchRow
@@ -19,7 +20,6 @@ from . import admission, adoption, manifests, transitions
 from . import pages as listing
 from . import queries as reports
 from .database.store import Store
-from .database.writer import Writer
 from .records import (
     Admission,
     Ending,
@@ -51,7 +51,7 @@ class Journal:
 
     directory: Path
     read_only: bool
-    _writer: Writer
+    _writer: Writer[Store]
 
     @classmethod
     async def open(

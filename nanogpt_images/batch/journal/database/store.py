@@ -8,12 +8,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...._base.database.faults import translate
 from ...._base.logs import get_logger
-from ....errors import JournalError, OutputError
+from ....errors import JournalError, NanoGPTError, OutputError
 from ....transport.identity import may_replace
 from .. import results
 from . import schema
-from .faults import translate
 from .processes import Processes
 
 _LOG = get_logger(__name__)
@@ -170,6 +170,10 @@ class Store:
         if self._lines and not self._results_lag:
             self._results_lag = not results.append(self.directory, self._lines)
         self._lines.clear()
+
+    def translate(self, error: sqlite3.Error) -> NanoGPTError:
+        """The error of this package for *error*."""
+        return translate(error, self.path)
 
     def meta(self, name: str) -> str | None:
         """A fact about the journal, such as `service`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ....errors import JournalError, OutputError
+from ...errors import JournalError, OutputError
 
 BUSY_TIMEOUT_S = 60
 """How long one process waits for another's commit."""

@@ -25,6 +25,7 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.ledger.paid_ledger import PaidLedger
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
@@ -102,6 +103,8 @@ class AsyncClient:
         allow_private_references: Let reference URLs that are fetched here, and redirects of signed URLs, point to
             private addresses: True, or the names of the hosts that may (see docs/security.md).
         on_event: Called with each event, as by `observe`.
+        ledger: A file that remembers calls made with `key=`, and pays for each key once (see docs/paid-once.md). It is
+            made on first use, with its images in a folder beside it; any number of processes may share it.
 
     Raises:
         ConfigurationError: The key, the base URL or another option cannot be used.
@@ -138,6 +141,7 @@ class AsyncClient:
         assume_price_usd: float | None = None,
         allow_private_references: AllowPrivate = False,
         on_event: OnEvent | None = None,
+        ledger: str | os.PathLike[str] | None = None,
     ) -> None:
         if session is not None and transport is not None:
             raise ConfigurationError("pass session= or transport=, not both.")
@@ -190,6 +194,7 @@ class AsyncClient:
                 urlsplit(url).hostname or "", allow_private_references
             ),
         )
+        self._ledger = None if ledger is None else PaidLedger(ledger, self.service)
         self.images = Images(
             self._sender,
             self.catalog,
@@ -201,7 +206,20 @@ class AsyncClient:
             service=self._options.origin,
             spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
             observers=self._observers,
+            ledger=self._ledger,
         )
+
+    @property
+    def ledger(self) -> PaidLedger:
+        """
+        What this client has paid for with `key=`.
+
+        Raises:
+            ConfigurationError: The client was made without one.
+        """
+        if self._ledger is None:
+            raise ConfigurationError("this client has no ledger: make it with AsyncClient(ledger=FILE).")
+        return self._ledger
 
     def batch(
         self,
@@ -383,6 +401,8 @@ class AsyncClient:
         self._watched.closed = True
         try:
             await self.catalog.aclose()
+            if self._ledger is not None:
+                await self._ledger.aclose()
             if self._owns_transport:
                 await self._transport.aclose()
         except ConfigurationError:

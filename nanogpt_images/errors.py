@@ -12,6 +12,7 @@ Every error this package raises::
     │   └─ OutcomeUnknownError
     ├─ ResponseDecodeError ─ TaskPendingError
     ├─ DownloadError
+    ├─ LedgerError
     ├─ StatusError
     │   ├─ BadRequestError ─ ContentPolicyError
     │   ├─ AuthenticationError
@@ -264,6 +265,10 @@ class DownloadError(NanoGPTError):
         super().__init__(message, charge=charge, request_id=request_id)
         self.expired = expired
         self.partial = partial
+
+
+class LedgerError(NanoGPTError):
+    """A ledger of paid calls that is damaged, of another service or of a newer version, or whose image has changed."""
 
 
 class StatusError(NanoGPTError):

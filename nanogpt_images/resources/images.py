@@ -26,6 +26,9 @@ from ..wire.requests import PATHS, encode_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
+from .ledger.fingerprint import CallKey
+from .ledger.keyed_images import KeyedImages, ToDirectory, ToMemory, refuse_sample
+from .ledger.paid_ledger import PaidLedger
 from .pricing import needs_offers
 from .receive import Received, receive
 from .spending import Spending
@@ -55,6 +58,7 @@ class Images:
         service: str | None = None,
         spending: Spending | None = None,
         observers: Observers | None = None,
+        ledger: PaidLedger | None = None,
     ) -> None:
         self._sender = sender
         self._catalog = catalog
@@ -66,6 +70,7 @@ class Images:
         self._service = service
         self._spending = spending
         self._observers = observers
+        self._keyed = KeyedImages(ledger, references)
         self._warned: set[str] = set()
 
     async def generate(
@@ -83,6 +88,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the normalized route and keep them in memory.
@@ -100,6 +107,9 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+                request, so that an equal request with a seed or a *sample* is paid for once.
+            sample: A number from 0 that tells images of one request apart.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -123,7 +133,7 @@ class Images:
             input_references=input_references,
             extra=extra,
         )
-        return await self.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._in_memory(request, key, sample, validate=validate, timeout_s=timeout_s)
 
     async def generate_openai(
         self,
@@ -145,6 +155,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the OpenAI-compatible route.
@@ -168,6 +180,9 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+                request, so that an equal request with a seed or a *sample* is paid for once.
+            sample: A number from 0 that tells images of one request apart.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -195,7 +210,7 @@ class Images:
             kontext_max_mode=kontext_max_mode,
             extra=extra,
         )
-        return await self.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._in_memory(request, key, sample, validate=validate, timeout_s=timeout_s)
 
     async def generate_to(
         self,
@@ -216,6 +231,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the normalized route and stream them to files.
@@ -242,6 +259,8 @@ class Images:
             extra: See `generate`.
             validate: See `generate`.
             timeout_s: See `generate`.
+            key: See `generate`. A file that an earlier call with it wrote is not written twice.
+            sample: See `generate`.
 
         Returns:
             The result; each image has its `path` and no `data`.
@@ -266,15 +285,46 @@ class Images:
         # Under a name of its own making, a second call adds a number instead of failing.
         guarded = name is not None and not overwrite
         count = n if isinstance(n, int) else 1  # what is no number is told of by the checks
+        made = self.provenance_of(request) if provenance else None
+        run = functools.partial(self.run, request, validate=validate, timeout_s=timeout_s)
+        if key is not None:
+            files = ToDirectory(
+                run=run,
+                fetch=self.downloaded,
+                folder=folder,
+                stem=stem,
+                guarded=guarded,
+                overwrite=overwrite,
+                count=count,
+                provenance=made,
+            )
+            return await self._keyed.call(request, files, key=key, sample=sample)
+        refuse_sample(sample)
         _prepare(folder, stem, count if guarded else 0)
         store = DirectoryStore(
             folder,
             functools.partial(image_stem, stem),
             overwrite=overwrite,
-            provenance=self.provenance_of(request) if provenance else None,
+            provenance=made,
         )
-        result = await self.run(request, store, validate=validate, timeout_s=timeout_s)
-        return await self.downloaded(result, store)
+        return await self.downloaded(await run(store), store)
+
+    async def _in_memory(
+        self,
+        request: ImageRequest,
+        key: CallKey | None,
+        sample: int | None,
+        *,
+        validate: bool,
+        timeout_s: float | None,
+    ) -> GenerationResult:
+        run = functools.partial(self.run, request, validate=validate, timeout_s=timeout_s)
+        if key is None:
+            refuse_sample(sample)
+            return await run(MemoryStore())
+        return await self._keyed.call(
+            request, ToMemory(run=run, fetch=self.downloaded), key=key, sample=sample
+        )
 
     async def run(
         self,

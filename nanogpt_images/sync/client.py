@@ -20,6 +20,7 @@ from ..outputs import write_image
 from ..resources.account import Account as AsyncAccount
 from ..resources.catalog import Catalog as AsyncCatalog
 from ..resources.images import Images as AsyncImages
+from ..resources.ledger.paid_ledger import PaidLedger
 from ..types.result import GenerationResult, Image, ImageData, ResultData, target_of
 from .adapter import BlockingProxy, Resource, blocking
 from .portal import Portal, PortalContext
@@ -180,6 +181,16 @@ class Account(Resource[AsyncAccount]):
     usage = blocking(AsyncAccount.usage)
 
 
+class BlockingLedger(Resource[PaidLedger]):
+    """What a client has paid for with `key=`, blocking. Reach it as `client.ledger`."""
+
+    entry = blocking(PaidLedger.entry)
+    entries = blocking(PaidLedger.entries)
+    forget = blocking(PaidLedger.forget)
+    verify = blocking(PaidLedger.verify)
+    prune = blocking(PaidLedger.prune)
+
+
 class BlockingBatch(Resource[Batch]):
     """
     A batch of the blocking client: a context manager that yields an event for each paid request.
@@ -292,6 +303,11 @@ class Client(BlockingProxy[AsyncClient]):
     def portal(self) -> Portal:
         """Where the calls run."""
         return self._portal
+
+    @property
+    def ledger(self) -> BlockingLedger:
+        """What this client has paid for with `key=`; see `AsyncClient.ledger`."""
+        return BlockingLedger(self._portal, self._target.ledger)
 
     @property
     def target(self) -> AsyncClient:

@@ -10,14 +10,23 @@ from pathlib import Path
 from .faults import BUSY_TIMEOUT_S
 
 
-def open_file(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Open *path* for the calling thread, without implicit transactions; made where it is missing, unless read-only."""
+def open_file(path: Path, *, read_only: bool, any_thread: bool = False) -> sqlite3.Connection:
+    """
+    Open *path* without implicit transactions; made where it is missing, unless read-only.
+
+    Args:
+        path: The database file.
+        read_only: Change nothing.
+        any_thread: Not for the calling thread alone; the caller uses it in one at a time.
+    """
     mode = "mode=ro" if read_only else "mode=rwc"
     if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
         # Without a write-ahead log and without the right to make one, SQLite reads the bare file only so.
         mode = "immutable=1"
     uri = f"{path.resolve().as_uri()}?{mode}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    return sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=not any_thread
+    )
 
 
 def make_durable(connection: sqlite3.Connection) -> None:

@@ -3,41 +3,70 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
-from ...errors import JournalError, OutputError
+import attrs
+
+from ...errors import JournalError, LedgerError, NanoGPTError, OutputError
 
 BUSY_TIMEOUT_S = 60
 """How long one process waits for another's commit."""
 
 
-def translate(error: sqlite3.Error, path: Path) -> JournalError | OutputError:
+@attrs.frozen(kw_only=True)
+class Advice:
+    """
+    The way out where a database file cannot be used.
+
+    Attributes:
+        make: Its class of error.
+        full: What to do once there is room on the disk again.
+        damaged: What is lost with a broken file, and what is not; `{folder}` stands for its directory.
+    """
+
+    make: Callable[[str], NanoGPTError]
+    full: str
+    damaged: str
+
+
+JOURNAL: Final = Advice(
+    make=JournalError,
+    full="then run the same batch again: it resumes, and requests under way are listed as unknown.",
+    damaged="images and results.jsonl in {folder} are intact. A fresh directory starts over and pays again for what is"
+    " done.",
+)
+LEDGER: Final = Advice(
+    make=LedgerError,
+    full="then make the same call again. What was under way is listed as unknown.",
+    damaged="the images beside it are intact. A fresh ledger knows none of its keys and pays again for each.",
+)
+
+
+def translate(error: sqlite3.Error, path: Path, advice: Advice = JOURNAL) -> NanoGPTError:
     """The error of this package for *error*, with the way out."""
     text = str(error)
     code = getattr(error, "sqlite_errorname", "") or ""
     if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return JournalError(
-            f"{path} could not be written ({text}). Free space on the disk, then run the same batch again:"
-            " it resumes, and requests under way are listed as unknown."
-        )
+        return advice.make(f"{path} could not be written ({text}). Free space on the disk, {advice.full}")
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return OutputError(
             f"{path} cannot be opened for writing ({text}). Nothing was sent. Check the directory's permissions,"
             " and how many files this process may open."
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return JournalError(
+        return advice.make(
             f"{path} stayed locked by another process for {BUSY_TIMEOUT_S} s ({text}). Close whatever has it open."
         )
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return damaged(path, text)
-    return JournalError(f"{path} could not be used: {text}.")
+        return damaged(path, text, advice)
+    return advice.make(f"{path} could not be used: {text}.")
 
 
-def damaged(path: Path, finding: str) -> JournalError:
+def damaged(path: Path, finding: str, advice: Advice = JOURNAL) -> NanoGPTError:
     """The error for a database file whose content is broken."""
-    return JournalError(
+    return advice.make(
         f"{path} is damaged ({finding}). Nothing was sent. Restore a copy, or save what is left with"
-        f" `sqlite3 {path.name} .recover`; images and results.jsonl in {path.parent} are intact. A fresh"
-        " directory starts over and pays again for what is done."
+        f" `sqlite3 {path.name} .recover`; {advice.damaged.format(folder=path.parent)}"
     )

@@ -74,14 +74,25 @@ class _Job(Generic[StoreT, ResultT]):
 class Writer(Generic[StoreT]):
     """Runs operations on a store in its own thread, in one transaction for all that wait."""
 
-    def __init__(self, make_store: Callable[[], StoreT], *, fsync_images: bool = True) -> None:
+    def __init__(
+        self,
+        make_store: Callable[[], StoreT],
+        *,
+        fsync_images: bool = True,
+        name: str = "journal",
+        make_error: Callable[[str], NanoGPTError] = JournalError,
+    ) -> None:
         """
         Nothing is opened before `start`.
 
         Args:
             make_store: Called in the thread.
             fsync_images: Put the files of an operation on the disk before it is committed.
+            name: What the database is, for texts.
+            make_error: Makes the error where it can take no operation.
         """
+        self._name = name
+        self._make_error = make_error
         self._make_store = make_store
         self._fsync_images = fsync_images
         self._queue: SimpleQueue[_Waiting[StoreT] | None] = SimpleQueue()
@@ -102,7 +113,9 @@ class Writer(Generic[StoreT]):
         try:
             threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
         except RuntimeError as error:
-            raise JournalError(f"the journal's thread cannot start: {error}. Nothing was sent.") from error
+            raise self._make_error(
+                f"the {self._name}'s thread cannot start: {error}. Nothing was sent."
+            ) from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
@@ -120,7 +133,7 @@ class Writer(Generic[StoreT]):
             OutputError: One of *files* is not on disk.
         """
         if self._stopping:
-            raise JournalError("the journal is closed. Nothing was recorded.")
+            raise self._make_error(f"the {self._name} is closed. Nothing was recorded.")
         future: asyncio.Future[ResultT] = self._loop.create_future()
         self._queue.put(_Job(work, files, future))
         return await future

@@ -28,9 +28,12 @@ _VERBS: Final = {
     "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
     "gallery": "Make a page of a batch's images, to look through.",
+    "ledger": "List, check or prune a ledger of calls that were paid for.",
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
+
+_MODULES: Final = {"ledger": "paid.ledger_files"}
 
 
 class Verbs(click.Group):
@@ -46,7 +49,9 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        command = getattr(import_module(f".verbs.{cmd_name}", __package__), "command", None)
+        command = getattr(
+            import_module(f".verbs.{_MODULES.get(cmd_name, cmd_name)}", __package__), "command", None
+        )
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

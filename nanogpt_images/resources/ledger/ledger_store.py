@@ -314,13 +314,16 @@ class LedgerStore:
             self.connection.execute("DELETE FROM image WHERE entry = ?", (seq,))
             self.connection.execute("DELETE FROM given WHERE entry = ?", (seq,))
 
-    def page(self, after: int, limit: int, *, state: EntryState | None = None) -> list[LedgerEntry]:
-        """Calls in the order of their first attempt, from behind *after*; what a dead process had sent is unknown."""
-        if state is None:
-            found = self._entries("seq > ? ORDER BY seq LIMIT ?", after, limit)
-        else:
-            found = self._entries("seq > ? AND state = ? ORDER BY seq LIMIT ?", after, state.value, limit)
-        return [self._as_it_is(entry) for entry in found]
+    def listed(self, *, unknown: bool = False) -> list[LedgerEntry]:
+        """
+        Calls in the order of their first attempt; what a dead process had sent is unknown.
+
+        Args:
+            unknown: Only those whose outcome is not known.
+        """
+        where = "state IN ('sent', 'unknown')" if unknown else "true"
+        entries = [self._as_it_is(entry) for entry in self._entries(f"{where} ORDER BY seq")]
+        return [entry for entry in entries if not unknown or entry.state is EntryState.UNKNOWN]
 
     def by_content(self, content: str, job: str, unit: str) -> LedgerEntry | None:
         """A paid call of *content* that *unit* of *job* was given, or that no unit of the job was given yet."""

@@ -11,58 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-import attrs
-
 from ..._base.database.writer import Writer
 from ..._base.threads import in_thread
-from ...errors import ConfigurationError, LedgerError, ParameterError
-from .blobs import read_checked
-from .ledger_store import LedgerStore, described, images_folder
-from .paid_entries import EntryState, LedgerEntry
+from ...errors import ConfigurationError, LedgerError
+from .ledger_store import LedgerStore, images_folder
+from .paid_entries import LedgerEntry
+from .upkeep import LedgerCheck, Pruned, check, prune, sweep
 
 T = TypeVar("T")
-_PAGE: Final = 500
 INLINE_BYTES: Final = 64 << 10
 """Images up to so many bytes are read in place, which takes less time than handing the work to a thread."""
-
-
-@attrs.frozen(kw_only=True)
-class LedgerCheck:
-    """
-    What a look at all of a ledger's files found.
-
-    Attributes:
-        calls: Calls in the ledger.
-        images: Images of theirs whose bytes are those that were paid for.
-        changed: Files that are missing or whose bytes are others, with what is wrong.
-        orphans: Files in the folder of images that no call has.
-    """
-
-    calls: int
-    images: int
-    changed: tuple[str, ...]
-    orphans: tuple[str, ...]
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether every stored image is as it was paid for."""
-        return not self.changed
-
-
-@attrs.frozen(kw_only=True)
-class Pruned:
-    """
-    What was removed to make room.
-
-    Attributes:
-        calls: Calls whose images are gone: those of automatic keys are forgotten, those of a caller's key stay paid.
-        files: Files removed, orphans included.
-        bytes: Their size.
-    """
-
-    calls: int
-    files: int
-    bytes: int
 
 
 class PaidLedger:
@@ -185,17 +143,7 @@ class PaidLedger:
         Args:
             unknown: Only those whose outcome is not known.
         """
-        await self.write(lambda store: store.bury_dead())
-        state = EntryState.UNKNOWN if unknown else None
-        found: list[LedgerEntry] = []
-        while True:
-            after = found[-1].seq if found else 0
-            page = await self.write(
-                functools.partial(LedgerStore.page, after=after, limit=_PAGE, state=state)
-            )
-            if not page:
-                return found
-            found += page
+        return await self.write(functools.partial(LedgerStore.listed, unknown=unknown))
 
     async def forget(self, key: str) -> bool:
         """
@@ -212,7 +160,7 @@ class PaidLedger:
     async def verify(self) -> LedgerCheck:
         """Compare every stored image with its digest, and find files that no call has."""
         entries = await self.entries()
-        return await in_thread(_check, self.folder, entries)
+        return await in_thread(check, self.folder, entries)
 
     async def prune(self, *, max_bytes: int | None = None, max_age_s: float | None = None) -> Pruned:
         """
@@ -228,72 +176,6 @@ class PaidLedger:
         Raises:
             ParameterError: A bound is negative.
         """
-        for name, bound in (("max_bytes", max_bytes), ("max_age_s", max_age_s)):
-            if bound is not None and not bound >= 0:
-                raise ParameterError(f"{name} must be 0 or more, not {bound}.", parameter=name)
-        oldest = None if max_age_s is None else self._clock() - max_age_s
-        calls = await self.write(lambda store: _prune(store, max_bytes, oldest))
-        files = await self.write(_sweep)
+        calls = await self.write(functools.partial(prune, max_bytes=max_bytes, max_age_s=max_age_s))
+        files = await self.write(sweep)
         return Pruned(calls=calls, files=len(files), bytes=sum(files))
-
-
-def _check(folder: Path, entries: Sequence[LedgerEntry]) -> LedgerCheck:
-    changed: dict[str, str] = {}
-    sound = set[str]()
-    for entry in entries:
-        for image in () if entry.pruned else entry.images:
-            if image.file not in sound and image.file not in changed:
-                try:
-                    read_checked(folder, image, described(entry.name))
-                except LedgerError as error:
-                    changed[image.file] = str(error)
-                else:
-                    sound.add(image.file)
-    known = {image.file for entry in entries for image in entry.images}
-    orphans = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.is_file() and path.name[0] != "." and path.name not in known
-    )
-    return LedgerCheck(
-        calls=len(entries), images=len(sound), changed=tuple(changed.values()), orphans=tuple(orphans)
-    )
-
-
-def _prune(store: LedgerStore, max_bytes: int | None, oldest: float | None) -> int:
-    found = store.connection.execute(
-        "SELECT seq, name, ended_at, (SELECT coalesce(sum(bytes), 0) FROM image WHERE entry = seq) FROM entry"
-        " WHERE state = 'done' AND pruned = 0 ORDER BY ended_at, seq"
-    ).fetchall()
-    total = sum(size for *_, size in found)
-    calls = 0
-    for seq, name, ended_at, size in found:
-        too_old = oldest is not None and ended_at < oldest
-        if not too_old and (max_bytes is None or total <= max_bytes):
-            continue
-        total -= size
-        calls += 1
-        if name.startswith("key:"):
-            store.connection.execute("UPDATE entry SET pruned = 1 WHERE seq = ?", (seq,))
-            store.connection.execute("DELETE FROM image WHERE entry = ?", (seq,))
-        else:
-            store.drop([seq])
-    return calls
-
-
-def _sweep(store: LedgerStore) -> list[int]:
-    """Remove the files that no call has, unless one is under way that may have written them; their sizes."""
-    under_way = store.connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM entry WHERE state IN ('sent', 'linked'))"
-    ).fetchone()[0]
-    if under_way:
-        return []
-    known = {
-        f"{sha256}{suffix}" for sha256, suffix in store.connection.execute("SELECT sha256, suffix FROM image")
-    }
-    removed: list[int] = []
-    for path in store.folder.iterdir():
-        if path.is_file() and path.name[0] != "." and path.name not in known:
-            removed.append(path.stat().st_size)
-            path.unlink()
-    return removed

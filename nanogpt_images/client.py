@@ -238,6 +238,7 @@ class AsyncClient:
         images_url: str | None = None,
         keep_going: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
+        reuse: str | os.PathLike[str] | None = None,
     ) -> Batch:
         """
         Make a batch of *rows*; it starts when its `async with` block is entered.
@@ -263,6 +264,8 @@ class AsyncClient:
             keep_going: Go on although the first 20 requests were all refused for their content; by default that
                 stops the batch.
             on_event: Called with each event, on the event loop.
+            reuse: A ledger, made if missing. What an earlier job or call with the same digest paid for is copied from it
+                instead of bought, and what this batch buys is added to it (see docs/paid-once.md).
 
         Raises:
             ConfigurationError: The client is closed.
@@ -289,6 +292,7 @@ class AsyncClient:
             keep_going=keep_going,
             pace=self._pacer,
             on_event=on_event,
+            reuse=None if reuse is None else PaidLedger(reuse, self.service),
         )
 
     run_batch = _to_the_end(batch)

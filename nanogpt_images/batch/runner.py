@@ -21,6 +21,7 @@ from ..money.nano import to_nano
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
 from ..resources.images import Images
+from ..resources.ledger.paid_ledger import PaidLedger
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
 from .events import BatchEvent, BatchReport, Tally
@@ -34,6 +35,7 @@ from .run.executor import Executor
 from .run.later import Later
 from .run.objects import ObjectStorage
 from .run.recovery import recover
+from .run.reuse import Reuse
 from .run.settlement import Settlement, Task
 from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
@@ -81,6 +83,7 @@ class Batch(BatchBase):
         keep_going: bool = False,
         pace: Callable[[Path], Pacer | None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
+        reuse: PaidLedger | None = None,
     ) -> None:
         if concurrency < 1:
             raise ParameterError(
@@ -94,6 +97,10 @@ class Batch(BatchBase):
             raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
         if images_url is not None and out is None:
             raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
+        if images_url is not None and reuse is not None:
+            raise ConfigurationError(
+                "reuse= copies files, and images_url= leaves none here: pass one of them."
+            )
         refuse_one_row(rows)
         super().__init__()
         self._rows = rows
@@ -114,6 +121,7 @@ class Batch(BatchBase):
         self._provenance = provenance
         self._pace = pace
         self._on_event = on_event
+        self._reuse = None if reuse is None else Reuse(reuse, images, self._out)
         self._tally = Tally()
         self._stop_signal = StopSignal(
             patience=max(_MIN_PATIENCE, concurrency), keep_going=keep_going or rows is None
@@ -183,7 +191,11 @@ class Batch(BatchBase):
         return self
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Recorder, int]:
+        if self._reuse is not None:
+            stack.push_async_callback(self._reuse.aclose)
         if self._out is None:
+            if self._reuse is not None:
+                await self._reuse.open(None)
             return MemoryRecorder(), 0
         self._journal = journal = await Journal.open(
             self._out, service=await self._service(), join=self._join, adopt=self._adopt
@@ -197,6 +209,8 @@ class Batch(BatchBase):
             recorder = Uploading(journal, storage, self._out)
         if not self._join:
             await recover(journal, recorder)
+        if self._reuse is not None:
+            await self._reuse.open(journal)
         self._pacer = self._pace(self._out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
@@ -283,6 +297,8 @@ class Batch(BatchBase):
                     work.stop_signal.busy(waiting)
                     try:
                         event = await work.endings.download_again(item)
+                        if self._reuse is not None:
+                            await self._reuse.keep(item.task, event)
                         if event is not None and self._on_event is not None:
                             self._on_event(event)
                     except Exception as error:
@@ -339,7 +355,9 @@ class Batch(BatchBase):
                     # What is left in the stream stays pending; taking it lets the reader end.
                     continue
                 try:
-                    event = await work.carry_out(task)
+                    event = await (
+                        work.carry_out(task) if self._reuse is None else self._reuse.carry_out(work, task)
+                    )
                     if event is not None and self._on_event is not None:
                         self._on_event(event)
                 except Exception as error:

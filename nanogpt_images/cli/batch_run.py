@@ -13,11 +13,11 @@ from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end
 from .job import Run, carry_out, totals_of
-from .manifest import Manifest, planned
+from .manifest import Manifest, planned, reusable
 from .output import count, money, note, one_line
 from .progress import RunTarget
 from .summary import RunSummary
-from .verbs.plan import cost_text, outline
+from .verbs.plan import cost_text, outline, reuse_text
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +54,7 @@ class BatchJob:
     adopt: bool = False
     provenance: bool = False
     images_url: str | None = None
+    reuse: Path | None = None
     validate: bool = True
     gallery: bool = True
     quiet: bool = False
@@ -89,6 +90,9 @@ async def work(job: BatchJob) -> RunSummary:
         earlier = await totals_of(job.directory)
         if not job.silent:
             _announce(job, plan)
+            if job.reuse is not None:
+                found = await reusable(job.manifest, job.reuse, client, out=job.directory)
+                note(f"reuse: {reuse_text(found, str(job.reuse))}")
         large = job.manifest.is_large
         goal = RunTarget(
             requests=None if plan is None or large else plan.requests,
@@ -125,6 +129,7 @@ def _batch(job: BatchJob, client: AsyncClient) -> Run:
         adopt=job.adopt,
         provenance=job.provenance,
         images_url=job.images_url,
+        reuse=job.reuse,
     )
 
 

@@ -15,8 +15,11 @@ from ..batch.planning.estimate import check_row, estimate
 from ..batch.planning.requests import request_of
 from ..batch.planning.totals import Estimate
 from ..batch.rows import BatchRow
+from ..batch.run.reuse import Savings, savings
+from ..client import AsyncClient
 from ..errors import ManifestError
 from ..resources.catalog import Catalog
+from ..resources.ledger.paid_ledger import PaidLedger
 from ..resources.pricing import needs_offers
 from ..types.model import Model
 from .output import count
@@ -125,3 +128,21 @@ async def planned(
         return numbers
     models |= priced
     return await anyio.to_thread.run_sync(count_up)
+
+
+async def reusable(
+    manifest: Manifest, file: Path, client: AsyncClient, *, out: Path | None = None
+) -> Savings:
+    """
+    Count what of *manifest* (of a large one, of its beginning) a job in *out* would copy from the ledger *file*.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    ledger = PaidLedger(file, client.service)
+    models = {model.id: model for model in await client.catalog.list()}
+    rows = await anyio.to_thread.run_sync(lambda: list(manifest.beginning()))
+    try:
+        return await savings(rows, models.get, ledger=ledger, images=client.images, out=out)
+    finally:
+        await ledger.aclose()

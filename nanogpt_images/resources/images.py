@@ -26,7 +26,7 @@ from ..wire.requests import PATHS, encode_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
-from .ledger.fingerprint import CallKey
+from .ledger.fingerprint import CallKey, Fingerprint
 from .ledger.keyed_images import KeyedImages, ToDirectory, ToMemory, refuse_sample
 from .ledger.paid_ledger import PaidLedger
 from .pricing import needs_offers
@@ -417,6 +417,10 @@ class Images:
     def provenance_of(self, request: ImageRequest) -> Provenance:
         """What an image of *request* is to say about its making; the ID of the request is added on arrival."""
         return Provenance.of(request, service=self._service)
+
+    async def fingerprint(self, request: ImageRequest, *, service: str) -> Fingerprint:
+        """What a ledger compares of *request*; its input images are read for it."""
+        return await self._keyed.fingerprint(request, service=service)
 
     @property
     def download_retry(self) -> RetryPolicy:

@@ -231,6 +231,19 @@ class Journal:
             ),
         )
 
+    async def reused(
+        self, unit_id: str, images: Sequence[ImageRecord], *, request_id: str | None = None
+    ) -> None:
+        """
+        Record that the images of a claimed unit were paid for before and are on disk: it costs nothing.
+
+        Args:
+            unit_id: A claimed unit that is pending.
+            images: Its images; their files are synced first.
+            request_id: The service's ID of the request that was paid for.
+        """
+        await self._store(images, lambda store: transitions.reused(store, unit_id, images, request_id))
+
     async def failed(
         self,
         unit_id: str,

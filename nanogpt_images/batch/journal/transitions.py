@@ -109,6 +109,17 @@ def done(
     _add_images(store, current, images)
 
 
+def reused(store: Store, unit_id: str, images: Sequence[ImageRecord], request_id: str | None) -> None:
+    """Its images were paid for before and are on disk: it costs nothing, and it was never sent."""
+    current = _claimed(store, unit_id)
+    store.connection.execute(
+        "UPDATE unit SET state = ?, charge = '', cost_nano = 0, reserved_nano = 0, attempts = 0, request_id = ?,"
+        " error_type = NULL, error_text = NULL, updated_at = ? WHERE seq = ?",
+        (advance(current.state, Event.REUSED).value, clean(request_id), store.clock(), current.seq),
+    )
+    _add_images(store, attrs.evolve(current, attempts=0), images)
+
+
 def settled(store: Store) -> int:
     """Count as done what was, or may have been, charged and has all of its images; how many requests that were."""
     # No event of a request: it ended well, and the journal of an earlier version says otherwise.
@@ -229,4 +240,5 @@ def _add_images(store: Store, current: _Current, images: Sequence[ImageRecord], 
                 *(image.width, image.height, image.bytes, image.sha256, cost),
             ),
         )
-        store.add_line(results.line(row, first_index, request_id, image, cost))
+        reused = current.attempts == 0  # nothing else is done without having been sent
+        store.add_line(results.line(row, first_index, request_id, image, cost, reused=reused))

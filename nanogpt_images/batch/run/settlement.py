@@ -23,7 +23,7 @@ from ...resources.images import Images
 from ...types.request import ImageRequest
 from ...types.result import GenerationResult, Image, ReceivedImage
 from ..events import BatchEvent, Tally
-from ..journal import ImageRecord, SignedUrl
+from ..journal import ImageRecord, Journal, SignedUrl
 from ..journal.records import UNKNOWN_TYPE
 from ..planning.requests import request_of
 from ..recorder import Recorder
@@ -111,6 +111,16 @@ class Settlement:
                 task.unit.id, links, images=stored, cost_nano=cost, request_id=result.request_id
             )
         return await self.download(task, result, cost=cost)
+
+    async def reused(self, task: Task, result: GenerationResult, journal: Journal | None) -> BatchEvent:
+        """Write down that *result* was paid for before, and costs nothing now."""
+        if journal is not None:
+            images = [self._record(image) for image in result.images if image.path is not None]
+            await journal.reused(task.unit.id, images, request_id=result.request_id)
+        event = self._outcome(task, State.DONE, result=result, error=None)
+        self.tally.add(event, cost=0, planned=0, sent=False)
+        self.tally.reused += 1
+        return event
 
     async def download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
         """Download what waits behind the URLs of *result*; `cost` is what the event is to tell."""

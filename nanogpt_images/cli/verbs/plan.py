@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from ...batch.planning.totals import Estimate, ModelEstimate
+from ...batch.run.reuse import Savings
 from .. import common as _common
 from ..client import open_client, run_async
 from ..errors import USAGE
-from ..manifest import Manifest, manifest_of, planned
+from ..manifest import Manifest, manifest_of, planned, reusable
 from ..output import count, duration, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
@@ -25,6 +27,7 @@ _SHOWN_PROBLEMS = 20
 @_common.delivery
 @_common.assume_price
 @_common.pacing
+@_common.reuse
 @_common.sandbox
 def command(
     file: str,
@@ -36,6 +39,7 @@ def command(
     assume_price: float | None,
     requests_per_second: float,
     no_pacing: bool,
+    reuse: str | None,
     sandbox: bool,
     base_url: str | None,
     as_json: bool,
@@ -56,22 +60,36 @@ def command(
     manifest.scan()  # a file that is not there needs no catalogue
     pace = None if no_pacing else requests_per_second
 
-    async def plan() -> Estimate:
+    async def plan() -> tuple[Estimate, Savings | None]:
         async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:
             if any(model.partial for model in await client.catalog.list()):
                 note(
                     "One of the two listings is not available: limits and prices that only it states are missing here."
                 )
-            return await planned(
+            numbers = await planned(
                 manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
             )
+            return numbers, None if reuse is None else await reusable(manifest, Path(reuse), client)
 
-    numbers = run_async(plan)
+    numbers, found = run_async(plan)
     if as_json:
-        say_json(numbers.to_json())
+        saved = None if found is None else _reuse_document(reuse, found)
+        say_json({**numbers.to_json(), **({} if saved is None else {"reuse": saved})})
     else:
         _print(manifest, numbers, pace)
+        if found is not None:
+            say_fields({"reuse": reuse_text(found, reuse or "")})
     return USAGE if numbers.problem_count else 0
+
+
+def reuse_text(found: Savings, file: str) -> str:
+    """`10 requests in paid.db already, 10 images; saves $0.40`."""
+    made = f"{count(found.requests, 'request')} in {one_line(file)} already, {count(found.images, 'image')}"
+    return f"{made}; saves {money(found.saved_usd)}"
+
+
+def _reuse_document(file: str | None, found: Savings) -> dict[str, object]:
+    return {"file": file, "requests": found.requests, "images": found.images, "saves_usd": found.saved_usd}
 
 
 def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:

@@ -344,6 +344,20 @@ class LedgerStore:
             None,
         )
 
+    def count_given(self, job: str) -> int:
+        """How many requests of *job* have their images from here, or have brought them here."""
+        found = self.connection.execute("SELECT count(*) FROM given WHERE job = ?", (job,)).fetchone()
+        return int(found[0])
+
+    def count_content(self, content: str, job: str) -> int:
+        """How many paid calls of *content* no request of *job* was given yet."""
+        found = self.connection.execute(
+            "SELECT count(*) FROM entry WHERE content = ? AND state = 'done' AND pruned = 0"
+            " AND seq NOT IN (SELECT entry FROM given WHERE job = ?)",
+            (content, job),
+        ).fetchone()
+        return int(found[0])
+
     def give(self, seq: int, job: str, unit: str) -> None:
         """Record that *unit* of *job* has the images of a call."""
         self.connection.execute("INSERT OR REPLACE INTO given VALUES (?, ?, ?)", (job, unit, seq))

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 from urllib.parse import urlsplit
 
 from ._base.addresses import is_allowed_host
+from ._base.threads import in_thread
 from .batch.events import BatchEvent, BatchReport
+from .batch.journal.journal_books import JournalBooks
 from .batch.run.task_source import Rows
 from .batch.runner import Batch
-from .errors import ConfigurationError
+from .errors import ConfigurationError, LedgerError
 from .events import Observers, OnEvent
 from .money.budget import Budget
 from .money.budget_gate import BudgetGate
@@ -25,7 +27,9 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.ledger.ledger_books import LedgerBooks
 from .resources.ledger.paid_ledger import PaidLedger
+from .resources.settling import Books
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
@@ -182,7 +186,7 @@ class AsyncClient:
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
         )
         self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s, check_open=watched.check_open)
-        self.account = Account(self._sender)
+        self.account = Account(self._sender, self._open_books, self.catalog.list)
         self._downloads = Downloads(
             watched,
             retry=self._retry,
@@ -342,6 +346,13 @@ class AsyncClient:
             pace=self._pacer,
             on_event=on_event,
         )
+
+    async def _open_books(self, path: Path) -> Books:
+        if await in_thread(path.is_dir):
+            return await JournalBooks.open(path, await self.service())
+        if not await in_thread(path.is_file):
+            raise LedgerError(f"{path} is neither the directory of a batch nor the file of a ledger.")
+        return LedgerBooks(PaidLedger(path, self.service))
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """

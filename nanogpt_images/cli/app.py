@@ -28,12 +28,13 @@ _VERBS: Final = {
     "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
     "gallery": "Make a page of a batch's images, to look through.",
+    "settle": "Settle outcomes that are not known by what the account charged.",
     "ledger": "List, check or prune a ledger of calls that were paid for.",
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
 
-_MODULES: Final = {"ledger": "paid.ledger_files"}
+_MODULES: Final = {"ledger": "paid.ledger_files", "settle": "paid.settle_books"}
 
 
 class Verbs(click.Group):

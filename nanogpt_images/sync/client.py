@@ -179,6 +179,7 @@ class Account(Resource[AsyncAccount]):
 
     balance = blocking(AsyncAccount.balance)
     usage = blocking(AsyncAccount.usage)
+    settle = blocking(AsyncAccount.settle)
 
 
 class BlockingLedger(Resource[PaidLedger]):

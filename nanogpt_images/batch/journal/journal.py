@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ..._base.database.writer import Writer
 from ...errors import Charge
+from ...money.outcome_bounds import BookedRequest
 from ...types.parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
@@ -408,6 +409,20 @@ class Journal:
     async def spending(self) -> SpendingByModel:
         """What was spent on each model, and when, for comparison with the service's account."""
         return await self._run(reports.spending)
+
+    async def booked(self) -> list[BookedRequest]:
+        """Every request that was sent, for comparison with the service's account."""
+        return await self._run(reports.booked)
+
+    async def resolve(self, unit_ids: Sequence[str], *, charged: bool) -> int:
+        """
+        Record what the account proves of unknown units: failed and charged, or pending again.
+
+        Returns:
+            How many of them were unknown until now.
+        """
+        change = transitions.confirmed if charged else transitions.cleared
+        return await self._run(lambda store: sum(change(store, unit_id) for unit_id in unit_ids))
 
     async def holders(self) -> list[Holder]:
         """The living processes that work on the journal, this one included unless it only reads."""

@@ -132,6 +132,32 @@ def settled(store: Store) -> int:
     ).rowcount
 
 
+def cleared(store: Store, unit_id: str) -> bool:
+    """The account proves that it was not charged: it is pending again. False where it is unknown no more."""
+    return _resolve(
+        store, unit_id, Event.CLEARED, "charge = '', error_type = NULL, error_text = NULL, owner = NULL"
+    )
+
+
+def confirmed(store: Store, unit_id: str) -> bool:
+    """The account proves that it was charged: it failed, at its worst case. False where it is unknown no more."""
+    return _resolve(
+        store, unit_id, Event.CONFIRMED, f"charge = '{Charge.CHARGED.value}', cost_nano = reserved_nano"
+    )
+
+
+def _resolve(store: Store, unit_id: str, event: Event, change: str) -> bool:
+    return bool(
+        store.connection.execute(
+            f"UPDATE unit SET state = ?, {change}, reserved_nano = 0, updated_at = ? WHERE id = ? AND state = ?",  # noqa: S608
+            (
+                *(advance(State.UNKNOWN, event).value, store.clock()),
+                *(bytes.fromhex(unit_id), State.UNKNOWN.value),
+            ),
+        ).rowcount
+    )
+
+
 def failed(
     store: Store,
     unit_id: str,

@@ -31,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--histories", type=int, default=150, help="random histories in tests/batch/journal/test_owed.py"
     )
     parser.addoption(
+        "--orders",
+        type=int,
+        default=150,
+        help="orders of killed workers in tests/resources/ledger/test_kill.py",
+    )
+    parser.addoption(
         "--ray-rows",
         type=int,
         default=200,

@@ -72,6 +72,10 @@ if TYPE_CHECKING:
     from .resources.ledger.fingerprint import AUTO as AUTO
     from .resources.ledger.paid_entries import LedgerEntry as LedgerEntry
     from .resources.ledger.paid_ledger import PaidLedger as PaidLedger
+    from .resources.ledger.upkeep import LedgerCheck as LedgerCheck
+    from .resources.ledger.upkeep import Pruned as Pruned
+    from .resources.settling import SettledGroup as SettledGroup
+    from .resources.settling import SettledOutcomes as SettledOutcomes
     from .sync.client import BlockingBatch as BlockingBatch
     from .sync.client import BlockingImage as BlockingImage
     from .sync.client import BlockingResult as BlockingResult
@@ -131,6 +135,8 @@ _NAMES_BY_MODULE = {
     "resources.ledger.paid_entries": "LedgerEntry",
     "resources.ledger.fingerprint": "AUTO",
     "resources.ledger.paid_ledger": "PaidLedger",
+    "resources.ledger.upkeep": "LedgerCheck Pruned",
+    "resources.settling": "SettledGroup SettledOutcomes",
     "types.model": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",
     "types.parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",

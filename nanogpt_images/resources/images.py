@@ -26,7 +26,7 @@ from ..wire.requests import PATHS, encode_body
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
-from .ledger.fingerprint import CallKey, Fingerprint
+from .ledger.fingerprint import CallKey
 from .ledger.keyed_images import KeyedImages, ToDirectory, ToMemory, refuse_sample
 from .ledger.paid_ledger import PaidLedger
 from .pricing import needs_offers
@@ -70,7 +70,7 @@ class Images:
         self._service = service
         self._spending = spending
         self._observers = observers
-        self._keyed = KeyedImages(ledger, references)
+        self.keyed = KeyedImages(ledger, references)
         self._warned: set[str] = set()
 
     async def generate(
@@ -298,7 +298,7 @@ class Images:
                 count=count,
                 provenance=made,
             )
-            return await self._keyed.call(request, files, key=key, sample=sample)
+            return await self.keyed.call(request, files, key=key, sample=sample)
         refuse_sample(sample)
         _prepare(folder, stem, count if guarded else 0)
         store = DirectoryStore(
@@ -322,7 +322,7 @@ class Images:
         if key is None:
             refuse_sample(sample)
             return await run(MemoryStore())
-        return await self._keyed.call(
+        return await self.keyed.call(
             request, ToMemory(run=run, fetch=self.downloaded), key=key, sample=sample
         )
 
@@ -417,10 +417,6 @@ class Images:
     def provenance_of(self, request: ImageRequest) -> Provenance:
         """What an image of *request* is to say about its making; the ID of the request is added on arrival."""
         return Provenance.of(request, service=self._service)
-
-    async def fingerprint(self, request: ImageRequest, *, service: str) -> Fingerprint:
-        """What a ledger compares of *request*; its input images are read for it."""
-        return await self._keyed.fingerprint(request, service=service)
 
     @property
     def download_retry(self) -> RetryPolicy:

@@ -186,7 +186,7 @@ class Reuse:
         ]
 
     async def _print(self, row: BatchRow, n: int | None) -> Fingerprint:
-        return await self._images.fingerprint(request_of(row, n), service=await self._ledger.open())
+        return await self._images.keyed.fingerprint(request_of(row, n), service=await self._ledger.open())
 
 
 def _kept(image: Image, folder: Path) -> KeptFile:
@@ -228,7 +228,7 @@ async def savings(
         rule = ONE_IMAGE if model is None else model.count_rule
         try:
             for n in split_count(row.count, rule):
-                print_ = await images.fingerprint(request_of(row, n), service=service)
+                print_ = await images.keyed.fingerprint(request_of(row, n), service=service)
                 count = partial(LedgerStore.count_content, content=print_.content, job=job)
                 if taken[print_.content] >= await ledger.read(count):
                     continue

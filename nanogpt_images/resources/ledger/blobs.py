@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from ..._base.disk import publish
 from ..._base.part_file import PartFile
@@ -14,6 +15,24 @@ from ...errors import LedgerError, OutputError
 from ...types.result import ReceivedImage
 from .paid_entries import KeptFile
 
+INLINE_BYTES: Final = 64 << 10
+"""Images up to so many bytes are handled in place, which takes less time than handing the work to a thread."""
+
+
+class _TeePart:
+    """A file that is being written, and its bytes while they are few."""
+
+    def __init__(self, folder: Path) -> None:
+        self.part = PartFile(folder, digest=True, rescue=True)
+        self.data: bytearray | None = bytearray()
+
+    def write(self, data: bytes, /) -> None:
+        self.part.write(data)
+        if self.data is not None:
+            self.data += data
+            if len(self.data) > INLINE_BYTES:
+                self.data = None
+
 
 class BlobStore:
     """
@@ -21,21 +40,25 @@ class BlobStore:
 
     An image goes to a temporary file there, and under the SHA-256 of its bytes once it is whole. Where the disk takes
     it no longer it goes on in memory: it is paid for.
+
+    Attributes:
+        small: The bytes of finished images that are small, so that they need not be read back.
     """
 
     def __init__(self, folder: Path) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.small: dict[int, bytes] = {}
         self._folder = folder
-        self._parts: dict[int, PartFile] = {}
+        self._parts: dict[int, _TeePart] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
         """See `ImageStore`."""
         del request_id
         if (old := self._parts.pop(index, None)) is not None:
-            old.remove()
+            old.part.remove()
         for other in self._parts.values():
-            other.rest()
-        self._parts[index] = part = PartFile(self._folder, digest=True, rescue=True)
+            other.part.rest()
+        self._parts[index] = part = _TeePart(self._folder)
         return part
 
     def is_slow(self, indices: Sequence[int]) -> bool:
@@ -53,8 +76,11 @@ class BlobStore:
         stored: list[ReceivedImage] = []
         failure: OutputError | None = None
         for index in indices:
-            part = self._parts.pop(index)
+            tee = self._parts.pop(index)
+            part = tee.part
             info = part.close()
+            if tee.data is not None:
+                self.small[index] = bytes(tee.data)
             path, data, digest = None, part.rescued, part.sha256()
             if data is None:
                 try:
@@ -79,7 +105,7 @@ class BlobStore:
     def discard(self) -> None:
         """See `ImageStore`."""
         while self._parts:
-            self._parts.popitem()[1].remove()
+            self._parts.popitem()[1].part.remove()
 
 
 def kept_file(image: ReceivedImage) -> KeptFile:

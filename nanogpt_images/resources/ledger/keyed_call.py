@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, assert_never
@@ -28,11 +29,11 @@ from ...outputs import ImageStore
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest, asked_count
 from ...types.result import GenerationResult, Image, ReceivedImage
-from .blobs import BlobStore, kept_file, read_checked
+from .blobs import INLINE_BYTES, BlobStore, kept_file, read_checked
 from .fingerprint import Fingerprint, differences
 from .ledger_store import LedgerStore, described, same
 from .paid_entries import EntryState, KeptFile, LedgerEntry, answer_json, answer_of, links_of, result_of
-from .paid_ledger import INLINE_BYTES, PaidLedger
+from .paid_ledger import PaidLedger
 
 _log = get_logger()
 _FIRST_WAIT_S: Final = 0.02
@@ -206,7 +207,7 @@ class KeyedCall:
                 await self._record_cancelled(attempt, store.kept)
             raise
         assert attempt.entry is not None
-        return await self._keep(attempt.entry, result)
+        return await self._keep(attempt.entry, result, store.small)
 
     def _hooks(self, attempt: _Attempt) -> AttemptHooks:
         async def before() -> None:
@@ -228,7 +229,9 @@ class KeyedCall:
 
         return AttemptHooks(before=before, refused=refused, withheld=withheld)
 
-    async def _keep(self, entry: LedgerEntry, result: GenerationResult) -> GenerationResult:
+    async def _keep(
+        self, entry: LedgerEntry, result: GenerationResult, data: Mapping[int, bytes]
+    ) -> GenerationResult:
         """Record what was paid for, then hand it out."""
         images = [_kept(image) for image in result.images if image.path is not None]
         files = [image.path for image in result.images if image.path is not None]
@@ -242,12 +245,15 @@ class KeyedCall:
             assert linked is not None
             return await self._download(linked, result)
 
-        def done(store: LedgerStore) -> _Found:
-            kept = store.done(entry.seq, images, answer=answer, cost_nano=cost, request_id=result.request_id)
-            return _Found(kept, lives=False, data=_read_small(store.folder, kept))
-
-        found = await self.ledger.write(done, files)
-        return await self._deliver(found.entry, found.data)
+        request_id = result.request_id
+        await self.ledger.write(
+            lambda store: store.done(entry.seq, images, answer=answer, cost_nano=cost, request_id=request_id),
+            files,
+        )
+        done = attrs.evolve(
+            entry, images=tuple(images), cost_nano=cost, request_id=request_id, answer=json.loads(answer)
+        )
+        return await self._deliver(done, data if len(data) == len(images) else None)
 
     async def _download(self, entry: LedgerEntry, fresh: GenerationResult | None = None) -> GenerationResult:
         """Fetch what is paid for and waits behind its URLs; a *fresh* answer's URLs are handed out where that fails."""
@@ -280,9 +286,12 @@ class KeyedCall:
             cost_nano=entry.cost_nano,
             request_id=None,
         )
-        return await self._deliver(await self.ledger.write(done, files), None)
+        await self.ledger.write(done, files)
+        found = await self.ledger.read(lambda store: store.find(self.name))
+        assert found is not None
+        return await self._deliver(found, None)
 
-    async def _deliver(self, entry: LedgerEntry, data: dict[int, bytes] | None) -> GenerationResult:
+    async def _deliver(self, entry: LedgerEntry, data: Mapping[int, bytes] | None) -> GenerationResult:
         if entry.pruned:
             raise LedgerError(
                 f"{described(entry.name)} was paid for ({entry.cost_usd:g} USD), and its images were pruned. Nothing was"

@@ -190,22 +190,23 @@ class LedgerStore:
         before = self.find(name)
         now = self.clock()
         if before is None:
-            self.connection.execute(
+            added = self.connection.execute(
                 "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
                 " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?)",
                 (name, print_.content, print_.sample, print_.request_json, self.token, now),
             )
-        elif same(before, print_) and (before.may_be_tried_again or (again and before.owner == self.token)):
-            self.connection.execute(
-                "UPDATE entry SET state = 'sent', charge = '', owner = ?, attempts = attempts + 1,"
-                " error_type = NULL, error_text = NULL, sent_at = ?, ended_at = NULL WHERE seq = ?",
-                (self.token, now, before.seq),
-            )
-        else:
+            return Begun(entry=_new(added.lastrowid or 0, name, print_, self.token, now), is_mine=True)
+        if not same(before, print_) or not (
+            before.may_be_tried_again or (again and before.owner == self.token)
+        ):
             return Begun(entry=before, is_mine=False)
-        found = self.find(name)
-        assert found is not None
-        return Begun(entry=found, is_mine=True)
+        self.connection.execute(
+            "UPDATE entry SET state = 'sent', charge = '', owner = ?, attempts = attempts + 1,"
+            " error_type = NULL, error_text = NULL, sent_at = ?, ended_at = NULL WHERE seq = ?",
+            (self.token, now, before.seq),
+        )
+        begun = attrs.evolve(before, state=EntryState.SENT, charge=None, owner=self.token, sent_at=now)
+        return Begun(entry=begun, is_mine=True)
 
     def linked(
         self, seq: int, answer: str, cost_nano: int, request_id: str | None, images: Sequence[KeptFile]
@@ -241,21 +242,24 @@ class LedgerStore:
         answer: str | None,
         cost_nano: int,
         request_id: str | None,
-    ) -> LedgerEntry:
-        """Record that the images of a call are in the store."""
-        self.connection.execute(
+    ) -> None:
+        """
+        Record that the images of a call are in the store.
+
+        Raises:
+            LedgerError: The call was forgotten meanwhile.
+        """
+        changed = self.connection.execute(
             "UPDATE entry SET state = 'done', charge = '', owner = NULL,"
             " answer = coalesce(?, answer), cost_nano = ?, request_id = coalesce(?, request_id), error_type = NULL,"
             " error_text = NULL, ended_at = ? WHERE seq = ?",
             (answer, cost_nano, _clean(request_id), self.clock(), seq),
         )
-        self._add_images(seq, images)
-        found = next(self._entries("seq = ?", seq), None)
-        if found is None:
+        if not changed.rowcount:
             raise LedgerError(
                 f"{self.path} has lost the entry of a call under way: it was forgotten meanwhile."
             )
-        return found
+        self._add_images(seq, images)
 
     def failed(
         self,
@@ -526,6 +530,29 @@ def described(name: str) -> str:
 def same(entry: LedgerEntry, print_: Fingerprint) -> bool:
     """Whether *entry* is of the request *print_*."""
     return entry.content == print_.content and (entry.sample == print_.sample or entry.key is None)
+
+
+def _new(seq: int, name: str, print_: Fingerprint, owner: str, now: float) -> LedgerEntry:
+    return LedgerEntry(
+        seq=seq,
+        name=name,
+        content=print_.content,
+        sample=print_.sample,
+        request=print_.request,
+        state=EntryState.SENT,
+        charge=None,
+        owner=owner,
+        cost_nano=0,
+        request_id=None,
+        error_type=None,
+        error_text=None,
+        attempts=1,
+        sent_at=now,
+        ended_at=None,
+        images=(),
+        pruned=False,
+        answer={},
+    )
 
 
 def _clean(text: str | None) -> str | None:

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from ..._base.database.writer import Writer
 from ..._base.threads import in_thread
@@ -19,8 +19,6 @@ from .paid_entries import LedgerEntry
 from .upkeep import LedgerCheck, Pruned, check, prune, sweep
 
 T = TypeVar("T")
-INLINE_BYTES: Final = 64 << 10
-"""Images up to so many bytes are read in place, which takes less time than handing the work to a thread."""
 
 
 class PaidLedger:

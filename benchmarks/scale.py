@@ -277,6 +277,7 @@ class Simulation:
 async def journal_bytes_per_row(rows: int = 2_000) -> float:
     """Of a real journal whose rows are done."""
     from nanogpt_images.batch.journal import ImageRecord, Journal
+    from nanogpt_images.batch.outcomes import Done
     from nanogpt_images.batch.rows import BatchRow
     from nanogpt_images.types.parameters import CountRule
 
@@ -293,7 +294,8 @@ async def journal_bytes_per_row(rows: int = 2_000) -> float:
                     bytes=1,
                     sha256="0" * 64,
                 )
-                await journal.done(admission.unit.id, [image], cost_nano=PRICE_NANO, request_id="0" * 36)
+                outcome = Done(images=[image], cost_nano=PRICE_NANO, request_id="0" * 36)
+                await journal.record(admission.unit.id, outcome)
         return (Path(directory) / "journal.db").stat().st_size / rows
 
 

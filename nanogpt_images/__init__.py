@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from .batch.manifest.reader import read_manifest as read_manifest
     from .batch.planning.estimate import Estimate as Estimate
     from .batch.planning.estimate import estimate as estimate
+    from .batch.planning.totals import ModelEstimate as ModelEstimate
+    from .batch.planning.totals import Problem as Problem
     from .batch.rows import BatchRow as BatchRow
     from .batch.runner import Batch as Batch
+    from .batch.states import BatchState as BatchState
     from .client import AsyncClient as AsyncClient
     from .errors import AuthenticationError as AuthenticationError
     from .errors import BadRequestError as BadRequestError
@@ -60,13 +63,14 @@ if TYPE_CHECKING:
     from .events import ClientEvent as ClientEvent
     from .events import GenerationEnded as GenerationEnded
     from .events import GenerationStarted as GenerationStarted
+    from .events import OnEvent as OnEvent
     from .export import ExportReport as ExportReport
     from .export import export_batch as export_batch
+    from .gallery import write_gallery as write_gallery
     from .provenance.reading import read_provenance as read_provenance
     from .provenance.record import Provenance as Provenance
     from .references import ReferenceInput as ReferenceInput
-    from .resources.account import Balance as Balance
-    from .resources.account import Usage as Usage
+    from .resources.account import Account as Account
     from .resources.catalog import Catalog as Catalog
     from .resources.images import Images as Images
     from .resources.ledger.fingerprint import AUTO as AUTO
@@ -85,6 +89,9 @@ if TYPE_CHECKING:
     from .transport.protocol import HttpResponse as HttpResponse
     from .transport.protocol import Transport as Transport
     from .transport.retry import RetryPolicy as RetryPolicy
+    from .types.account import Balance as Balance
+    from .types.account import ModelUsage as ModelUsage
+    from .types.account import Usage as Usage
     from .types.model import Endpoint as Endpoint
     from .types.model import ImageModel as ImageModel
     from .types.model import ListedModel as ListedModel
@@ -115,11 +122,14 @@ _NAMES_BY_MODULE = {
     "provenance.record": "Provenance",
     "transport.retry": "RetryPolicy",
     "_version": "__version__",
-    "resources.account": "Balance Usage",
+    "resources.account": "Account",
+    "types.account": "Balance ModelUsage Usage",
     "batch.events": "BatchEvent BatchFailure BatchReport",
     "batch.manifest.reader": "read_manifest",
     "batch.planning.estimate": "Estimate estimate",
+    "batch.planning.totals": "ModelEstimate Problem",
     "batch.rows": "BatchRow",
+    "batch.states": "BatchState",
     "batch.runner": "Batch",
     "resources.catalog": "Catalog",
     "client": "AsyncClient",
@@ -129,8 +139,9 @@ _NAMES_BY_MODULE = {
         ManifestError NanoGPTError NotFoundError OutcomeUnknownError OutputError ParameterError
         PayloadTooLargeError PermissionDeniedError RateLimitError ReferenceImageError RequestTimeoutError
         ResponseDecodeError ServerError StatusError TaskPendingError TransportError""",
-    "events": "AttemptEnded ClientEvent GenerationEnded GenerationStarted",
+    "events": "AttemptEnded ClientEvent GenerationEnded GenerationStarted OnEvent",
     "export": "ExportReport export_batch",
+    "gallery": "write_gallery",
     "resources.images": "Images",
     "resources.ledger.paid_entries": "LedgerEntry",
     "resources.ledger.fingerprint": "AUTO",

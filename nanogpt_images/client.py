@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from ._base.addresses import is_allowed_host
 from ._base.threads import in_thread
+from .batch.batch_options import BatchOptions
 from .batch.events import BatchEvent, BatchReport
 from .batch.journal.journal_books import JournalBooks
 from .batch.run.task_source import Rows
@@ -29,6 +30,7 @@ from .resources.download import Downloads
 from .resources.images import Images
 from .resources.ledger.ledger_books import LedgerBooks
 from .resources.ledger.paid_ledger import PaidLedger
+from .resources.pipeline import Pipeline
 from .resources.settling import Books
 from .resources.spending import Spending
 from .transport.door import Door
@@ -58,7 +60,7 @@ def _spending(budget_usd: float, assume_price_usd: float | None) -> Spending:
 def _to_the_end(
     method: Callable[Concatenate[AsyncClient, P], Batch],
 ) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, BatchReport]]:
-    """The form of a batch method that runs the batch and returns its numbers; the parameters exist once."""
+    """Return the form of a batch method that runs the batch and returns its numbers; the parameters exist once."""
 
     async def run(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> BatchReport:
         """Run a batch to its end and return its numbers; see `batch` for the arguments."""
@@ -199,7 +201,7 @@ class AsyncClient:
             ),
         )
         self._ledger = None if ledger is None else PaidLedger(ledger, self.service)
-        self.images = Images(
+        self._pipeline = Pipeline(
             self._sender,
             self.catalog,
             ReferenceLoader(allow_private=allow_private_references),
@@ -212,6 +214,7 @@ class AsyncClient:
             observers=self._observers,
             ledger=self._ledger,
         )
+        self.images = Images(self._pipeline)
 
     @property
     def ledger(self) -> PaidLedger:
@@ -275,29 +278,22 @@ class AsyncClient:
             ConfigurationError: The client is closed.
             ParameterError: A number is out of range, or *rows* is a single row.
         """
-        self._watched.check_open()
-        self._sender.slots.at_least(concurrency)
-        return Batch(
-            rows,
-            images=self.images,
-            catalog=self.catalog,
-            service=self.service,
-            out=out,
+        options = BatchOptions(
+            out=None if out is None else Path(out),
             concurrency=concurrency,
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
             model=model,
-            defaults=defaults,
+            defaults=dict(defaults or {}),
             validate=validate,
             join=join,
             adopt=adopt,
             provenance=provenance,
             images_url=images_url,
             keep_going=keep_going,
-            pace=self._pacer,
-            on_event=on_event,
-            reuse=None if reuse is None else PaidLedger(reuse, self.service),
+            reuse=None if reuse is None else Path(reuse),
         )
+        return self._batch(rows, options, on_event)
 
     run_batch = _to_the_end(batch)
 
@@ -329,20 +325,28 @@ class AsyncClient:
             images_url: See `batch`.
             on_event: See `batch`.
         """
-        self._watched.check_open()
-        self._sender.slots.at_least(concurrency)
-        return Batch(
-            None,
-            images=self.images,
-            catalog=self.catalog,
-            service=self.service,
-            out=out,
+        options = BatchOptions(
+            out=Path(out),
             concurrency=concurrency,
             budget_usd=budget_usd,
             assume_price_usd=assume_price_usd,
+            provenance=provenance,
             images_url=images_url,
             retry_unknown=unknown,
-            provenance=provenance,
+        )
+        return self._batch(None, options, on_event)
+
+    def _batch(
+        self, rows: Rows | None, options: BatchOptions, on_event: Callable[[BatchEvent], object] | None
+    ) -> Batch:
+        self._watched.check_open()
+        self._sender.slots.at_least(options.concurrency)
+        return Batch(
+            rows,
+            options,
+            images=self._pipeline,
+            catalog=self.catalog,
+            service=self.service,
             pace=self._pacer,
             on_event=on_event,
         )
@@ -356,7 +360,7 @@ class AsyncClient:
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """
-        Tell *on_event* what happens from now on: attempts, starts and ends of generations.
+        Call *on_event* with what happens from now on: attempts, starts and ends of generations.
 
         It is called on the event loop, in the task that makes the request, so it must not block. What it
         raises is logged and goes no further.
@@ -400,7 +404,7 @@ class AsyncClient:
 
     async def service(self) -> str:
         """
-        What journals of this client are bound to, so that work of one service is never taken for another's.
+        Return what journals of this client are bound to, so that work of one service is never taken for another's.
 
         Returns:
             `sandbox`, or `loopback` with the port, for an address of this machine, which is asked; else the base URL.
@@ -421,6 +425,11 @@ class AsyncClient:
             if self._owns_transport:
                 await self._transport.aclose()
         except ConfigurationError:
-            # It belongs to another loop, which lives and goes on with it.
+            # It belongs to another loop, which is still running and keeps using it.
             self._watched.closed = False
             raise
+
+
+def pipeline_of(client: AsyncClient) -> Pipeline:
+    """Return what the paid requests of *client* go through, for the modules that run several of them."""
+    return client._pipeline  # pyright: ignore[reportPrivateUsage]

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import ClassVar, TypedDict, Unpack
 
 
 class Charge(enum.Enum):
@@ -62,6 +63,19 @@ _CHARGE_SENTENCES = {
 }
 
 
+_END_OF_SENTENCE = (".", "!", "?", "\u2026")
+
+
+class Facts(TypedDict, total=False):
+    """The keywords that every error takes; `NanoGPTError` describes them."""
+
+    charge: Charge
+    request_id: str | None
+    advice: str
+    partial: object | None
+    says_charge: bool
+
+
 def _rebuild(cls: type[NanoGPTError], args: tuple[object, ...], state: dict[str, object]) -> NanoGPTError:
     error = cls.__new__(cls, *args)
     error.args = args
@@ -70,28 +84,74 @@ def _rebuild(cls: type[NanoGPTError], args: tuple[object, ...], state: dict[str,
 
 
 class NanoGPTError(Exception):
-    """The root: `except NanoGPTError` catches whatever this package raises."""
+    """
+    The root: `except NanoGPTError` catches whatever this package raises.
+
+    `str(error)` is composed of what happened, what became of the money, and what to do next.
+
+    Args:
+        message: What happened, without a word about the money.
+        charge: What is known about the money; by default what the class implies.
+        request_id: The service's ID of the request.
+        advice: What to do next; empty where there is nothing to say, or the message says it.
+        partial: What came all the same.
+        says_charge: Whether the text says what `charge` means; by default where it is another one than `NOT_SENT`,
+            or the class is about requests that were not sent.
+
+    Attributes:
+        partial: Images and signed URLs that arrived whole, as a `GenerationResult` (from the blocking client a
+            `BlockingResult`), or None. Downloading such a URL (`await image.save(…)`) is free; `generate_to` and batches
+            have tried it already.
+    """
 
     charge: Charge
     request_id: str | None
+    advice: str
+    partial: object | None
+    says_charge: bool
+
+    _implied: ClassVar[Charge] = Charge.NOT_SENT
+    _says_not_sent: ClassVar[bool] = False
 
     def __init__(
-        self, message: str, *, charge: Charge = Charge.NOT_SENT, request_id: str | None = None
+        self,
+        message: str,
+        *,
+        charge: Charge | None = None,
+        request_id: str | None = None,
+        advice: str = "",
+        partial: object | None = None,
+        says_charge: bool | None = None,
     ) -> None:
         super().__init__(message)
-        self.charge = charge
+        self.charge = charge or self._implied
         self.request_id = request_id
+        self.advice = advice
+        self.partial = partial
+        by_default = self._says_not_sent or self.charge is not Charge.NOT_SENT
+        self.says_charge = by_default if says_charge is None else says_charge
+
+    def __str__(self) -> str:
+        return self._composed(self.charge.sentence if self.says_charge else "")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     @property
     def message(self) -> str:
-        """The text, as `str(error)` gives it."""
-        return str(self)
+        """The text without its sentence about the money, for a text that has one of its own."""
+        return self._composed("")
+
+    def _composed(self, money: str) -> str:
+        happened = str(self.args[0])
+        if (money or self.advice) and not happened.endswith(_END_OF_SENTENCE):
+            happened += "."
+        return " ".join(filter(None, (happened, money, self.advice)))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments defeat the default pickling; results cross process borders all the same.
         # A partial result can hold open resources, so it stays behind.
-        state = {name: None if name == "partial" else value for name, value in self.__dict__.items()}
-        return _rebuild, (type(self), self.args, state)
+        return _rebuild, (type(self), self.args, {**self.__dict__, "partial": None})
 
 
 class ConfigurationError(NanoGPTError):
@@ -109,9 +169,17 @@ class ParameterError(NanoGPTError, ValueError):
 
     model: str | None
     parameter: str | None
+    _says_not_sent = True
 
-    def __init__(self, message: str, *, model: str | None = None, parameter: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        parameter: str | None = None,
+        **facts: Unpack[Facts],
+    ) -> None:
+        super().__init__(message, **facts)
         self.model = model
         self.parameter = parameter
 
@@ -119,27 +187,11 @@ class ParameterError(NanoGPTError, ValueError):
 class ReferenceImageError(NanoGPTError):
     """An input image that cannot be read, fetched or sent."""
 
+    _says_not_sent = True
+
 
 class OutputError(NanoGPTError):
-    """
-    An image that cannot be written: a full disk, a read-only directory, a file that exists.
-
-    Attributes:
-        partial: What was received all the same (a `GenerationResult`), when an image was already paid for.
-    """
-
-    partial: object | None
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        charge: Charge = Charge.NOT_SENT,
-        request_id: str | None = None,
-        partial: object | None = None,
-    ) -> None:
-        super().__init__(message, charge=charge, request_id=request_id)
-        self.partial = partial
+    """An image that cannot be written: a full disk, a read-only directory, a file that exists."""
 
 
 class TransportError(NanoGPTError):
@@ -148,24 +200,14 @@ class TransportError(NanoGPTError):
 
     Attributes:
         status: HTTP status, when at least the head of the answer arrived.
-        partial: Images that did arrive whole (a `GenerationResult`), or None.
     """
 
     status: int | None
-    partial: object | None
+    _says_not_sent = True
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        charge: Charge = Charge.NOT_SENT,
-        request_id: str | None = None,
-        status: int | None = None,
-        partial: object | None = None,
-    ) -> None:
-        super().__init__(message, charge=charge, request_id=request_id)
+    def __init__(self, message: str, *, status: int | None = None, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
         self.status = status
-        self.partial = partial
 
 
 class ConnectError(TransportError):
@@ -188,30 +230,26 @@ class ResponseDecodeError(NanoGPTError):
         status: HTTP status of the answer.
         json_path: Where in the body the fault is, such as `$.data[1].b64_json`.
         excerpt: The beginning of the body, shortened, for a report to support.
-        partial: Images that could be used (a `GenerationResult`), or None.
     """
 
     status: int | None
     json_path: str | None
     excerpt: str
-    partial: object | None
+    _implied = Charge.CHARGED
 
     def __init__(
         self,
         message: str,
         *,
-        charge: Charge = Charge.CHARGED,
-        request_id: str | None = None,
         status: int | None = None,
         json_path: str | None = None,
         excerpt: str = "",
-        partial: object | None = None,
+        **facts: Unpack[Facts],
     ) -> None:
-        super().__init__(message, charge=charge, request_id=request_id)
+        super().__init__(message, **facts)
         self.status = status
         self.json_path = json_path
         self.excerpt = excerpt
-        self.partial = partial
 
 
 class TaskPendingError(ResponseDecodeError):
@@ -226,45 +264,35 @@ class TaskPendingError(ResponseDecodeError):
     """
 
     task_id: str
+    _implied = Charge.UNKNOWN
 
     def __init__(
         self,
         message: str,
         *,
         task_id: str = "",
-        charge: Charge = Charge.UNKNOWN,
-        request_id: str | None = None,
         status: int | None = None,
         excerpt: str = "",
+        **facts: Unpack[Facts],
     ) -> None:
-        super().__init__(message, charge=charge, request_id=request_id, status=status, excerpt=excerpt)
+        super().__init__(message, status=status, excerpt=excerpt, **facts)
         self.task_id = task_id
 
 
 class DownloadError(NanoGPTError):
     """
-    A signed URL that could not be downloaded. Its image has been charged; downloading again is free.
+    A signed URL that could not be downloaded. Its image has been charged; `partial` has the result with its URLs.
 
     Attributes:
         expired: The URL is refused and its life is over: the image is lost. While False, downloading again is free.
-        partial: The result, with its URLs, so that the download can be repeated without paying.
     """
 
     expired: bool
-    partial: object | None
+    _implied = Charge.CHARGED
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        charge: Charge = Charge.CHARGED,
-        request_id: str | None = None,
-        expired: bool = False,
-        partial: object | None = None,
-    ) -> None:
-        super().__init__(message, charge=charge, request_id=request_id)
+    def __init__(self, message: str, *, expired: bool = False, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
         self.expired = expired
-        self.partial = partial
 
 
 class LedgerError(NanoGPTError):
@@ -294,14 +322,13 @@ class StatusError(NanoGPTError):
     excerpt: str
     details: Mapping[str, object]
     cost_usd: float | None
+    _implied = Charge.REJECTED
 
     def __init__(
         self,
         message: str,
         *,
         status: int,
-        charge: Charge = Charge.REJECTED,
-        request_id: str | None = None,
         code: str | None = None,
         type: str | None = None,  # noqa: A002 - the field's name on the wire
         parameter: str | None = None,
@@ -309,8 +336,9 @@ class StatusError(NanoGPTError):
         excerpt: str = "",
         details: Mapping[str, object] | None = None,
         cost_usd: float | None = None,
+        **facts: Unpack[Facts],
     ) -> None:
-        super().__init__(message, charge=charge, request_id=request_id)
+        super().__init__(message, **facts)
         self.status = status
         self.cost_usd = cost_usd
         self.code = code
@@ -354,7 +382,7 @@ class PayloadTooLargeError(StatusError):
 
 
 class RateLimitError(StatusError):
-    """429: too many requests; `retry_after_s` says when to go on."""
+    """429: too many requests; `retry_after_s` says when to try again."""
 
 
 class DailyLimitError(RateLimitError):
@@ -366,11 +394,13 @@ class ServerError(StatusError):
 
 
 class BatchError(NanoGPTError):
-    """A batch that cannot start or go on."""
+    """A batch that cannot start or continue."""
 
 
 class BudgetExceededError(BatchError):
     """The next request could pass `budget_usd`; nothing was sent for it."""
+
+    _says_not_sent = True
 
 
 class JournalError(BatchError):
@@ -386,7 +416,8 @@ class ManifestError(BatchError):
     """
 
     line: int | None
+    _says_not_sent = True
 
-    def __init__(self, message: str, *, line: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, line: int | None = None, **facts: Unpack[Facts]) -> None:
+        super().__init__(message, **facts)
         self.line = line

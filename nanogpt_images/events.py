@@ -1,4 +1,4 @@
-"""What a client tells while it works, to whoever observes it: one callback, typed events."""
+"""What a client reports to observers while it works: one callback, typed events."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ OnEvent: TypeAlias = Callable[[ClientEvent], object]
 
 
 class Observers:
-    """Who is told; false when nobody is."""
+    """The observers of a client; false when there are none."""
 
     def __init__(self) -> None:
         self._callbacks: tuple[OnEvent, ...] = ()
@@ -96,7 +96,7 @@ class Observers:
         return bool(self._callbacks)
 
     def add(self, on_event: OnEvent) -> Callable[[], None]:
-        """Tell *on_event* from now on; the function returned ends it."""
+        """Call *on_event* from now on; the function returned ends that."""
 
         # A callback of its own for each addition: the same function may be added twice.
         def tell(event: ClientEvent) -> None:
@@ -109,7 +109,7 @@ class Observers:
         return remove
 
     def tell(self, event: ClientEvent) -> None:
-        """Call everybody. What an observer raises is logged: it must not lose an image that is paid for."""
+        """Call every observer. What one raises is logged: it must not lose an image that is paid for."""
         for callback in self._callbacks:
             try:
                 callback(event)

@@ -15,6 +15,7 @@ from hypothesis import settings
 sys.path.append(str(Path(__file__).parent / "support"))
 # A deadline for an example is a timed assertion, which a busy machine fails.
 settings.register_profile("untimed", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("untimed")
 pytest.register_assert_rewrite("cells", "leaks", "stepping")
 # A shell starts what runs in its background with SIGINT ignored, and commands that tests interrupt would inherit that.
@@ -23,7 +24,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How long the tests of random histories and of killed processes go on."""
+    """How much of what is too long for every day is run; CONTRIBUTING.md has the list."""
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="each fault at each entry point, each step of a cancellation, ten times as many random examples",
+    )
     parser.addoption(
         "--kills", type=int, default=25, help="kills of a running batch in tests/batch/test_crash.py"
     )
@@ -42,6 +48,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=200,
         help="rows of the batch in tests/integrations/ray/test_cluster.py",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("long"):
+        settings.load_profile("long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `long`, unless it is asked for."""
+    if config.getoption("long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item.get_closest_marker("long") is None]
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
+import click
 import pytest
 
+from nanogpt_images.cli import app
 from nanogpt_images.sandbox import BlockingSandbox, Sandbox
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -59,10 +62,38 @@ def sandbox() -> Iterator[BlockingSandbox]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def blockbuster() -> None:
+    """No guard here: the command line's loop serves nobody else."""
+
+
 @pytest.fixture
 def variables(sandbox: BlockingSandbox) -> dict[str, str]:
     address = {"NANOGPT_API_KEY": sandbox.api_key, "NANOGPT_BASE_URL": sandbox.url}
-    return {**os.environ, **address, "BROWSER": "true", "PYTHONIOENCODING": "utf-8"}
+    return {**os.environ, **address, "PYTHONIOENCODING": "utf-8"}
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path,
+    variables: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., None]]:
+    """Runs `nanogpt-images` in this process, in the page's directory; one that fails, fails the test."""
+    log = logging.getLogger("nanogpt_images")
+    before = log.handlers[:], log.propagate
+    monkeypatch.chdir(tmp_path)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(click, "launch", lambda *_, **__: 0)
+
+    def run_here(*words: str) -> None:
+        code = app.run(list(words))
+        assert code == 0, f"{words}\n{capfd.readouterr().err[-4000:]}"
+
+    yield run_here
+    log.handlers[:], log.propagate = before
 
 
 def run(words: list[str], directory: Path, variables: dict[str, str], given: str = "") -> str:
@@ -86,17 +117,14 @@ def commands_of(block: Block) -> list[str]:
     return [line for line in lines if not line.startswith(NOT_RUN)]
 
 
-def prepare(directory: Path, variables: dict[str, str]) -> None:
-    (directory / "prompts.txt").write_text("a red fox\nan owl at dusk\n")
-    batch = ["batch", "prompts.txt", "-m", "tiny-and-fast", "-o", "out", "--no-gallery", "-q"]
-    run(["-m", "nanogpt_images", *batch], directory, variables)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, variables: dict[str, str]) -> None:
+def test_the_code_of_a_page_runs(
+    page: Path, tmp_path: Path, variables: dict[str, str], command: Callable[..., None]
+) -> None:
     """Python as in a notebook, commands as in a shell, tests with pytest; JSON is JSON."""
     if page.name in PREPARED:
-        prepare(tmp_path, variables)
+        (tmp_path / "prompts.txt").write_text("a red fox\nan owl at dusk\n")
+        command("batch", "prompts.txt", "-m", "tiny-and-fast", "-o", "out", "--no-gallery", "-q")
     notebook = [block.code for block in blocks_of(page) if block.language == "python"]
     tests = [code for code in notebook if re.search(r"^(async )?def test_", code, re.MULTILINE)]
     run(["-c", NOTEBOOK], tmp_path, variables, json.dumps([code for code in notebook if code not in tests]))
@@ -107,10 +135,10 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, variables: dict[str
     for block in blocks_of(page):
         if block.language == "json":
             json.loads(block.code)
-        for command in commands_of(block) if block.language == "console" else ():
-            program, *words = shlex.split(command, comments=True)
-            assert program == "nanogpt-images", command
-            run(["-m", "nanogpt_images", *words], tmp_path, variables)
+        for line in commands_of(block) if block.language == "console" else ():
+            program, *words = shlex.split(line, comments=True)
+            assert program == "nanogpt-images", line
+            command(*words)
 
 
 def test_the_pages_hold_code() -> None:

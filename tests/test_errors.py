@@ -33,7 +33,12 @@ def made(cls: type[NanoGPTError]) -> NanoGPTError:
         "retry_after_s": 2.5,
         "details": {"requiredBalance": 1},
     }
-    names = [name for name in inspect.signature(cls).parameters if name not in ("message", "partial")]
+    base = inspect.signature(NanoGPTError).parameters
+    names = [
+        name
+        for name in {**base, **inspect.signature(cls).parameters}
+        if name not in ("message", "partial", "facts")
+    ]
     return cls("what happened", **{name: values.get(name, f"the {name}") for name in names})
 
 
@@ -47,16 +52,18 @@ def test_errors_cross_process_borders(
     error.add_note("row 3")
     again = duplicate(error)
     assert type(again) is cls
-    assert (str(again), again.args) == ("what happened", error.args)
+    assert (str(again), repr(again), again.args) == (str(error), repr(error), error.args)
+    assert str(error) == "what happened. It may have been charged. the advice"
     assert vars(again) == vars(error)
     again.request_id = "another"
     assert error.request_id != "another"
 
 
-@pytest.mark.parametrize("cls", [cls for cls in CLASSES if "partial" in inspect.signature(cls).parameters])
+@pytest.mark.parametrize("cls", CLASSES)
 def test_what_an_error_holds_open_stays_behind(cls: type[NanoGPTError]) -> None:
     """A partial result, which can hold open resources, is not pickled with its error; there is none then."""
-    error = cls("full", partial=(piece for piece in "cannot be pickled"))
+    status = {"status": 418} if issubclass(cls, StatusError) else {}
+    error = cls("full", partial=(piece for piece in "cannot be pickled"), **status)
     assert pickle.loads(pickle.dumps(error)).partial is None
     assert error.partial is not None
 
@@ -75,13 +82,45 @@ CHARGES |= {errors.ResponseDecodeError: Charge.CHARGED, errors.DownloadError: Ch
 CHARGES |= {errors.TaskPendingError: Charge.UNKNOWN}
 
 
+# These can be about anything; where it is a request that was not sent, whoever raises them says so.
+SILENT = {NanoGPTError, errors.ConfigurationError, errors.OutputError, errors.BatchError, errors.JournalError}
+
+
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_an_error_is_its_text(cls: type[NanoGPTError]) -> None:
-    """`str(error)` is the message alone; without a word about the charge, its class implies one."""
+    """`str(error)` says what happened and what became of the money; without a word about it, the class implies that."""
     error = cls("what happened", status=418) if issubclass(cls, StatusError) else cls("what happened")
-    assert str(error) == error.message == "what happened"
+    silent = cls in SILENT
+    assert str(error) == ("what happened" if silent else f"what happened. {CHARGES[cls].sentence}")
+    assert repr(error) == f"{cls.__name__}({str(error)!r})"
+    assert error.message == "what happened"
     assert error.charge is CHARGES[cls]
-    assert error.request_id is None
+    assert (error.request_id, error.partial) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("message", "advice", "silent", "text"),
+    [
+        ("it broke", "", "it broke", "it broke. {}"),
+        ("it broke.", "", "it broke.", "it broke. {}"),
+        ("did you mean a?", "", "did you mean a?", "did you mean a? {}"),
+        ("it broke", "Try again.", "it broke. Try again.", "it broke. {} Try again."),
+    ],
+)
+@pytest.mark.parametrize("charge", Charge)
+def test_the_sentence_about_money_stands_before_the_advice(
+    charge: Charge, message: str, advice: str, silent: str, text: str
+) -> None:
+    """The charge alone decides what is said about the money; `message` is the text without that."""
+    error = NanoGPTError(message, charge=charge, advice=advice, says_charge=True)
+    assert str(error) == text.format(charge.sentence)
+    assert error.message == silent
+
+
+def test_an_error_of_a_free_request_says_nothing_about_money() -> None:
+    """A class that is about paid requests can stand for a free one."""
+    assert str(errors.ConnectError("no connection.", says_charge=False)) == "no connection."
+    assert str(StatusError("answered 404", status=404, charge=Charge.NOT_SENT)) == "answered 404"
 
 
 def test_every_charge_has_a_sentence() -> None:

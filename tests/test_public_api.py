@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -126,3 +127,20 @@ def test_a_star_import_gives_the_public_names() -> None:
     code = "from nanogpt_images import *; print(AsyncClient.__name__, split_count.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["AsyncClient", "split_count"]
+
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference.md"
+
+
+def test_the_reference_names_public_paths_only() -> None:
+    """Whatever the reference documents can be imported from the package, under the name that it has there."""
+    documented = re.findall(r"^\.\. auto(?:class|function|data):: (\S+)$", REFERENCE.read_text("utf-8"), re.M)
+    assert set(documented) <= set(ngi.__all__)
+
+
+def test_the_types_of_what_a_caller_gets_are_public() -> None:
+    """The classes that public values and callbacks are made of can be named in a caller's annotations."""
+    assert {"Account", "Balance", "ModelUsage", "Usage"} <= set(ngi.__all__)
+    assert {"BatchState", "ModelEstimate", "Problem", "OnEvent", "write_gallery"} <= set(ngi.__all__)
+    assert issubclass(ngi.Estimate, ngi.ModelEstimate)
+    assert ngi.BatchState("done") is ngi.BatchState.DONE

@@ -53,7 +53,7 @@ class Guard:
         self.refused: list[str] = []
 
     def open_socket(self, info: _AddressInfo) -> socket.socket:
-        # aiohttp connects this very socket to this very address: between check and use there is no look-up.
+        # aiohttp connects this very socket to this very address: no look-up happens between check and use.
         family, kind, protocol, _, endpoint = info
         address = str(endpoint[0])
         if not self._allowed and not is_public(address):
@@ -64,13 +64,13 @@ class Guard:
 
 def is_public(address: str) -> bool:
     """
-    Whether *address* is a unicast address of the public internet.
+    Return whether *address* is a unicast address of the public internet.
 
     False for private, shared (CGNAT), loopback, link-local, multicast, reserved and unspecified addresses,
     for IPv6 addresses that carry such an IPv4 address (mapped, 6to4, NAT64), and for whatever is not an
     address in its usual spelling: `2130706433`, `0177.0.0.1` and `127.1` are loopback to a resolver.
 
-    A NAT64 prefix of a network's own cannot be told from an ordinary address.
+    A NAT64 prefix of a network's own cannot be distinguished from an ordinary address.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -85,7 +85,7 @@ def is_public(address: str) -> bool:
 
 
 def is_allowed_host(host: str, allow_private: bool | Collection[str]) -> bool:
-    """Whether *host* may have an address that is not public: True for all, or the names of those that may."""
+    """Return whether *host* may have an address that is not public: True for all, or the names of those that may."""
     if isinstance(allow_private, bool):
         return allow_private
     names = (allow_private,) if isinstance(allow_private, str) else allow_private

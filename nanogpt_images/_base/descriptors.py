@@ -17,7 +17,7 @@ _ASSUMED_OPEN: Final = 64
 
 def room_for(requests: int) -> int:
     """
-    How many of *requests* can be under way at once; the process's limit of open files is raised for them if it can be.
+    Return how many of *requests* can be in flight at once; raise the process's limit of open files for them if possible.
 
     A request that finds no descriptor for its image holds it in memory, where a crash would take it.
     """
@@ -48,7 +48,7 @@ def room_for(requests: int) -> int:
 
 
 def are_short(error: BaseException | None) -> bool:
-    """Whether *error*, or what caused it, is that no descriptor was free: that passes when another one is closed."""
+    """Return whether *error*, or what caused it, is that no descriptor was free: that passes when another one is closed."""
     while error is not None:
         if isinstance(error, OSError):
             return error.errno in (errno.EMFILE, errno.ENFILE)

@@ -22,11 +22,12 @@ _NO_HARD_LINKS: Final = frozenset(
     (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
     + ((errno.EINVAL,) if os.name == "nt" else ())
 )
+_OTHER_DIRECTORY: Final = "Check its permissions, or choose another directory."
 _MOST_GUARDED: Final = 16  # images of one request whose names are looked up beforehand
 
 
 def existing_images(directory: Path, name: str, count: int = 1) -> list[Path]:
-    """Files that *count* images under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
+    """Return the files that *count* images under *name* could run into: `fox.png`, `fox-0.jpg` and so on."""
     # Each is asked for by its name, in 20 µs. To list a directory takes the longer the fuller it is, and in a thread
     # the interpreter changes threads at each entry (benchmarks/README.md).
     numbers = range(max(1, min(count, _MOST_GUARDED)))
@@ -36,7 +37,7 @@ def existing_images(directory: Path, name: str, count: int = 1) -> list[Path]:
 
 
 def fitting(target: Path, suffix: str) -> Path:
-    """*target* with the *suffix* that its bytes call for; an image's suffix of its own that says the same is kept."""
+    """Return *target* with the *suffix* that its bytes call for; an image's suffix of its own that says the same is kept."""
     given = target.suffix.lower()
     if given not in _IMAGE_SUFFIXES:
         return target.with_name(target.name + suffix)
@@ -53,9 +54,11 @@ def make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        raise cannot_write(directory, error) from error
+        raise cannot_write(directory, error, advice=_OTHER_DIRECTORY) from error
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write to {directory}: no permission, or read-only.")
+        raise OutputError(
+            f"cannot write to {directory}: no permission, or read-only.", advice=_OTHER_DIRECTORY
+        )
 
 
 def publish(part: Path, target: Path, *, overwrite: bool, numbered: bool = True, left: str = "") -> Path:
@@ -78,7 +81,7 @@ def publish(part: Path, target: Path, *, overwrite: bool, numbered: bool = True,
     except (OSError, ValueError) as error:
         kept = left if os.path.lexists(part) else ""
         raise OutputError(f"cannot name {target}: {_reason(error)}.{kept}") from error
-    raise OutputError(f"{target} exists; choose another name or pass overwrite=True.")
+    raise OutputError(f"{target} exists; choose another name or pass overwrite=True (--overwrite).")
 
 
 def _claim(part: Path, target: Path) -> bool:
@@ -96,7 +99,7 @@ def _claim(part: Path, target: Path) -> bool:
 
 
 def _move(part: Path, target: Path) -> bool:
-    """`_claim` where there are no hard links: a hidden file reserves the name, so that the file is never an empty one."""
+    """Do what `_claim` does where there are no hard links: a hidden file reserves the name, so that the file is never an empty one."""
     # Assumption: names that a file system takes for one differ in case and composition only.
     name = unicodedata.normalize("NFC", target.name.casefold())
     reserved = target.with_name(f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{PART_SUFFIX}")
@@ -113,9 +116,9 @@ def _move(part: Path, target: Path) -> bool:
         os.unlink(reserved)
 
 
-def cannot_write(directory: Path, error: Exception) -> OutputError:
-    """The error that says why nothing can be written to *directory*."""
-    made = OutputError(f"cannot write to {directory}: {_reason(error)}.")
+def cannot_write(directory: Path, error: Exception, *, advice: str = "") -> OutputError:
+    """Return the error that says why nothing can be written to *directory*."""
+    made = OutputError(f"cannot write to {directory}: {_reason(error)}.", advice=advice)
     made.__cause__ = error
     return made
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
+from ..errors import Charge, OutputError
 from .descriptors import are_short
 
 # How long a file whose image is paid for waits for a free descriptor, in the journal's own thread.
@@ -41,6 +42,29 @@ def sync_directories(paths: Iterable[Path], sync: Callable[[int], None] = os.fsy
         return  # Windows has no handle to sync; NTFS journals the names.
     for directory in sorted({path.parent for path in paths}):
         _sync(directory, os.O_RDONLY, sync)
+
+
+def put_on_disk(paths: Collection[Path]) -> None:
+    """
+    Return once the images *paths* are on the disk itself, by name and content.
+
+    Raises:
+        OutputError: One is missing, or the disk reports a failure.
+    """
+    try:
+        sync_files(paths)
+        sync_directories(paths)
+    except OSError as error:
+        raise not_on_disk(error) from error
+
+
+def not_on_disk(error: OSError) -> OutputError:
+    """Return the error for an image that was paid for and whose file may not outlive a power cut."""
+    return OutputError(
+        f"an image could not be put on the disk ({error.strerror or error}: {error.filename}).",
+        charge=Charge.CHARGED,
+        advice="The journal does not count it as done.",
+    )
 
 
 def _sync(path: Path, flags: int, sync: Callable[[int], None]) -> None:

@@ -1,26 +1,51 @@
-"""Who is alive: a lock on a small file, which the kernel gives back when its process dies."""
+"""Locks on files, which the kernel gives back when their process dies, and who is alive by them."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 FOLDER_NAME = ".locks"
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int, *, shared: bool) -> None:
+    # A lock on Windows keeps others from reading, so it covers a byte that holds nothing.
+    _LOCKED_BYTE: Final = 1 << 30
+
+    def lock(descriptor: int, *, shared: bool = False) -> bool:
+        """Lock an open file without waiting; False where another one holds it. Raises OSError where there are no locks."""
         del shared
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def unlock(descriptor: int) -> None:
+        """Give the lock of an open file back."""
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(descriptor: int, *, shared: bool) -> None:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    def lock(descriptor: int, *, shared: bool = False) -> bool:
+        """Lock an open file without waiting; False where another one holds it. Raises OSError where there are no locks."""
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def unlock(descriptor: int) -> None:
+        """Give the lock of an open file back."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 class ProcessLock:
@@ -46,7 +71,8 @@ class ProcessLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            _lock(self._descriptor, shared=False)
+            if not lock(self._descriptor):
+                raise BlockingIOError(errno.EWOULDBLOCK, "it is locked", str(self.path))
         except OSError:
             self._close()
             raise
@@ -62,7 +88,7 @@ class ProcessLock:
 
 
 def is_alive(directory: Path, token: str) -> bool:
-    """Whether the process with *token* still holds its lock."""
+    """Return whether the process with *token* still holds its lock."""
     try:
         descriptor = os.open(directory / FOLDER_NAME / token, os.O_RDONLY)
     except FileNotFoundError:
@@ -72,12 +98,11 @@ def is_alive(directory: Path, token: str) -> bool:
         return True
     try:
         # A shared lock, so that two who look at the same time do not take each other for the owner.
-        _lock(descriptor, shared=True)
+        return not lock(descriptor, shared=True)
     except OSError:
         return True
     finally:
         os.close(descriptor)
-    return False
 
 
 def forget(directory: Path, token: str) -> None:

@@ -9,5 +9,5 @@ logging.getLogger("nanogpt_images").addHandler(logging.NullHandler())
 
 
 def get_logger(name: str = "nanogpt_images") -> logging.Logger:
-    """The logger *name*, which is `nanogpt_images` or below it."""
+    """Return the logger *name*, which is `nanogpt_images` or below it."""
     return logging.getLogger(name)

@@ -21,7 +21,7 @@ _SLUG_BREAK: Final = re.compile(r"[^a-z0-9]+")
 
 def safe_name(key: str) -> str:
     """
-    A file stem for *key*: one path component, at most `MAX_NAME_BYTES` long in UTF-8.
+    Return a file stem for *key*: one path component, at most `MAX_NAME_BYTES` long in UTF-8.
 
     A plain key is its own name. Letters and digits of any script are kept; everything else but `.`, `_`
     and `-` becomes `_`. A name that differs from its key ends in `-` and eight hex digits of the key's
@@ -38,7 +38,7 @@ def safe_name(key: str) -> str:
 
 
 def prompt_slug(prompt: str) -> str:
-    """A short, readable ASCII stem for *prompt*: lower case, words joined by `-`; `image` when nothing is left."""
+    """Return a short, readable ASCII stem for *prompt*: lower case, words joined by `-`; `image` when nothing is left."""
     # Decomposing can multiply a text's length; what stands beyond this is never part of the slug.
     head = unicodedata.normalize("NFKD", prompt[:400]).encode("ascii", "ignore").decode().lower()
     slug = _SLUG_BREAK.sub("-", head).strip("-")
@@ -49,7 +49,7 @@ def prompt_slug(prompt: str) -> str:
 
 
 def image_stem(name: str, index: int, total: int) -> str:
-    """The stem of image *index* of *total*: `fox` for an only image, else `fox-0`, `fox-1` …"""
+    """Return the stem of image *index* of *total*: `fox` for an only image, else `fox-0`, `fox-1` …"""
     return name if total == 1 else f"{name}-{index}"
 
 

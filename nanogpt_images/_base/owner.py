@@ -24,7 +24,7 @@ _own: dict[int, str] = {}  # by PID, because a forked child inherits it
 
 
 def part_name() -> str:
-    """A new name for a temporary file of this process: `.MACHINE-PID-START-NUMBER.part`."""
+    """Return a new name for a temporary file of this process: `.MACHINE-PID-START-NUMBER.part`."""
     pid = os.getpid()
     owner = _own.get(pid)
     if owner is None:
@@ -35,7 +35,7 @@ def part_name() -> str:
 
 def abandoned(directory: Path, *, clock: float | None = None) -> list[Path]:
     """
-    The temporary files in *directory* that no process writes any more. Blocking.
+    Return the temporary files in *directory* that no process writes any more. Blocking.
 
     Args:
         directory: Where to look; other processes may be at work there.
@@ -63,7 +63,7 @@ def _is_abandoned(path: Path, now: float) -> bool:
 
 
 def _is_dead(pid: int, start: str) -> bool:
-    """Whether no process of this machine has *pid* since *start*."""
+    """Return whether no process of this machine has *pid* since *start*."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -74,7 +74,7 @@ def _is_dead(pid: int, start: str) -> bool:
 
 
 def _start(pid: int) -> str | None:
-    """What tells a process from earlier and later ones of its PID; None where the system does not say."""
+    """Return what tells a process from earlier and later ones of its PID; None where the system does not say."""
     stat = _read(f"/proc/{pid}/stat")
     # The name of the program, in parentheses, may hold anything.
     fields = stat.rpartition(b")")[2].split()
@@ -85,7 +85,7 @@ def _start(pid: int) -> str | None:
 
 
 def _machine() -> str:
-    """What tells the place where PIDs mean what they mean here: the machine, and the container."""
+    """Return what identifies the place where PIDs mean what they mean here: the machine, and the container."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino
     except OSError:

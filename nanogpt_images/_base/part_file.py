@@ -21,7 +21,7 @@ class PartFile:
     """
     A temporary file that is being written, and the head of its bytes for sniffing.
 
-    With *rescue* a disk that fails raises nothing: the bytes go on in memory, and `failure` tells why.
+    With *rescue* a disk that fails raises nothing: later bytes are kept in memory, and `failure` says why.
 
     Raises:
         OutputError: It cannot be made, also in `write`.
@@ -72,7 +72,7 @@ class PartFile:
             self._hash.update(data)
 
     def _fail(self, failure: OutputError) -> None:
-        """Go on in memory with what is in the file, or raise."""
+        """Continue in memory with what is in the file, or raise."""
         if not self._rescue:
             raise failure
         memory = BytesIO()
@@ -92,7 +92,7 @@ class PartFile:
         return None if self._memory is None else self._memory.getvalue()
 
     def rest(self) -> None:
-        """Give the descriptor back: nothing more is written. `close` opens the file again if it has to read."""
+        """Give the descriptor back until something is read or written; `close` opens the file again if it has to read."""
         self._release()
 
     def close(self) -> ImageInfo:
@@ -104,7 +104,7 @@ class PartFile:
         return info
 
     def pieces(self, start: int) -> Iterator[bytes]:
-        """The bytes from *start* on."""
+        """Return the bytes from *start* on."""
         if self._memory is not None:
             yield self._memory.getvalue()[start:]
             return

@@ -1,4 +1,4 @@
-"""Where the bytes of an image go, whoever makes them."""
+"""Where the bytes of an image go, from any source."""
 
 from __future__ import annotations
 

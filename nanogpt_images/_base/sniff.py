@@ -63,7 +63,7 @@ def sniff(head: bytes) -> ImageInfo:
 
 def has_end(head: bytes, tail: bytes, size: int) -> bool:
     """
-    Whether a file holds the end of its image; bytes after it do no harm.
+    Return whether a file holds the end of its image; bytes after it do no harm.
 
     Args:
         head: The first bytes of the file.

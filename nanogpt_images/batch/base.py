@@ -1,4 +1,4 @@
-"""A batch as its user holds it: events while it runs, and an end that depends on how it is left."""
+"""A batch as its user holds it: events while it runs, and an end that depends on how the block is left."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .events import BatchEvent, BatchReport
 
 class BatchBase(ABC):
     """
-    Leaving the block runs the batch to its end where nobody looked at events, lets end what is under way where
-    somebody stopped looking, and breaks it off where the task is cancelled.
+    Leaving the block runs the batch to its end where its events were not iterated, waits for the requests in flight
+    where iteration stopped early, and cancels them where the task is cancelled.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class BatchBase(ABC):
 
     @abstractmethod
     def drain(self) -> None:
-        """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
+        """Stop sending; requests in flight end, and their events still come. A rerun resumes."""
 
     async def wait(self) -> BatchReport:
         """
@@ -54,7 +54,7 @@ class BatchBase(ABC):
         group: TaskGroup,
         exit_stack: contextlib.AsyncExitStack,
     ) -> None:
-        """Begin: *group* does the work and tells *events*, *exit_stack* closes everything."""
+        """Begin: *group* does the work and sends *events*, *exit_stack* closes everything."""
         self._events = events
         self._is_open = True
         self._scope = group.cancel_scope
@@ -70,7 +70,7 @@ class BatchBase(ABC):
                 await self.wait()
             else:
                 self.drain()
-                # The work must not block on events that nobody takes any more.
+                # The work must not block on events that are no longer read.
                 with contextlib.suppress(anyio.ClosedResourceError):
                     async for _ in self._open_events():
                         pass
@@ -85,7 +85,8 @@ class BatchBase(ABC):
             state = "has not started" if self._events is None else "is over"
             raise ConfigurationError(
                 f"this batch {state}: it runs inside its block. Use `async with client.batch(...) as run:` and iterate"
-                " or wait in it, or `await client.run_batch(...)`, which needs no block. Nothing was sent."
+                " or wait in it, or `await client.run_batch(...)`, which needs no block.",
+                says_charge=True,
             )
         return self._events
 

@@ -1,8 +1,8 @@
-"""What a batch tells while it runs, and the numbers at its end."""
+"""The events of a batch while it runs, and the numbers at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -11,7 +11,7 @@ from .._base.display import Displayed
 from ..errors import Charge, NanoGPTError
 from ..money.nano import to_usd
 from ..types.result import GenerationResult, Image, ImageData
-from .journal import ManifestRecord
+from .journal import ManifestRecord, Remainder
 from .rows import BatchRow
 from .states import State
 from .units import Unit
@@ -68,7 +68,7 @@ class BatchEvent:
 @attrs.frozen(kw_only=True)
 class BatchFailure:
     """
-    What requests of one run have in common that did not end well.
+    What the requests of one run that did not end well have in common.
 
     Attributes:
         error: Name of the error's class; `Other` for all kinds beyond the first 50.
@@ -99,15 +99,17 @@ class BatchReport(Displayed):
         done: Those of them that are done.
         images: Images kept in this run.
         missing_images: Images fewer than were asked of the requests that are done.
-        skipped: Requests that an earlier run had ended, or that another process has in hand.
+        skipped: Requests that ended in an earlier run, or that another process holds.
         unresolved: Those of the skipped that are unknown, or were charged without an image; only
             `retry_batch(unknown=True)` sends them again.
         failed: Requests that failed.
         unknown: Requests whose outcome is unknown; they may have been charged.
         open_downloads: Paid images whose download is still open.
         pending: Requests that were refused for load until their retries were used up; a rerun sends them. With
-            `join`, once the run is over, all requests of the job that are still to be sent and that no other
+            `join`, once the run is over, all requests of the job that are not done yet, also those that another
             living process has in hand; `open_downloads` then counts those of the job in the same way.
+        held_by_others: With `join`: how many of `pending` and `open_downloads` other living processes had in hand
+            when this one ended.
         cost_usd: Spent in this run, by the service's word, else by the catalogue.
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
@@ -117,7 +119,7 @@ class BatchReport(Displayed):
         other_costs: What these cost, by currency, as it came.
         manifest_rows: Rows of the manifest that the run reads; None where its rows come from elsewhere.
         unread: Those of them that neither this run nor an earlier one read, because it stopped before; for a retry
-            also those of a manifest that is gone or has changed.
+            also those of a manifest that is gone or has changed, with `join` those that a peer has yet to read.
         stopped: Why the run ended before its rows did; None when it went through.
         samples: The first images of this run, for a look at them.
         failures: Why requests are not done, the most frequent reason first, by class of error, code and model. Also of
@@ -135,6 +137,7 @@ class BatchReport(Displayed):
     unknown: int = 0
     open_downloads: int = 0
     pending: int = 0
+    held_by_others: int = 0
     cost_usd: float = 0.0
     unknown_usd: float = 0.0
     planned_usd: float = 0.0
@@ -149,7 +152,7 @@ class BatchReport(Displayed):
 
     @property
     def ended(self) -> int:
-        """Requests that this run will not look at again, whatever became of them."""
+        """Requests that this run will not look at again, with whichever outcome."""
         return self.done + self.failed + self.unknown + self.open_downloads + self.skipped
 
     @property
@@ -166,7 +169,7 @@ class BatchReport(Displayed):
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
-        """The numbers as JSON values, under the same names; `stopped` is a text, `samples` are left out."""
+        """Convert the numbers to JSON values, under the same names; `stopped` becomes a text, `samples` are left out."""
         numbers = attrs.asdict(self, recurse=False)
         del numbers["samples"]
         failures = [attrs.asdict(failure) for failure in self.failures]
@@ -207,7 +210,7 @@ class Failures:
         )
 
     def report(self) -> tuple[BatchFailure, ...]:
-        """The reasons now, the most frequent first; those of one number in an order of their own."""
+        """Return the reasons now, the most frequent first."""
 
         def order(failure: BatchFailure) -> tuple[int, str, str, str]:
             return -failure.count, failure.model, failure.error, failure.code or ""
@@ -225,12 +228,12 @@ class Tally:
         self.other_currency = self.reused = 0
         self.other_costs: dict[str, float] = {}
         self.manifest_rows: int | None = None
-        self.read_before = self.lost_rows = 0
+        self.read_before = self.lost_rows = self.held_by_others = self.unread = 0
         self.samples: list[ImageData] = []
         self.failures = Failures()
 
     def expect(self, manifest: ManifestRecord, *, is_there: bool = True) -> None:
-        """Count the rows of a manifest that the run is to read, or those that nobody can read any more."""
+        """Count the rows of a manifest that the run is to read, or those that can no longer be read."""
         if is_there:
             self.manifest_rows = (self.manifest_rows or 0) + manifest.rows
             self.read_before += manifest.read
@@ -238,13 +241,14 @@ class Tally:
             self.lost_rows += manifest.unread
 
     def skip(self, state: State) -> None:
-        """Count a request that is not this run's to carry out."""
+        """Count a request that this run does not execute."""
         self.skipped += 1
         self.unresolved += state in (State.FAILED, State.UNKNOWN)
 
-    def leave(self, *, pending: int, open_downloads: int) -> None:
-        """Count what the job of several processes leaves undone, this one's share included."""
-        self.pending, self.open_downloads = pending, open_downloads
+    def leave(self, left: Remainder) -> None:
+        """Count what the job of several processes still has to do, this one's share included."""
+        self.pending, self.open_downloads = left.pending, left.open_downloads
+        self.held_by_others, self.unread = left.held_by_others, left.unread
 
     def add(self, event: BatchEvent, *, cost: int, planned: int, sent: bool) -> None:
         """Count the outcome of one request."""
@@ -272,18 +276,34 @@ class Tally:
             self.done += 1
             self.missing += event.result.missing if event.result is not None else 0
 
-    def resolve(self, event: BatchEvent, *, images: int) -> None:
-        """Count the end of a download that was open; its request and its cost were counted before."""
-        self.open_downloads -= 1
-        self.images += images
-        self.samples += event.images[: _SAMPLES - len(self.samples)]
-        self.failed += event.state is State.FAILED
-        if event.state is State.DONE:
-            self.done += 1
-            self.missing += event.result.missing if event.result is not None else 0
+    def add_images(self, images: Sequence[Image], number: int) -> None:
+        """Count *number* images that came after their request was counted; *images* holds them."""
+        self.images += number
+        self.samples += [image for image in images if image.path][: _SAMPLES - len(self.samples)]
+
+    def resolve(self, before: State, after: State, *, cost: int, missing: int) -> None:
+        """
+        Count the end of a download that was open in this run, beside its images.
+
+        Args:
+            before: What its request was counted as: `LINKED`, or `FAILED` or `UNKNOWN` with links.
+            after: What it came to.
+            cost: What it was counted at (nano-USD), where it was unknown.
+            missing: Images that a request which is done lacks.
+        """
+        if before is after:
+            return
+        self.open_downloads -= before is State.LINKED
+        self.failed += (after is State.FAILED) - (before is State.FAILED)
+        self.done += after is State.DONE
+        self.missing += missing
+        if before is State.UNKNOWN:
+            self.unknown -= 1
+            self.unknown_nano -= cost
+            self.spent += cost
 
     def report(self, stopped: NanoGPTError | None) -> BatchReport:
-        """The numbers now."""
+        """Return the numbers now."""
         return BatchReport(
             rows=self.rows,
             requests=self.requests,
@@ -296,6 +316,7 @@ class Tally:
             unknown=self.unknown,
             open_downloads=self.open_downloads,
             pending=self.pending,
+            held_by_others=self.held_by_others,
             cost_usd=to_usd(self.spent),
             unknown_usd=to_usd(self.unknown_nano),
             planned_usd=to_usd(self.planned),
@@ -303,7 +324,10 @@ class Tally:
             reused=self.reused,
             other_costs=dict(self.other_costs),
             manifest_rows=self.manifest_rows,
-            unread=self.lost_rows + max(0, (self.manifest_rows or 0) - max(self.read_before, self.rows)),
+            unread=max(
+                self.unread,
+                self.lost_rows + max(0, (self.manifest_rows or 0) - max(self.read_before, self.rows)),
+            ),
             stopped=stopped,
             samples=tuple(self.samples),
             failures=self.failures.report(),

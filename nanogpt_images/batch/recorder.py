@@ -1,4 +1,4 @@
-"""What a batch needs of its journal, and the journal of a batch that keeps everything in memory."""
+"""The part of a journal that a batch needs, and its stand-in for a batch that keeps everything in memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..errors import Charge
 from ..types.parameters import CountRule, split_count
-from .journal import Admission, ImageRecord, SignedUrl
+from .journal import Admission
+from .outcomes import Outcome
 from .rows import BatchRow
 from .states import State
 from .units import Unit, units_of, unpriced
 
 
 class Recorder(Protocol):
-    """The operations of `Journal` that the way of a request takes; see there for what each records."""
+    """The operations of `Journal` that a request needs; `Journal` says what each records."""
 
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
@@ -24,60 +24,15 @@ class Recorder(Protocol):
         ...
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """The POST is about to leave."""
+        """Record that the POST is about to leave."""
         ...
 
-    async def refused(self, unit_id: str) -> None:
-        """It was neither carried out nor charged."""
-        ...
-
-    async def repeated(self, unit_id: str) -> None:
-        """It may have been charged, and is sent again."""
-        ...
-
-    async def linked(
-        self,
-        unit_id: str,
-        links: Sequence[SignedUrl],
-        *,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """The answer holds signed URLs."""
-        ...
-
-    async def done(
-        self,
-        unit_id: str,
-        images: Sequence[ImageRecord],
-        *,
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """The images are on disk."""
-        ...
-
-    async def failed(
-        self,
-        unit_id: str,
-        charge: Charge,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """It ended without all of its images, or nobody knows how."""
-        ...
-
-    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """Its download stays open."""
+    async def record(self, unit_id: str, outcome: Outcome) -> None:
+        """Record what became of it."""
         ...
 
     async def aclose(self) -> None:
-        """Nothing follows."""
+        """Release what it holds; nothing follows."""
         ...
 
 
@@ -91,7 +46,7 @@ class MemoryRecorder:
     async def admit(
         self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
     ) -> list[Admission]:
-        """See `Recorder`."""
+        """Make units; nothing tells identical rows apart but their order."""
         del price
         units: list[Unit] = []
         for row, rule in rows:
@@ -103,6 +58,6 @@ class MemoryRecorder:
         return [Admission(unit=unit, state=State.PENDING, claimed=True) for unit in units]
 
     async def nothing(self, *_: object, **__: object) -> None:
-        """There is nothing to write down."""
+        """Do nothing: there is nothing to record."""
 
-    sent = refused = repeated = linked = done = failed = postponed = aclose = nothing
+    sent = record = aclose = nothing

@@ -74,14 +74,14 @@ class BatchRow:
             ManifestError: A field is of the wrong kind, or a parameter is not a JSON value.
         """
         if parameters.get("nImages") is not None:
-            raise ManifestError("nImages is not a field of a row; use count. Nothing was sent.")
+            raise ManifestError("nImages is not a field of a row; use count.")
         wanted = checked_count(count, "count")
         if (n := parameters.pop("n", None)) is not None:
             if wanted not in (1, checked_count(n, "n")):
-                raise ManifestError(f"count {wanted} and n {n} contradict each other. Nothing was sent.")
+                raise ManifestError(f"count {wanted} and n {n} contradict each other.")
             wanted = checked_count(n, "n")
         if route not in _ROUTES:
-            raise ManifestError(f"route must be images or openai, not {short(route)}. Nothing was sent.")
+            raise ManifestError(f"route must be images or openai, not {short(route)}.")
         kept = {
             checked_text(name, "a parameter's name"): json_value(value, name)
             for name, value in parameters.items()
@@ -129,7 +129,7 @@ class BatchRow:
                 made = _from_mapping(cls, _as_mapping(row), model, defaults or {})
         except ManifestError as error:
             where = f"line {line}" if line is not None else f"row {short(row)}"
-            raise ManifestError(f"{where}: {error}", line=line) from None
+            raise ManifestError(f"{where}: {error.message}", line=line) from None
         if line is not None and made is not row:
             object.__setattr__(made, "line", line)
         return made
@@ -194,7 +194,7 @@ def refuse_one_row(rows: object) -> None:
         kind = type(cast("object", rows)).__name__
         raise ParameterError(
             f"rows must be an iterable of rows, not one {kind}; put it into a list, or read a file with "
-            "read_manifest(). Nothing was sent.",
+            "read_manifest().",
             parameter="rows",
         )
 
@@ -203,7 +203,7 @@ def _as_mapping(row: object) -> Mapping[str, object]:
     if isinstance(row, str):
         return {"prompt": row}
     if not isinstance(row, Mapping):
-        raise ManifestError("a row must be a prompt, a mapping or a BatchRow. Nothing was sent.")
+        raise ManifestError("a row must be a prompt, a mapping or a BatchRow.")
     return cast("Mapping[str, object]", row)
 
 
@@ -216,13 +216,11 @@ def _from_mapping(
     fields = {name: value for name, value in _flat(defaults).items() if name not in spare} | own
     if "prompt" not in fields:
         if not fields.keys() & IMAGE_PARAMETERS:
-            raise ManifestError("there is no prompt. Nothing was sent.")
+            raise ManifestError("there is no prompt.")
         fields["prompt"] = ""
     if "model" not in fields:
         if model is None:
-            raise ManifestError(
-                "there is no model; name one in the row or for the whole batch. Nothing was sent."
-            )
+            raise ManifestError("there is no model; name one in the row, or for all rows with model= (-m).")
         fields["model"] = model
     for name in fields:
         checked_text(name, "a parameter's name")
@@ -235,10 +233,10 @@ def _flat(row: Mapping[str, object]) -> dict[str, object]:
     if nested is None:
         return fields
     if not isinstance(nested, Mapping):
-        raise ManifestError(f"parameters must be an object, not {short(nested)}. Nothing was sent.")
+        raise ManifestError(f"parameters must be an object, not {short(nested)}.")
     for name, value in cast("Mapping[str, object]", nested).items():
         if name in ROW_FIELDS:
-            raise ManifestError(f"{name} is a field of the row, not one of its parameters. Nothing was sent.")
+            raise ManifestError(f"{name} is a field of the row, not one of its parameters.")
         if value is not None and fields.setdefault(name, value) != value:
-            raise ManifestError(f"{name} is given twice, and differently. Nothing was sent.")
+            raise ManifestError(f"{name} is given twice, and differently.")
     return fields

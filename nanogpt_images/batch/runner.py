@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final, Self
 
 import anyio
+import attrs
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from .._base.descriptors import room_for
 from .._base.threads import in_thread
-from ..errors import ConfigurationError, NanoGPTError, ParameterError
+from ..errors import ConfigurationError, NanoGPTError
 from ..money.budget import Budget
-from ..money.budget_gate import BudgetGate
-from ..money.nano import to_nano
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
-from ..resources.images import Images
 from ..resources.ledger.paid_ledger import PaidLedger
+from ..resources.pipeline import Pipeline
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
+from .batch_options import BatchOptions
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
 from .manifest.reader import ManifestRows
 from .manifest.source import record_of, rows_again
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
+from .run.assembly import assemble
 from .run.concurrency import ConcurrencyLimit
 from .run.executor import Executor
 from .run.later import Later
 from .run.objects import ObjectStorage
 from .run.recovery import recover
 from .run.reuse import Reuse
-from .run.settlement import Settlement, Task
+from .run.settlement import Task
 from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
 from .run.uploading import Uploading
-from .states import State
 
-_MIN_PATIENCE: Final = 8
 _LATER_PER_WORKER: Final = 16
 _LATER_AT_ONCE: Final = 4
 
@@ -56,77 +54,41 @@ class Batch(BatchBase):
                 print(event.key, event.state)
         print(run.report)
 
-    Leaving the block early (`break`) lets what is under way end, because it is being paid for, and sends
-    nothing more; cancelling breaks it off, and what had been sent becomes `unknown`. A block that never
+    Leaving the block early (`break`) stops sending and waits for the requests in flight, because they are being paid
+    for; cancelling aborts them, and what had been sent becomes `unknown`. A block that never
     iterates runs to the end.
     """
 
     def __init__(
         self,
         rows: Rows | None,
+        options: BatchOptions,
         *,
-        images: Images,
+        images: Pipeline,
         catalog: Catalog,
         service: Callable[[], Awaitable[str]],
-        out: str | os.PathLike[str] | None = None,
-        concurrency: int = 64,
-        budget_usd: float | None = None,
-        assume_price_usd: float | None = None,
-        model: str | None = None,
-        defaults: Mapping[str, object] | None = None,
-        validate: bool = True,
-        join: bool = False,
-        adopt: bool = False,
-        images_url: str | None = None,
-        retry_unknown: bool = False,
-        provenance: bool = False,
-        keep_going: bool = False,
         pace: Callable[[Path], Pacer | None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
-        reuse: PaidLedger | None = None,
     ) -> None:
-        if concurrency < 1:
-            raise ParameterError(
-                f"concurrency must be at least 1, not {concurrency}.", parameter="concurrency"
-            )
-        if budget_usd is not None and not budget_usd >= 0:
-            raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
-        if rows is None and out is None:
+        if rows is None and options.out is None:
             raise ConfigurationError("a batch without rows needs the directory of a journal: pass out=.")
-        if provenance and out is None:
-            raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
-        if images_url is not None and out is None:
-            raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
-        if images_url is not None and reuse is not None:
-            raise ConfigurationError(
-                "reuse= copies files, and images_url= leaves none here: pass one of them."
-            )
         refuse_one_row(rows)
         super().__init__()
         self._rows = rows
         self._images = images
         self._catalog = catalog
         self._service = service
-        self._out = None if out is None else Path(out)
-        self._concurrency = concurrency
-        self._budget_usd = budget_usd
-        self._assume_price_usd = assume_price_usd
-        self._model = model
-        self._defaults = dict(defaults or {})
-        self._validate = validate
-        self._join = join
-        self._adopt = adopt
-        self._images_url = images_url
-        self._retry_unknown = retry_unknown
-        self._provenance = provenance
+        self._options = options
         self._pace = pace
         self._on_event = on_event
-        self._reuse = None if reuse is None else Reuse(reuse, images, self._out)
+        self._reuse = (
+            None if options.reuse is None else Reuse(PaidLedger(options.reuse, service), images, options.out)
+        )
         self._tally = Tally()
         self._stop_signal = StopSignal(
-            patience=max(_MIN_PATIENCE, concurrency), keep_going=keep_going or rows is None
+            patience=options.patience, keep_going=options.keep_going or rows is None
         )
-        self._concurrency_limit = ConcurrencyLimit(concurrency)
+        self._concurrency_limit = ConcurrencyLimit(options.concurrency)
         self._journal: Journal | None = None
         self._unfinished: list[tuple[ManifestRecord, ManifestRows]] = []
         self._pacer: Pacer | None = None
@@ -138,12 +100,12 @@ class Batch(BatchBase):
 
     @property
     def in_flight(self) -> int:
-        """Requests under way now."""
+        """Requests in flight now."""
         return self._concurrency_limit.active
 
     @property
     def limit(self) -> int:
-        """Requests that may be under way at once now; below `concurrency` while the service pushes back."""
+        """Requests that may be in flight now; below `concurrency` while the service pushes back."""
         return self._concurrency_limit.limit
 
     @property
@@ -152,70 +114,67 @@ class Batch(BatchBase):
         return self._concurrency_limit.throttle
 
     def drain(self) -> None:
-        """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
+        """Stop sending; requests in flight end, and their events still come. A rerun resumes."""
         self._stop_signal.stop()
 
     async def __aenter__(self) -> Self:
-        self._concurrency = await in_thread(room_for, self._concurrency)
-        self._concurrency_limit = ConcurrencyLimit(self._concurrency)
+        concurrency = await in_thread(room_for, self._options.concurrency)
+        self._options = attrs.evolve(self._options, concurrency=concurrency)
+        self._concurrency_limit = ConcurrencyLimit(concurrency)
         async with contextlib.AsyncExitStack() as stack:
             recorder, spent = await self._open(stack)
-            cap = None if self._budget_usd is None else to_nano(self._budget_usd)
-            budget_gate = BudgetGate(Budget(cap, spent))
-            endings = Settlement(
+            executor = assemble(
+                self._options,
                 images=self._images,
                 recorder=recorder,
-                budget_gate=budget_gate,
+                budget=Budget(self._options.cap_nano, spent),
                 stop_signal=self._stop_signal,
                 tally=self._tally,
-                out=self._out,
-                provenance=self._provenance,
-                elsewhere=self._images_url is not None,
-                later=Later(_LATER_PER_WORKER * self._concurrency, self._images.download_retry),
-            )
-            work = Executor(
-                images=self._images,
-                recorder=recorder,
-                budget_gate=budget_gate,
                 concurrency_limit=self._concurrency_limit,
-                stop_signal=self._stop_signal,
-                tally=self._tally,
-                endings=endings,
                 pacer=self._pacer,
+                later=Later(_LATER_PER_WORKER * concurrency, self._images.download_retry),
             )
-            send, receive = anyio.create_memory_object_stream[BatchEvent](self._concurrency)
+            source = TaskSource(
+                catalog=self._catalog,
+                recorder=recorder,
+                tally=self._tally,
+                options=self._options,
+                needs_price=self._options.cap_nano is not None,
+            )
+            send, receive = anyio.create_memory_object_stream[BatchEvent](concurrency)
             stack.enter_context(receive)
             group = await stack.enter_async_context(anyio.create_task_group())
-            self._start(group, work, self._feed(recorder, cap), send)
+            self._start(group, executor, source, send)
             self._follow(receive, group, stack.pop_all())
         return self
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Recorder, int]:
+        options, out = self._options, self._options.out
         if self._reuse is not None:
             stack.push_async_callback(self._reuse.aclose)
-        if self._out is None:
+        if out is None:
             if self._reuse is not None:
                 await self._reuse.open(None)
             return MemoryRecorder(), 0
         self._journal = journal = await Journal.open(
-            self._out, service=await self._service(), join=self._join, adopt=self._adopt
+            out, service=await self._service(), join=options.join, adopt=options.adopt
         )
         stack.push_async_callback(journal.aclose)
-        await in_thread(make_directory, self._out / "images")
+        await in_thread(make_directory, out / "images")
         recorder: Recorder = journal
-        if self._images_url is not None:
-            storage = ObjectStorage(self._images_url)
+        if options.images_url is not None:
+            storage = ObjectStorage(options.images_url)
             await storage.probe()
-            recorder = Uploading(journal, storage, self._out)
-        if not self._join:
+            recorder = Uploading(journal, storage, out)
+        if not options.join:
             await recover(journal, recorder)
         if self._reuse is not None:
             await self._reuse.open(journal)
-        self._pacer = self._pace(self._out)
+        self._pacer = self._pace(out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
         if self._rows is None:
-            await journal.reopen(unknown=self._retry_unknown)
+            await journal.reopen(unknown=options.retry_unknown)
         await self._find_manifests(journal)
         totals = await journal.totals()
         return recorder, totals.committed_nano
@@ -223,8 +182,8 @@ class Batch(BatchBase):
     async def _find_manifests(self, journal: Journal) -> None:
         """Record the manifest that the rows come from; for a retry, find those that were not read to their end."""
         if isinstance(self._rows, ManifestRows):
-            record = await in_thread(record_of, self._rows, self._defaults)
-            self._tally.expect(await journal.follow(record, beside_others=self._join))
+            record = await in_thread(record_of, self._rows, self._options.defaults)
+            self._tally.expect(await journal.follow(record, beside_others=self._options.join))
         if self._rows is not None:
             return
         for record in (await journal.totals()).manifests:
@@ -234,134 +193,122 @@ class Batch(BatchBase):
                 if rows is not None:
                     self._unfinished.append((record, rows))
 
-    def _feed(self, recorder: Recorder, cap: int | None) -> TaskSource:
-        return TaskSource(
-            catalog=self._catalog,
-            recorder=recorder,
-            tally=self._tally,
-            model=self._model,
-            defaults=self._defaults,
-            validate=self._validate,
-            assume_price_usd=self._assume_price_usd,
-            needs_price=cap is not None,
-        )
-
     def _start(
-        self, group: TaskGroup, work: Executor, feed: TaskSource, send: MemoryObjectSendStream[BatchEvent]
+        self,
+        group: TaskGroup,
+        executor: Executor,
+        source: TaskSource,
+        send: MemoryObjectSendStream[BatchEvent],
     ) -> None:
-        tasks_in, tasks_out = anyio.create_memory_object_stream[Task](self._concurrency)
-        group.start_soon(self._read, feed, tasks_in, work.stop_signal)
-        group.start_soon(self._work, work, tasks_out, send)
+        tasks_in, tasks_out = anyio.create_memory_object_stream[Task](self._options.concurrency)
+        group.start_soon(self._read, source, tasks_in)
+        group.start_soon(self._work, executor, tasks_out, send)
 
     async def _work(
         self,
-        work: Executor,
+        executor: Executor,
         tasks: MemoryObjectReceiveStream[Task],
         events: MemoryObjectSendStream[BatchEvent],
     ) -> None:
-        later = work.endings.later
+        later = executor.settlement.later
         async with events:
             async with anyio.create_task_group() as downloads:
                 async with tasks, anyio.create_task_group() as workers:
-                    for _ in range(self._concurrency):
-                        workers.start_soon(self._serve, work, tasks.clone(), events.clone())
+                    for _ in range(self._options.concurrency):
+                        workers.start_soon(self._serve, executor, tasks.clone(), events.clone())
                     if later is not None:
-                        for _ in range(min(_LATER_AT_ONCE, self._concurrency)):
-                            downloads.start_soon(self._download_later, work, later, events.clone())
+                        for _ in range(min(_LATER_AT_ONCE, self._options.concurrency)):
+                            downloads.start_soon(self._download_later, executor, later, events.clone())
                 if later is not None:
                     later.close()
-            await self._take_stock(work.stop_signal)
+            await self._take_stock()
 
-    async def _take_stock(self, stop_signal: StopSignal) -> None:
-        """Count what a job of several processes leaves undone: a peer that stopped says so to its own caller alone."""
-        if self._journal is None or not self._join:
+    async def _take_stock(self) -> None:
+        """Count what is left of a job of several processes: a peer reports it to its own caller alone."""
+        if self._journal is None or not self._options.join:
             return
         try:
-            left = await self._journal.left_open()
+            self._tally.leave(await self._journal.remainder())
         except NanoGPTError as error:
-            self._fail(stop_signal, error)
-            return
-        self._tally.leave(pending=left[State.PENDING], open_downloads=left[State.LINKED])
+            self._fail(error)
 
     async def _download_later(
-        self, work: Executor, later: Later, events: MemoryObjectSendStream[BatchEvent]
+        self, executor: Executor, later: Later, events: MemoryObjectSendStream[BatchEvent]
     ) -> None:
         async with events:
             # Waiting ends when the batch stops: what is left stays linked for the next run.
             with anyio.CancelScope() as waiting:
                 while True:
-                    work.stop_signal.idle(waiting)
+                    self._stop_signal.cancel_on_stop(waiting)
                     item = await later.next()
                     if item is None:
                         break
-                    work.stop_signal.busy(waiting)
+                    self._stop_signal.shield(waiting)
                     try:
-                        event = await work.endings.download_again(item)
+                        event = await executor.settlement.download_again(item)
                         if self._reuse is not None:
                             await self._reuse.keep(item.task, event)
                         if event is not None and self._on_event is not None:
                             self._on_event(event)
                     except Exception as error:
-                        self._fail(work.stop_signal, error)
+                        self._fail(error)
                         continue
                     finally:
                         later.done()
                     if event is not None:
                         await events.send(event)
-            work.stop_signal.busy(waiting)
+            self._stop_signal.shield(waiting)
 
-    async def _read(
-        self, feed: TaskSource, tasks: MemoryObjectSendStream[Task], stop_signal: StopSignal
-    ) -> None:
+    async def _read(self, source: TaskSource, tasks: MemoryObjectSendStream[Task]) -> None:
         async with tasks:
             # A source of rows that waits for something must not keep a stopped batch open.
             with anyio.CancelScope() as reading:
-                stop_signal.idle(reading)
+                self._stop_signal.cancel_on_stop(reading)
                 try:
-                    async for task in self._tasks(feed):
+                    async for task in self._tasks(source):
                         await tasks.send(task)
                 except Exception as error:
-                    self._fail(stop_signal, error)
-            stop_signal.busy(reading)
+                    self._fail(error)
+            self._stop_signal.shield(reading)
 
-    def _fail(self, stop_signal: StopSignal, error: Exception) -> None:
-        """Stop for *error*, and raise it once what is under way has ended: that is being paid for."""
+    def _fail(self, error: Exception) -> None:
+        """Stop for *error*, and raise it once the requests in flight, which are being paid for, have ended."""
         self._failure = self._failure or error
-        stop_signal.stop(error if isinstance(error, NanoGPTError) else None)
+        self._stop_signal.stop(error if isinstance(error, NanoGPTError) else None)
 
-    async def _tasks(self, feed: TaskSource) -> AsyncIterator[Task]:
+    async def _tasks(self, source: TaskSource) -> AsyncIterator[Task]:
         if self._rows is not None:
-            async for task in feed.tasks(self._rows):
+            async for task in source.tasks(self._rows):
                 yield task
         if self._journal is not None:
             for record, rows in self._unfinished:
                 await self._journal.follow(record, beside_others=True)
-                async for task in feed.tasks(rows):
+                async for task in source.tasks(rows):
                     yield task
             # All that is open, or with rows of one's own what those left behind who joined in the work.
             left = self._journal.pending(left_by_peers=self._rows is not None)
-            async for task in feed.resumed(left):
+            async for task in source.resumed(left):
                 yield task
 
     async def _serve(
         self,
-        work: Executor,
+        executor: Executor,
         tasks: MemoryObjectReceiveStream[Task],
         events: MemoryObjectSendStream[BatchEvent],
     ) -> None:
         async with tasks, events:
             async for task in tasks:
-                if work.stop_signal.requested:
+                if self._stop_signal.requested:
                     # What is left in the stream stays pending; taking it lets the reader end.
                     continue
                 try:
                     event = await (
-                        work.carry_out(task) if self._reuse is None else self._reuse.carry_out(work, task)
+                        executor.execute(task) if self._reuse is None else self._reuse.execute(executor, task)
                     )
                     if event is not None and self._on_event is not None:
                         self._on_event(event)
                 except Exception as error:
-                    self._fail(work.stop_signal, error)
+                    self._fail(error)
                     continue
                 if event is not None:
                     await events.send(event)

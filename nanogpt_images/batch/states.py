@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from ..errors import Charge, JournalError
 
@@ -14,7 +14,7 @@ class State(enum.Enum):
     PENDING = "pending"
     """Not sent, or refused without a charge: it may be sent."""
     SENT = "sent"
-    """It may be under way at the service."""
+    """It may be in flight at the service."""
     LINKED = "linked"
     """Charged; its signed URLs are known and their download is open."""
     DONE = "done"
@@ -22,7 +22,11 @@ class State(enum.Enum):
     FAILED = "failed"
     """Over without its images; the charge says whether it cost anything."""
     UNKNOWN = "unknown"
-    """Sent, and nothing tells what became of it."""
+    """Sent, with an outcome that is not known."""
+
+
+BatchState: TypeAlias = State
+"""The public name of `State`: that of a `BatchEvent`."""
 
 
 class Event(enum.Enum):
@@ -39,11 +43,11 @@ class Event(enum.Enum):
     REJECTED = "rejected"
     """It ended for good without a charge."""
     LOST = "lost"
-    """It was charged, and images of it cannot be had."""
+    """It was charged, and images of it are lost."""
     UNRESOLVED = "unresolved"
-    """Nothing will tell any more what became of it."""
+    """Its outcome will not become known."""
     RETRIED = "retried"
-    """It is asked for again, at whatever price."""
+    """It is to be sent again, even if it is then paid for twice."""
     RECOVERED = "recovered"
     """Images of an unknown request turned up on disk."""
     REUSED = "reused"
@@ -58,7 +62,7 @@ class Event(enum.Enum):
 
 def advance(state: State, event: Event) -> State:  # noqa: PLR0912 - a branch for each event
     """
-    The state after *event*.
+    Return the state after *event*.
 
     Args:
         state: Where the request stands.
@@ -107,7 +111,7 @@ def advance(state: State, event: Event) -> State:  # noqa: PLR0912 - a branch fo
 
 
 def event_of(charge: Charge) -> Event:
-    """The event that ends a request which failed with *charge*."""
+    """Return the event that ends a request which failed with *charge*."""
     match charge:
         case Charge.NOT_SENT | Charge.REJECTED:
             return Event.REJECTED
@@ -120,18 +124,18 @@ def event_of(charge: Charge) -> Event:
 
 
 def is_open(state: State) -> bool:
-    """Whether there is work to do: a request to send, or a paid image to download."""
+    """Return whether there is work to do: a request to send, or a paid image to download."""
     return state in (State.PENDING, State.LINKED)
 
 
 def reopens_on_resume(state: State, charge: Charge | None) -> bool:
-    """Whether a rerun sends the request again by itself: it failed, and it cost nothing."""
+    """Return whether a rerun sends the request again by itself: it failed, and it cost nothing."""
     return state is State.FAILED and charge in (Charge.NOT_SENT, Charge.REJECTED)
 
 
 def reopens_on_retry(state: State, charge: Charge | None, *, unknown: bool) -> bool:
     """
-    Whether `retry` sends the request again.
+    Return whether `retry` sends the request again.
 
     Args:
         state: Where the request stands.

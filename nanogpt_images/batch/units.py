@@ -60,7 +60,7 @@ class Unit:
 
     def image_stem(self, index: int) -> str:
         """
-        The file stem of the image at *index* of this request's answer, such as `fox-3-3f9a12c4`.
+        Return the file stem of the image at *index* of this request's answer, such as `fox-3-3f9a12c4`.
 
         Images beyond the expected number are named after the last expected one: `fox-3-extra1-3f9a12c4`.
         """
@@ -73,13 +73,13 @@ class Unit:
 
 
 def unpriced(_: Unit) -> int | None:
-    """Nobody knows what the unit costs."""
+    """Return None: the cost of the unit is not known."""
     return None
 
 
 def unit_id(digest: str, number: int) -> str:
     """
-    The ID of a unit: all units of one content begin alike, so an index on IDs finds them in order.
+    Make the ID of a unit: all units of one content begin alike, so an index on IDs finds them in order.
 
     Args:
         digest: The row's.
@@ -89,7 +89,7 @@ def unit_id(digest: str, number: int) -> str:
 
 
 def content_of(digest: str) -> bytes:
-    """What the IDs of all units of one content begin with."""
+    """Return the bytes that the IDs of all units of one content begin with."""
     return bytes.fromhex(digest[:_CONTENT_DIGITS])
 
 

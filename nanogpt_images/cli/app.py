@@ -24,7 +24,7 @@ _VERBS: Final = {
     "regenerate": "Make the images of a file again.",
     "plan": "Say what a manifest will do and cost; nothing is sent.",
     "batch": "Make the images of a manifest; a rerun resumes.",
-    "status": "Say where a batch stands.",
+    "status": "Show the progress and cost of a batch.",
     "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
     "gallery": "Make a page of a batch's images, to look through.",
@@ -33,6 +33,7 @@ _VERBS: Final = {
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
+_FREE_VERBS: Final = frozenset({"models", "model", "show", "plan", "status", "export", "gallery", "sandbox"})
 
 _MODULES: Final = {"ledger": "paid.ledger_files", "settle": "paid.settle_books"}
 
@@ -41,12 +42,12 @@ class Verbs(click.Group):
     """Finds a verb's module when it is called for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs in the order of the overview."""
+        """Return the verbs in the order of the overview."""
         del ctx
         return list(_VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, from its module."""
+        """Return the verb's command, from its module."""
         del ctx
         if cmd_name not in _VERBS:
             return None
@@ -56,7 +57,7 @@ class Verbs(click.Group):
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The overview of the verbs."""
+        """Write the overview of the verbs."""
         del ctx
         with formatter.section("Verbs"):
             formatter.write_dl(list(_VERBS.items()))
@@ -103,7 +104,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _interrupted(args: Sequence[str]) -> int:
-    # Verbs that pay tell of their interrupts themselves; on a terminal a person needs no more than the ^C.
+    # Verbs that pay report their interrupts themselves; on a terminal a person needs no more than the ^C.
     from .errors import INTERRUPTED, InterruptedRunError, report
 
     if _wants_json(args):
@@ -117,7 +118,7 @@ def _failed(error: Exception, args: Sequence[str]) -> int:
         return 2
     from .errors import report
 
-    code = report(error, as_json=_wants_json(args))
+    code = report(error, as_json=_wants_json(args), pays=next(iter(args), None) not in _FREE_VERBS)
     if code is None:
         _unexpected(error)
     return code
@@ -133,5 +134,5 @@ def _unexpected(error: Exception) -> NoReturn:
 
 
 def _hush() -> None:
-    """The reader of our output went away (`| head`): write the rest, and the flush at exit, to nowhere."""
+    """Send the rest of the output, and the flush at exit, to nowhere: its reader went away (`| head`)."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,7 +12,7 @@ from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end
-from .job import Run, carry_out, totals_of
+from .job import Run, run_batch, totals_of
 from .manifest import Manifest, planned, reusable
 from .output import count, money, note, one_line
 from .progress import RunTarget
@@ -68,7 +68,7 @@ class BatchJob:
 
 
 def service_options(base_url: str | None, *, sandbox: bool) -> list[str]:
-    """The options that send the next command to the same service."""
+    """Return the options that send the next command to the same service."""
     address = ["--base-url", base_url] if base_url is not None else []
     return [*address, *(["--sandbox"] if sandbox else [])]
 
@@ -101,7 +101,7 @@ async def work(job: BatchJob) -> RunSummary:
         )
         run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
         started = time.monotonic()
-        outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
         page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
         return RunSummary(
@@ -155,7 +155,7 @@ def _ray_batch(job: BatchJob, cluster: ClusterOptions, client: AsyncClient) -> R
 
 
 async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
-    """The numbers of the manifest; None where nothing is checked against the catalogue."""
+    """Return the numbers of the manifest; None where nothing is checked against the catalogue."""
     if not job.validate:
         return None
     if job.manifest.model is not None:
@@ -166,6 +166,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
         requests_per_second=job.requests_per_second,
         assume_price_usd=job.assume_price_usd,
         beginning=True,
+        under_budget=job.budget_usd is not None,
     )
     if plan.rows == plan.problem_count:
         problem = plan.problems[0]
@@ -176,7 +177,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
     if plan.unpriced_requests and job.budget_usd is not None and job.assume_price_usd is None:
         raise ParameterError(
             f"no price is known for {count(plan.unpriced_requests, 'request')}, so --budget cannot be kept; "
-            "say what an image may cost with --assume-price, or leave --budget out. Nothing was sent.",
+            "say what an image may cost with --assume-price, or leave --budget out.",
             parameter="budget_usd",
         )
     return plan

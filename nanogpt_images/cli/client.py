@@ -38,7 +38,7 @@ async def open_client(
     assume_price_usd: float | None = None,
 ) -> AsyncGenerator[AsyncClient]:
     """
-    The client that a verb works with.
+    Open the client that a verb works with.
 
     Args:
         base_url: The option of that name.
@@ -62,7 +62,8 @@ async def open_client(
             on_loopback = is_loopback(urlsplit(url).hostname or "")
             if sandbox and not on_loopback:
                 raise ConfigurationError(
-                    f"--sandbox and --base-url {url} exclude each other: that address is not on this machine. Nothing was sent."
+                    f"--sandbox and --base-url {url} exclude each other: that address is not on this machine.",
+                    says_charge=True,
                 )
             key = _key(on_loopback=on_loopback, paid=paid)
         if sandbox and not quiet:
@@ -94,7 +95,7 @@ def require_sandbox() -> None:
 
 def api_keys(base_url: str) -> list[str]:
     """
-    The keys of NANOGPT_API_KEYS, else the one that `open_client` uses for *base_url*.
+    Return the keys of NANOGPT_API_KEYS, else the one that `open_client` uses for *base_url*.
 
     Raises:
         NoKeyError: There is none that can be used.
@@ -102,7 +103,7 @@ def api_keys(base_url: str) -> list[str]:
     try:
         keys = [key for text in _several() if (key := checked_key(text)) is not None]
     except ConfigurationError as error:
-        raise NoKeyError(f"{KEYS_VARIABLE}: {error} Nothing was sent.") from None
+        raise NoKeyError(f"{KEYS_VARIABLE}: {error.message}") from None
     return keys or [_key(on_loopback=is_loopback(urlsplit(base_url).hostname or ""), paid=True)]
 
 
@@ -114,13 +115,13 @@ def _key(*, on_loopback: bool, paid: bool) -> str:
     try:
         key = checked_key(os.environ.get(KEY_VARIABLE) or next(iter(_several()), None))
     except ConfigurationError as error:
-        raise NoKeyError(f"{KEY_VARIABLE}: {error} Nothing was sent.") from None
+        raise NoKeyError(f"{KEY_VARIABLE}: {error.message}") from None
     if key is None and on_loopback:
         return SANDBOX_KEY
     if key is None and paid:
         raise NoKeyError(
             f"there is no key. Set {KEY_VARIABLE} to use the service, or pass --sandbox to try it "
-            "without key and charge. Nothing was sent."
+            "without key and charge."
         )
     return key or ""
 

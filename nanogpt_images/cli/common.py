@@ -16,7 +16,7 @@ Verb: TypeAlias = Callable[..., int]
 
 
 def verb(name: str, *, example: str) -> Callable[[Verb], click.Command]:
-    """A command with the options that every verb has, and an example under its help."""
+    """Return a command with the options that every verb has, and an example under its help."""
 
     def make(function: Verb) -> click.Command:
         command = click.command(name, epilog=f"\b\nExample:\n  nanogpt-images {example}")
@@ -26,7 +26,7 @@ def verb(name: str, *, example: str) -> Callable[[Verb], click.Command]:
 
 
 def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator; the help lists them in this order."""
+    """Combine several options into one decorator; the help lists them in this order."""
 
     def apply(function: F) -> F:
         for option in reversed(options):
@@ -37,7 +37,7 @@ def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def parameter(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, object]:
-    """The values of `--param` as a mapping; a value that reads as JSON is that, any other is text."""
+    """Return the values of `--param` as a mapping; a value that reads as JSON is that, any other is text."""
     del ctx
     parameters: dict[str, object] = {}
     for value in values:
@@ -140,7 +140,7 @@ class Rate(click.FloatRange):
         super().__init__(min=0, max=MAX_REQUESTS_PER_SECOND, min_open=min_open)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number, or a usage error."""
+        """Return the number, or fail as bad usage."""
         rate = float(super().convert(value, param, ctx))
         if math.isnan(rate):
             self.fail(f"{value!r} is not a number.", param, ctx)

@@ -32,20 +32,6 @@ BUDGET: Final = 3
 ACCOUNT: Final = 4
 INTERRUPTED: Final = 130
 
-# How messages for callers of the package name what is an option here.
-_SPELLINGS: Final = {
-    "assume_price_usd (--assume-price)": "--assume-price",
-    "pass overwrite=True": "--overwrite",
-    "keep_going=True (--keep-going)": "--keep-going",
-    "requests_per_second (--requests-per-second)": "--requests-per-second",
-    "validate=False": "--no-validate",
-    "name one in the row or for the whole batch": "name one in the row, or for all rows with -m ID",
-    "pass assume_price_usd": "pass --assume-price",
-    " (join=True)": "",
-    "catalog.list() gives those it holds": "'nanogpt-images models' lists them",
-}
-
-
 _HINTS: Final = {
     AuthenticationError: "Check the key in NANOGPT_API_KEY, or use --sandbox, which needs none.",
     InsufficientBalanceError: "Add funds to the account, then run the same command again.",
@@ -56,6 +42,8 @@ _HINTS: Final = {
 
 class NoKeyError(ConfigurationError):
     """A paid verb without a usable key."""
+
+    _says_not_sent = True
 
 
 class InterruptedRunError(NanoGPTError):
@@ -71,7 +59,7 @@ _CODES: Final = {
     PermissionDeniedError: ACCOUNT,
     BudgetExceededError: BUDGET,
 }
-# The caller's to mend, as long as nothing was sent; a full disk in the middle of a batch is not.
+# For the caller to fix, as long as nothing was sent; a full disk in the middle of a batch is not.
 _USAGE_BEFORE_SENDING: Final = (
     ConfigurationError,
     JournalError,
@@ -85,7 +73,7 @@ _USAGE_BEFORE_SENDING: Final = (
 
 
 def exit_code(error: Exception) -> int | None:
-    """The exit code that *error* calls for; None for one that is not expected."""
+    """Return the exit code that *error* calls for; None for one that is not expected."""
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return code
@@ -95,11 +83,23 @@ def exit_code(error: Exception) -> int | None:
     return USAGE if early else FAILED
 
 
-def report(error: Exception, *, as_json: bool) -> int | None:
-    """Tell of *error* and return its exit code; None, and silence, for an unexpected one."""
+def report(error: Exception, *, as_json: bool, pays: bool = True) -> int | None:
+    """
+    Print *error* and return its exit code.
+
+    Args:
+        error: What ended the verb.
+        as_json: Print a JSON document instead of a line.
+        pays: Whether the verb can send a paid request; the others do not say that none was sent.
+
+    Returns:
+        None, and nothing is printed, for an unexpected error.
+    """
     code = exit_code(error)
     if code is None:
         return None
+    if not pays and isinstance(error, NanoGPTError) and error.charge is Charge.NOT_SENT:
+        error.says_charge = False
     if as_json:
         say_json({"error": document(error)})
     else:
@@ -108,7 +108,7 @@ def report(error: Exception, *, as_json: bool) -> int | None:
 
 
 def document(error: Exception) -> dict[str, object]:
-    """*error* as the value of `error` in `--json`."""
+    """Return *error* as the value of `error` in `--json`."""
     charge = error.charge if isinstance(error, NanoGPTError) else Charge.NOT_SENT
     return {
         "type": type(error).__name__ if isinstance(error, NanoGPTError) else "UsageError",
@@ -122,10 +122,8 @@ def document(error: Exception) -> dict[str, object]:
 
 
 def sentence(error: Exception) -> str:
-    """What happened, whether money moved, and what to do next, in one line."""
+    """Say what happened, whether money moved, and what to do next, in one line."""
     parts = [message(error)]
-    if isinstance(error, NanoGPTError) and not _tells_of_money(parts[0]):
-        parts.append(error.charge.sentence)
     request_id = getattr(error, "request_id", None)
     if request_id and request_id not in parts[0]:
         parts.append(f"Request {request_id}.")
@@ -133,20 +131,13 @@ def sentence(error: Exception) -> str:
 
 
 def message(error: Exception) -> str:
-    """The error's own text, in the terms of the command line."""
-    text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-    for ours, theirs in _SPELLINGS.items():
-        text = text.replace(ours, theirs)
-    text = one_line(text)
+    """Return the error's own text in one line that ends like a sentence."""
+    text = one_line(error.format_message() if isinstance(error, click.ClickException) else str(error))
     return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
-def _tells_of_money(text: str) -> bool:
-    return "charged" in text or "was sent" in text or "billed" in text
-
-
 def hint(error: Exception) -> str | None:
-    """What to do next, where the message does not say it."""
+    """Return what to do next, where the message does not say it."""
     if isinstance(error, click.UsageError):
         return None if error.ctx is None else f"See '{error.ctx.command_path} --help'."
     if isinstance(error, DailyLimitError):
@@ -159,7 +150,7 @@ def hint(error: Exception) -> str | None:
 
 
 def reset_time(error: DailyLimitError) -> str:
-    """When a daily limit ends, as far as the service says."""
+    """Return when a daily limit ends, as far as the service says."""
     if error.retry_after_s is None:
         return "after 00:00 UTC"
     from datetime import UTC, datetime, timedelta

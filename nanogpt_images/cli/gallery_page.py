@@ -25,7 +25,7 @@ _EVERY_S: Final = 10.0
 
 async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> Path | None:
     """
-    Make the gallery of a batch that has ended. Where that fails the batch is no worse for it.
+    Make the gallery of a batch that has ended. A gallery that fails changes nothing about the batch.
 
     Args:
         directory: The batch's directory.
@@ -56,7 +56,7 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
 def progress_notes(
     *, silent: bool, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[int, int], None] | None:
-    """Something to call with how far a gallery is, which tells of it every ten seconds; None for silence."""
+    """Return a callback that prints every ten seconds how far a gallery is; None for silence."""
     if silent:
         return None
     last = clock()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
-import anyio.to_thread
 import attrs
 
-from .._base.names import image_stem, prompt_slug, safe_name
+from .._base.names import prompt_slug, safe_name
+from .._base.threads import in_thread
 from ..batch.planning.requests import request_of
 from ..batch.rows import BatchRow
-from ..client import AsyncClient
+from ..client import AsyncClient, pipeline_of
 from ..errors import Charge, NanoGPTError, OutputError, ParameterError
 from ..money.nano import to_usd
-from ..outputs import DirectoryStore, existing_images, make_directory
+from ..outputs import existing_images, make_directory
 from ..resources.checks import checked
 from ..resources.pricing import needs_offers, price_of
 from ..types.model import Model
@@ -58,7 +57,7 @@ class GenerationJob:
         return prompt_slug(self.row.prompt) if self.name is None else safe_name(self.name)
 
 
-def carry_out(
+def run_generation(
     order: GenerationJob, *, base_url: str | None, sandbox: bool, quiet: bool, as_json: bool
 ) -> int:
     """Pay for *order*, print what came, and return the exit code."""
@@ -66,7 +65,7 @@ def carry_out(
         result = run_async(lambda: _generate(order, base_url, sandbox, quiet=quiet or as_json))
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            "interrupted; if the request was under way, it may have been charged.", charge=Charge.UNKNOWN
+            "interrupted while the request may have been under way.", charge=Charge.UNKNOWN
         ) from None
     if as_json:
         say_json(_document(result))
@@ -90,9 +89,9 @@ async def _generate(
             # Whatever hides the catalogue (a wrong address, a proxy's page) is better met before paying.
             model = await client.catalog.get(order.row.model)
             checked(order.request, model)
-            if needs_offers(model, order.request):
+            if order.budget_usd is not None or needs_offers(model, order.request):
                 model = await client.catalog.priced(model.id)
-        await anyio.to_thread.run_sync(_prepare, order)
+        await in_thread(_prepare, order)
         if model is not None and not quiet:
             _announce(order, model)
         return await _paid(client, order)
@@ -109,22 +108,21 @@ def _announce(order: GenerationJob, model: Model) -> None:
 def _prepare(order: GenerationJob) -> None:
     if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
         raise OutputError(
-            f"{files[0]} exists; --overwrite replaces it, --name chooses another. Nothing was sent."
+            f"{files[0]} exists; --overwrite replaces it, --name chooses another.", says_charge=True
         )
     make_directory(order.directory)
 
 
 async def _paid(client: AsyncClient, order: GenerationJob) -> GenerationResult:
-    request = order.request
-    store = DirectoryStore(
-        order.directory,
-        functools.partial(image_stem, order.stem),
-        overwrite=order.overwrite,
-        provenance=client.images.provenance_of(request) if order.provenance else None,
-    )
     try:
-        result = await client.images.run(request, store, validate=order.validate)
-        return await client.images.downloaded(result, store)
+        return await pipeline_of(client).to_directory(
+            order.request,
+            order.directory,
+            name=order.stem,
+            overwrite=order.overwrite,
+            provenance=order.provenance,
+            validate=order.validate,
+        )
     except ParameterError:
         raise
     except NanoGPTError as error:
@@ -133,7 +131,7 @@ async def _paid(client: AsyncClient, order: GenerationJob) -> GenerationResult:
 
 
 def _rescued(error: NanoGPTError) -> None:
-    """Name what can still be had of a failed request that was paid for."""
+    """Name the images of a failed request that was paid for and can still be saved."""
     partial = getattr(error, "partial", None)
     if not isinstance(partial, GenerationResult):
         return

@@ -67,7 +67,7 @@ class Outcome:
         totals: The sums of the whole journal afterwards; None where they cannot be read.
         interrupted: How many interrupts there were.
         reasons: How often requests ended badly, by what was wrong.
-        hopeless: How many of these would fare the same if they were sent again.
+        hopeless: How many of these would fail again if they were sent again.
         error: What broke the run off, beside what `report.stopped` says.
     """
 
@@ -84,7 +84,7 @@ class Outcome:
         return self.error or self.report.stopped
 
 
-async def carry_out(
+async def run_batch(
     run: Run, directory: Path, goal: RunTarget, *, quiet: bool, silent: bool = False
 ) -> Outcome:
     """
@@ -147,7 +147,7 @@ def _take(outcome: Outcome, event: BatchEvent) -> None:
 
 
 async def totals_of(directory: Path) -> Totals | None:
-    """The sums of the journal in *directory*; None where there is none that can be read."""
+    """Return the sums of the journal in *directory*; None where there is none that can be read."""
     try:
         async with await Journal.open(directory, service=None, read_only=True) as journal:
             return await journal.totals()
@@ -159,7 +159,6 @@ def require_journal(directory: Path) -> None:
     """Raise JournalError where *directory* holds no batch."""
     # Not pathlib's, which raise for a name that is too long.
     if not os.path.isfile(directory / FILE_NAME):
-        what = "holds no batch" if os.path.isdir(directory) else "is no directory"
         raise JournalError(
-            f"{directory} {what} (there is no {FILE_NAME} in it); name the -o directory of a batch. Nothing was sent."
+            f"{directory} is not a batch directory: it has no {FILE_NAME}. Name the -o directory of a batch."
         )

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.manifest.reader import read_manifest, scan_manifest
 from ..batch.planning.estimate import check_row, estimate
 from ..batch.planning.requests import request_of
@@ -18,7 +18,9 @@ from ..batch.rows import BatchRow
 from ..batch.run.reuse import Savings, savings
 from ..client import AsyncClient
 from ..errors import ManifestError
+from ..references import ReferenceLoader
 from ..resources.catalog import Catalog
+from ..resources.ledger.keyed_images import KeyedImages
 from ..resources.ledger.paid_ledger import PaidLedger
 from ..resources.pricing import needs_offers
 from ..types.model import Model
@@ -50,15 +52,15 @@ class Manifest:
         return self.path.stat().st_size > MAX_SCANNED_BYTES
 
     def rows(self) -> Iterator[BatchRow]:
-        """Its rows, read as they are wanted. Raises ManifestError."""
+        """Read its rows, as they are wanted. Raises ManifestError."""
         return read_manifest(self.path, model=self.model, defaults=self.defaults)
 
     def scan(self) -> Iterator[BatchRow | ManifestError]:
-        """Its rows, and an error for each that is wrong. Raises ManifestError for the file as a whole."""
+        """Read its rows, with an error for each that is wrong. Raises ManifestError for the file as a whole."""
         return scan_manifest(self.path, model=self.model, defaults=self.defaults)
 
     def beginning(self) -> Iterator[BatchRow | ManifestError]:
-        """What is looked at before a batch starts: `scan`, or the start of it for a large file."""
+        """Read what is checked before a batch starts: `scan`, or the start of it for a large file."""
         found = self.scan()
         return itertools.islice(found, _FIRST_ROWS) if self.is_large else found
 
@@ -68,8 +70,8 @@ class Manifest:
         if not errors:
             return
         first, more = errors[0], len(errors) - 1
-        rest = f" {count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
-        raise ManifestError(f"{first}{rest if more else ''}", line=first.line)
+        rest = f"{count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
+        raise ManifestError(first.message, line=first.line, advice=rest if more else "")
 
 
 def manifest_of(
@@ -81,7 +83,7 @@ def manifest_of(
     route: str | None,
     response_format: Mapping[str, object],
 ) -> Manifest:
-    """The manifest that the options of `plan` and `batch` describe."""
+    """Return the manifest that the options of `plan` and `batch` describe."""
     fields = {"count": row_count, "route": route, **response_format}
     given = {name: value for name, value in fields.items() if value is not None}
     return Manifest(path=Path(file), model=model, defaults={**params, **given})
@@ -94,11 +96,13 @@ async def planned(
     requests_per_second: float | None,
     assume_price_usd: float | None,
     beginning: bool = False,
+    under_budget: bool = False,
 ) -> Estimate:
     """
-    What *manifest*, or only its *beginning*, will do and cost by *catalog*.
+    Return what *manifest*, or only its *beginning*, will do and cost by *catalog*.
 
-    It is read once more where the prices of input images stand in the endpoint metadata alone.
+    It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones. That is
+    asked for where the listings leave a price open; *under_budget*, for every model.
 
     Raises:
         ManifestError: It cannot be read.
@@ -109,7 +113,11 @@ async def planned(
 
     def check(row: BatchRow, model: Model) -> str | None:
         problem = check_row(row, model)
-        if problem is None and model.id not in needed and needs_offers(model, request_of(row, None)):
+        if (
+            problem is None
+            and model.id not in needed
+            and (under_budget or needs_offers(model, request_of(row, None)))
+        ):
             needed.add(model.id)
         return problem
 
@@ -122,12 +130,12 @@ async def planned(
             check=check,
         )
 
-    numbers = await anyio.to_thread.run_sync(count_up)
+    numbers = await in_thread(count_up)
     priced = {model_id: await catalog.priced(model_id) for model_id in needed}
     if all(model == models[model_id] for model_id, model in priced.items()):
         return numbers
     models |= priced
-    return await anyio.to_thread.run_sync(count_up)
+    return await in_thread(count_up)
 
 
 async def reusable(
@@ -141,8 +149,10 @@ async def reusable(
     """
     ledger = PaidLedger(file, client.service)
     models = {model.id: model for model in await client.catalog.list()}
-    rows = await anyio.to_thread.run_sync(lambda: list(manifest.beginning()))
+    rows = await in_thread(lambda: list(manifest.beginning()))
     try:
-        return await savings(rows, models.get, ledger=ledger, images=client.images, out=out)
+        return await savings(
+            rows, models.get, ledger=ledger, keyed=KeyedImages(ledger, ReferenceLoader()), out=out
+        )
     finally:
         await ledger.aclose()

@@ -14,17 +14,17 @@ _GAP = "  "
 
 
 def money(usd: float | None) -> str:
-    """`$0.0655`: at least cents, further digits only while they mean something."""
+    """Return `$0.0655`: at least cents, further digits only while they mean something."""
     return "unknown" if usd is None else usd_text(usd)
 
 
 def money_range(low: float, high: float) -> str:
-    """One amount, or the lower and the higher one."""
+    """Return one amount, or the lower and the higher one."""
     return money(low) if money(low) == money(high) else f"{money(low)} to {money(high)}"
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    """Return `45 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
     whole = round(seconds)
     if whole < 1 and seconds > 0:
         return "under 1 s"
@@ -42,12 +42,12 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 image`, `1,632 images`."""
+    """Return `1 image` or `1,632 images`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def size(size_bytes: int | None) -> str:
-    """`812 B`, `12.3 kB`, `4.5 MB`."""
+    """Return `812 B`, `12.3 kB` or `4.5 MB`."""
     if size_bytes is None:
         return "size unknown"
     if size_bytes < 1_000:
@@ -56,24 +56,24 @@ def size(size_bytes: int | None) -> str:
 
 
 def one_line(text: str, width: int | None = None) -> str:
-    """*text* fit for a terminal: no line breaks, no control characters, shortened to *width*."""
+    """Return *text* fit for a terminal: no line breaks, no control characters, shortened to *width*."""
     flat = " ".join(text.split())
     flat = "".join(character if character.isprintable() else "?" for character in flat)
     return flat if width is None or len(flat) <= width else f"{flat[: width - 1]}…"
 
 
 def say(text: str = "") -> None:
-    """A line of the result."""
+    """Print a line of the result."""
     _write(sys.stdout, f"{text}\n")
 
 
 def note(text: str = "") -> None:
-    """A line beside the result."""
+    """Print a line beside the result."""
     _write(sys.stderr, f"{text}\n")
 
 
 def say_json(document: Mapping[str, object]) -> None:
-    """The one document of `--json`."""
+    """Print the one document of `--json`."""
     _write(sys.stdout, json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
 
 
@@ -85,7 +85,7 @@ def say_table(
     wrap: Collection[int] = (),
 ) -> None:
     """
-    A table: fitted to the width of a terminal, or whole and unwrapped where a program reads it.
+    Print a table: fitted to the width of a terminal, or whole and unwrapped where a program reads it.
 
     Args:
         header: Names of the columns.
@@ -107,7 +107,7 @@ def say_table(
 
 
 def say_fields(fields: Mapping[str, str | Sequence[str]]) -> None:
-    """Aligned `name  value` lines; several values stand below each other, empty ones are left out."""
+    """Print aligned `name  value` lines; several values stand below each other, empty ones are left out."""
     shown = {
         name: [value] if isinstance(value, str) else list(value) for name, value in fields.items() if value
     }

@@ -30,7 +30,7 @@ class Progress(Protocol):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exc_info: object) -> None: ...
     def show(self, report: BatchReport, throttle: str = "") -> None:
-        """How things are now: the numbers, and what keeps requests back."""
+        """Show how things are now: the numbers, and what keeps requests back."""
         ...
 
 
@@ -51,7 +51,7 @@ class RunTarget:
 
 
 def progress_for(goal: RunTarget, *, quiet: bool) -> Progress:
-    """The display that fits stderr."""
+    """Return the display that fits stderr."""
     if quiet:
         return NoProgress()
     return LiveProgress(goal) if sys.stderr.isatty() else PlainProgress(goal)
@@ -59,7 +59,7 @@ def progress_for(goal: RunTarget, *, quiet: bool) -> Progress:
 
 @asynccontextmanager
 async def refreshing(show: Callable[[], None], every_s: float = 0.5) -> AsyncGenerator[None]:
-    """Call *show* now and then: while the service keeps everybody waiting there are no events."""
+    """Call *show* now and then: while the service keeps all requests waiting there are no events."""
 
     async def refresh() -> None:
         while True:
@@ -82,7 +82,7 @@ class NoProgress:
     def __exit__(self, *exc_info: object) -> None: ...
 
     def show(self, report: BatchReport, throttle: str = "") -> None:
-        """Nothing."""
+        """Show how things are now: the numbers, and what keeps requests back."""
         del report, throttle
 
 
@@ -101,7 +101,7 @@ class Meter:
         self._marks = [(clock(), 0, 0)]
 
     def line(self, report: BatchReport, throttle: str = "") -> str:
-        """The numbers in words."""
+        """Return the numbers in words."""
         now = self.clock()
         while len(self._marks) > 1 and now - self._marks[1][0] > _RATE_WINDOW_S:
             self._marks.pop(0)
@@ -153,14 +153,14 @@ class PlainProgress:
     def __exit__(self, *exc_info: object) -> None: ...
 
     def show(self, report: BatchReport, throttle: str = "") -> None:
-        """See `Progress`."""
+        """Show how things are now: the numbers, and what keeps requests back."""
         if self._meter.clock() - self._last >= _PLAIN_EVERY_S:
             self._last = self._meter.clock()
             note(self._meter.line(report, throttle))
 
 
 class LiveProgress:
-    """A bar and a line that are drawn anew, and gone at the end: the summary stands in their place."""
+    """A bar and a line that are redrawn, and removed at the end: the summary takes their place."""
 
     def __init__(self, goal: RunTarget) -> None:
         self._meter = Meter(goal)
@@ -191,7 +191,7 @@ class LiveProgress:
             self._bar.stop()
 
     def show(self, report: BatchReport, throttle: str = "") -> None:
-        """See `Progress`."""
+        """Show how things are now: the numbers, and what keeps requests back."""
         now = self._meter.clock()
         if self._bar is None or self._task is None or now - self._last < _LIVE_EVERY_S:
             return

@@ -14,7 +14,7 @@ from ..batch.journal import ModelSpending, SpendingByModel
 from ..client import AsyncClient
 from ..errors import NanoGPTError
 from ..money.nano import to_usd
-from ..resources.account import ModelUsage
+from ..types.account import ModelUsage
 from .output import money, note, one_line, say, say_fields, say_table
 
 # The service refuses more.
@@ -62,7 +62,7 @@ class Comparison:
     balance_usd: float | None
 
     def document(self) -> dict[str, object]:
-        """The comparison as JSON values."""
+        """Return the comparison as JSON values."""
         return {
             "first_day": str(self.first_day),
             "last_day": str(self.last_day),
@@ -109,7 +109,7 @@ async def compare(spending: SpendingByModel, client: AsyncClient) -> Comparison:
 
 
 def _ranges(first: date, last: date) -> Iterator[tuple[date, date]]:
-    """The days from *first* to *last* in ranges that the service takes."""
+    """Return the days from *first* to *last* in ranges that the service takes."""
     while first <= last:
         end = min(last, first + timedelta(days=_MOST_DAYS - 1))
         yield first, end
@@ -117,14 +117,14 @@ def _ranges(first: date, last: date) -> Iterator[tuple[date, date]]:
 
 
 async def _labels(spending: SpendingByModel, client: AsyncClient) -> Mapping[str, set[str]]:
-    """By ID, what the account may call each model of the batch: its ID and its name."""
+    """Return by ID what the account may call each model of the batch: its ID and its name."""
     labels = {model.model: {_folded(model.model)} for model in spending.models}
     try:
         for model in await client.catalog.list():
             if model.id in labels and model.name:
                 labels[model.id].add(_folded(model.name))
     except NanoGPTError as error:
-        note(f"note: models are matched with the account by their IDs alone: {error}")
+        note(f"note: models are matched with the account by their IDs alone: {error.message}")
     return labels
 
 
@@ -136,7 +136,7 @@ def _folded(label: str) -> str:
 def _matched(
     models: Sequence[ModelSpending], usages: Sequence[ModelUsage], labels: Mapping[str, set[str]]
 ) -> tuple[list[Line], list[ModelUsage]]:
-    """A line for each model, or for all models that share a label, and the usages that belong to none."""
+    """Return a line for each model, or for all models that share a label, and the usages that belong to none."""
     groups: list[tuple[list[ModelSpending], set[str]]] = []
     for model in models:
         names = labels[model.model]
@@ -160,7 +160,7 @@ def _names(usage: ModelUsage) -> set[str]:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The comparison as a table."""
+    """Print the comparison as a table."""
     days = str(comparison.first_day)
     if comparison.last_day != comparison.first_day:
         days += f" to {comparison.last_day}"

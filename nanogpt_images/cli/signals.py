@@ -29,7 +29,7 @@ class Interrupts:
         self._cancel = cancel
 
     def __call__(self) -> None:
-        """Take note of one."""
+        """Record an interrupt."""
         self.count += 1
         if self.count == 1:
             self._drain()

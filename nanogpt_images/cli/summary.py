@@ -48,7 +48,7 @@ class RunSummary:
 
     @property
     def left(self) -> int:
-        """Requests of a job of several processes that are still to do and in no living process's hands."""
+        """Requests of a job of several processes that are still to do, those in other processes' hands included."""
         report = self.outcome.report
         return report.pending + report.open_downloads if self.joined else 0
 
@@ -66,7 +66,7 @@ class RunSummary:
 
 def _unfinished(totals: Totals | None) -> int:
     """
-    Requests of earlier runs that a rerun leaves alone, because they may have been charged.
+    Describe requests of earlier runs that a rerun leaves alone, because they may have been charged.
 
     Failures without a charge do not count: those of this manifest were sent again, others are of rows that are gone.
     """
@@ -123,9 +123,11 @@ def _print(closing: RunSummary) -> None:
     elif outcome.interrupted:
         note("interrupted; nothing that is done will be paid for twice")
     if closing.left:
+        held = report.held_by_others
+        by_others = f", {held:,} of them in the hands of other processes" if held else ""
         note(
-            f"left: {count(closing.left, 'request')} of this job still to do; once no process works on it, go on with"
-            f" '{next_command(closing)}'"
+            f"left: {count(closing.left, 'request')} of this job still to do{by_others}; once no process works on it,"
+            f" continue with '{next_command(closing)}'"
         )
 
 
@@ -142,7 +144,7 @@ def _unread(closing: RunSummary) -> str:
     if not report.unread or totals is None:
         return ""
     files = ", ".join(one_line(manifest.path) for manifest in totals.manifests if manifest.unread)
-    why = "" if _is_cut_short(closing) else ", which is gone or has changed"
+    why = "" if _is_cut_short(closing) or closing.joined else ", which is gone or has changed"
     return f"{count(report.unread, 'row')} of {files} never read{why}"
 
 
@@ -174,7 +176,7 @@ def _print_comparison(closing: RunSummary, plan: Estimate) -> None:
 
 
 def next_command(closing: RunSummary) -> str:
-    """What to type next."""
+    """Return what to type next."""
     outcome, totals = closing.outcome, closing.outcome.totals
     again = shlex.join(["nanogpt-images", *closing.again])
     retry = ["nanogpt-images", "retry", str(closing.directory)]
@@ -194,20 +196,20 @@ def next_command(closing: RunSummary) -> str:
 
 
 def _remark(closing: RunSummary) -> str:
-    """What to know before the next command."""
+    """Return what to know before the next command."""
     if isinstance(closing.outcome.stopped, BudgetExceededError):
         return "with a higher --budget"
     if _is_cut_short(closing):
-        return "goes on where this run stopped"
+        return "resumes where this run stopped"
     if closing.outcome.report.unread:
         return "once the file is there as it was; or run 'batch' with another one, which resumes too"
     if "--unknown" in next_command(closing).split():
         return "pays again for what may have been charged"
     if closing.outcome.report.failed and closing.outcome.hopeless >= closing.outcome.report.failed:
         return (
-            "after the rows that failed are mended"
+            "once the failed rows are fixed"
             if closing.plan is not None
-            else "fares the same; mend the rows in the manifest"
+            else "will fail again: fix these rows in the manifest"
         )
     return ""
 
@@ -239,7 +241,7 @@ def _numbers(plan: Estimate) -> Mapping[str, object]:
 
 
 def rows_text(totals: Totals) -> str:
-    """How many rows there are, and how many of the manifest were never read."""
+    """Say how many rows there are, and how many of the manifest were never read."""
     if totals.manifest_rows is None or not totals.unread_rows:
         return f"{totals.rows:,}"
     read = totals.manifest_rows - totals.unread_rows
@@ -247,7 +249,7 @@ def rows_text(totals: Totals) -> str:
 
 
 def totals_document(totals: Totals) -> dict[str, object]:
-    """The sums of a journal as JSON values."""
+    """Return the sums of a journal as JSON values."""
     return {
         "rows": totals.rows,
         "manifest_rows": totals.manifest_rows,

@@ -1,4 +1,4 @@
-"""The coordinator of a distributed batch: it owns the journal, the money and the pace, and lends out the work."""
+"""The coordinator of a distributed batch: it owns the journal, the money and the pace, and leases the work."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.events import BatchEvent, Tally
 from ..batch.journal import Journal, Totals
+from ..batch.outcomes import Failed, Outcome, Postponed
 from ..batch.rows import BatchRow
 from ..batch.run.recovery import recover
 from ..batch.run.settlement import Task
 from ..batch.states import State
 from ..errors import Charge, ConfigurationError, JournalError, NanoGPTError
 from ..outputs import make_directory
-from .job_resources import JobResources, open_books
+from .counts import Counts
+from .job_resources import JobResources, open_resources
 from .keys import Keys
-from .leases import Leases, Stage
+from .leases import Leases, Stage, stage_after
 from .members import Member, Members
 from .messages import Beat, InFlight, Job, Leased, Opened, Status
 from .notifier import Notifier
-from .progress import Counts
-from .reports import Failed, Linked, Report
 from .send_permits import SendPermits
 
 _MOST_QUEUED: Final = 2_000
@@ -39,18 +39,18 @@ _WATCH_S: Final = 1.0
 
 class Coordinator:
     """
-    See `messages.ForWorkers` and `messages.ForDriver` for its methods. One at a time has the journal of a job.
+    The other side of `messages.ForWorkers` and `messages.ForDriver`. One at a time holds the journal of a job.
 
     Args:
         job: What is to be done.
-        restarted: It takes the place of one that died: the journal is opened at the first call, and nothing in it
-            is touched but what that one had sent.
-        silence_s: After how long a worker that says nothing is taken for dead.
+        restarted: It replaces a coordinator that died: it opens the journal at the first call, and changes only the
+            requests that were in flight.
+        silence_s: Seconds of silence after which a worker is taken for dead.
         clock: Monotonic seconds.
 
     Attributes:
         epoch: This incarnation.
-        driver_heard_at: When the driver called at last.
+        driver_heard_at: When the driver last called.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class Coordinator:
         self._closed = False
 
     async def begin(self, *, retry: bool, unknown: bool) -> Opened:
-        """See `ForDriver`. A restarted coordinator begins nothing."""
+        """Open the journal for a new run; a restarted coordinator refuses."""
         self.driver_heard_at = self._clock()
         async with self._opening:
             if self._resources is not None or self._restarted:
                 raise JournalError(
                     "the coordinator was lost while the batch began. Run the same command again."
                 )
-            resources = await open_books(self._job, self._tally)
+            resources = await open_resources(self._job, self._tally)
             try:
-                await anyio.to_thread.run_sync(make_directory, self._job.out / "images")
+                await in_thread(make_directory, self._job.out / "images")
                 await recover(resources.journal, resources.recorder)
                 if retry:
                     await resources.journal.reopen(unknown=unknown)
@@ -105,30 +105,30 @@ class Coordinator:
         return Opened(epoch=self.epoch, totals=resources.opened)
 
     async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
-        """See `ForDriver`."""
+        """Queue the next rows of the manifest."""
         resources = await self._for_driver()
         if epoch != self.epoch:
             return False
         with self._while_open():
-            async for task in resources.feed.tasks(rows):
+            async for task in resources.source.tasks(rows):
                 await self._queue(task)
         return True
 
     async def complete(self, epoch: str, *, from_journal: bool) -> bool:
-        """See `ForDriver`."""
+        """Note that all rows were offered, or queue what the journal holds open."""
         resources = await self._for_driver()
         if epoch != self.epoch:
             return False
         if from_journal:
             with self._while_open():
-                async for task in resources.feed.resumed(resources.journal.pending()):
+                async for task in resources.source.resumed(resources.journal.pending()):
                     await self._queue(task)
         self._complete = True
         self._notifier.tell()
         return True
 
     async def status(self) -> Status:
-        """See `ForDriver`."""
+        """Return how the job stands."""
         resources = await self._for_driver()
         events, self._events = self._events, []
         pause_s = self._paused_until - self._clock()
@@ -147,12 +147,12 @@ class Coordinator:
         )
 
     async def drain(self, reason: NanoGPTError | None) -> None:
-        """See `ForDriver`."""
+        """Stop sending."""
         await self._for_driver()
         self._stop(reason)
 
     async def lost(self, worker: str) -> None:
-        """See `ForDriver`: what the worker had sent is unknown, the rest is free."""
+        """Forget a worker: its requests in flight become unknown, its other tasks are queued again."""
         await self._prepared()
         member = self._members.drop(worker)
         if member is not None and self._permits is not None:
@@ -164,11 +164,11 @@ class Coordinator:
                 error_text="The worker that had sent it ended before an answer arrived.",
             )
             self._counts.add(task, Stage.SENT, failure)
-            await failure.record(self._account(member), task.unit.id)
+            await self._account(member).record(task.unit.id, failure)
         self._notifier.tell()
 
     async def finish(self) -> Totals:
-        """See `ForDriver`. Images that a lost worker left whole on the disk are counted."""
+        """Close the journal; count the images that lost workers left whole on the disk."""
         resources = await self._for_driver()
         await recover(resources.journal, resources.recorder)
         totals = await resources.journal.totals()
@@ -176,7 +176,7 @@ class Coordinator:
         return totals
 
     async def aclose(self) -> None:
-        """Close the journal; what is under way becomes unknown."""
+        """Close the journal; requests in flight become unknown."""
         async with self._opening:
             self._closed = True
             if self._watch is not None:
@@ -186,7 +186,7 @@ class Coordinator:
                 await resources.aclose()
 
     async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
-        """See `ForWorkers`."""
+        """Introduce a worker, with what it holds."""
         await self._prepared()
         member = self._members.enter(worker, key)
         self._leases.give_back_unsent(worker)
@@ -197,7 +197,7 @@ class Coordinator:
         return self.epoch
 
     async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
-        """See `ForWorkers`."""
+        """Take a sign of life, and the events of a worker."""
         await self._prepared()
         member = self._members.heard(worker)
         self._take(events)
@@ -205,7 +205,7 @@ class Coordinator:
         return Beat(epoch=self.epoch, known=member is not None, stop=stop)
 
     async def lease(self, worker: str, count: int) -> Leased:
-        """See `ForWorkers`."""
+        """Lease up to *count* tasks to a worker."""
         await self._prepared()
         deadline = self._clock() + _WAIT_S
         while (member := self._members.heard(worker)) is not None:
@@ -220,20 +220,20 @@ class Coordinator:
         return Leased()
 
     async def send(self, worker: str, unit_id: str, reserved_nano: int) -> bool:
-        """See `ForWorkers`."""
+        """Grant a worker the right to send a unit."""
         await self._prepared()
         assert self._permits is not None
         return await self._permits.grant(worker, unit_id, reserved_nano)
 
     async def started(self, worker: str, count: int) -> None:
-        """See `ForWorkers`."""
+        """Note that granted requests have left, or will not leave."""
         await self._prepared()
         assert self._permits is not None
         if (member := self._members.heard(worker)) is not None:
             self._permits.started(member, count)
 
     async def paused(self, worker: str, seconds: float) -> None:
-        """See `ForWorkers`."""
+        """Pause the pace of the worker's key."""
         resources = await self._prepared()
         if (member := self._members.heard(worker)) is None:
             return
@@ -241,31 +241,35 @@ class Coordinator:
         if (pacer := resources.pacers[member.key]) is not None:
             pacer.pause(seconds)
 
-    async def report(self, worker: str, task: Task, report: Report) -> None:
-        """See `ForWorkers`."""
+    async def report(self, worker: str, task: Task, outcome: Outcome) -> None:
+        """Record what became of a request."""
         await self._prepared()
         member = self._members.heard(worker)
         unit_id = task.unit.id
         stage = self._leases.stage(worker, unit_id) or await self._find(member, worker, task)
         if stage is None:
-            return  # it ended by an earlier word of this worker, or it is another's by now
-        self._counts.add(task, stage, report)
-        if report.stage is None:
+            return  # this worker reported its end before, or another worker holds it by now
+        # The worker names the task that it leased; by now less of it may be left to do.
+        task = self._leases.task(worker, unit_id) or task
+        self._counts.add(task, stage, outcome)
+        if stage is Stage.HELD and task.charge is not None and isinstance(outcome, Failed | Postponed):
+            # Its links brought not all of what an earlier run left unresolved.
+            self._tally.skip(task.state)
+        if (following := stage_after(outcome)) is None:
             self._leases.ended(worker, unit_id)
         else:
-            left = Task(unit=task.unit, links=report.links) if isinstance(report, Linked) else None
-            self._leases.advance(worker, unit_id, report.stage, left)
-        await report.record(self._account(member), unit_id)
+            self._leases.advance(worker, unit_id, following, task.left_by(outcome))
+        await self._account(member).record(unit_id, outcome)
         self._notifier.tell()
 
     async def give_back(self, worker: str, unit_id: str) -> None:
-        """See `ForWorkers`."""
+        """Take back a leased task that is not sent."""
         await self._prepared()
         if self._leases.give_back(worker, unit_id):
             self._notifier.tell()
 
     async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
-        """See `ForWorkers`."""
+        """Take leave of a worker that holds nothing more."""
         await self._prepared()
         self._take(events)
         member = self._members.heard(worker)
@@ -291,7 +295,7 @@ class Coordinator:
             self._notifier.tell()
 
     async def _find(self, member: Member | None, worker: str, task: Task) -> Stage | None:
-        """The stage of a unit that *worker* has in hand since before this coordinator, or before it was given up."""
+        """Return the stage of a unit that *worker* holds from before this coordinator, or from before it was given up."""
         if self._leases.knows(task.unit.id):
             return None
         state = await self._account(member).found(task.unit.id)
@@ -305,7 +309,7 @@ class Coordinator:
         return self._resources.accounts[0 if member is None else member.key]
 
     def _take(self, events: Sequence[BatchEvent]) -> None:
-        # Perhaps nobody asks for them; the journal has it all.
+        # The driver may never ask for them; the journal has it all.
         self._events.extend(events[: _MOST_EVENTS - len(self._events)])
 
     def _stop(self, reason: NanoGPTError | None) -> None:
@@ -319,14 +323,14 @@ class Coordinator:
         return await self._prepared()
 
     async def _prepared(self) -> JobResources:
-        """The open books; a restarted coordinator opens them at the first call."""
+        """Return the open journal and what belongs to it; a restarted coordinator opens it at the first call."""
         if self._resources is not None:
             return self._resources
         async with self._opening:
             if self._resources is None:
                 if self._closed or not self._restarted:
                     raise _closed()
-                self._install(await open_books(self._job, self._tally))
+                self._install(await open_resources(self._job, self._tally))
         assert self._resources is not None
         return self._resources
 
@@ -343,7 +347,11 @@ class Coordinator:
     def _install(self, resources: JobResources) -> None:
         self._resources = resources
         self._permits = SendPermits(
-            resources, self._leases, self._notifier, cap_nano=self._job.budget_nano, entitled=self._entitled
+            resources,
+            self._leases,
+            self._notifier,
+            cap_nano=self._job.options.cap_nano,
+            entitled=self._entitled,
         )
         self._watch = asyncio.create_task(self._watch_workers())
 

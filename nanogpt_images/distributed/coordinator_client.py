@@ -1,4 +1,4 @@
-"""A worker's way to the coordinator, which may be gone for a while: then nothing is sent, and outcomes wait."""
+"""A worker's connection to the coordinator, which may be lost for a while: then nothing is sent, and outcomes wait."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from ..batch.events import BatchEvent
+from ..batch.outcomes import Outcome, Refused
 from ..batch.run.settlement import Task
 from ..batch.run.stop_signal import StopSignal
 from ..errors import BatchError, Charge, NanoGPTError
 from .leases import Stage
 from .messages import ForWorkers, InFlight, Leased, UnreachableError
-from .reports import Linked, Refused, Report
 
 R = TypeVar("R")
 _BEAT_S: Final = 1.0
@@ -25,13 +25,13 @@ _PATIENCE_S: Final = 300.0
 
 class CoordinatorClient:
     """
-    The calls of one worker. Used as a context manager, which introduces the worker and gives signs of life.
+    The calls of one worker. As a context manager it introduces the worker and sends signs of life.
 
     Args:
         coordinator: The other side.
         worker: Name of the worker.
         key: Number of its key.
-        halt: Stopped when the coordinator says so, or is gone for good.
+        stop_signal: Stopped when the coordinator says so, or is lost for good.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class CoordinatorClient:
                 task.cancel()
 
     def note(self, event: BatchEvent) -> None:
-        """An event for whoever follows the batch; it goes with the next sign of life."""
+        """Keep an event for the driver; it goes with the next sign of life."""
         self._events.append(event)
 
     async def lease(self, count: int) -> Leased:
-        """Up to *count* tasks; none when a while has passed without any."""
+        """Lease up to *count* tasks; none when a while has passed without any."""
         return await self._persistent(lambda: self._coordinator.lease(self._worker, count))
 
     async def send(self, task: Task) -> bool:
@@ -91,7 +91,7 @@ class CoordinatorClient:
         try:
             granted = await self._coordinator.send(self._worker, unit_id, task.price_nano)
         except UnreachableError:
-            # Nothing is sent without a word. That it may have been written down as sent is put right later.
+            # Nothing is sent without a grant. A journal that took it for sent is corrected below.
             await self._meet(epoch)
             await self.report(task, Refused())
             granted = False
@@ -102,38 +102,37 @@ class CoordinatorClient:
             self._in_hand.pop(unit_id, None)
         return granted
 
-    async def report(self, task: Task, report: Report) -> None:
+    async def report(self, task: Task, outcome: Outcome) -> None:
         """
-        Tell what became of a task, as soon as somebody is there to hear it.
+        Report what became of a task, as soon as a coordinator answers.
 
         Raises:
-            NanoGPTError: It could not be written down.
+            NanoGPTError: The outcome could not be recorded.
         """
-        await self._persistent(lambda: self._coordinator.report(self._worker, task, report))
-        if isinstance(report, Linked):
-            left = Task(unit=task.unit, links=report.links)
+        await self._persistent(lambda: self._coordinator.report(self._worker, task, outcome))
+        if (left := task.left_by(outcome)) is not None:
             self._in_hand[task.unit.id] = InFlight(task=left, stage=Stage.LINKED)
         else:
             self._in_hand.pop(task.unit.id, None)
 
     async def give_back(self, task: Task) -> None:
-        """A leased task is not sent."""
+        """Return a leased task that is not sent."""
         await self._persistent(lambda: self._coordinator.give_back(self._worker, task.unit.id))
 
     async def leave(self, reason: NanoGPTError | None) -> None:
-        """Nothing is in hand any more."""
+        """Leave: the worker holds nothing more."""
         events, self._events = self._events, []
         with contextlib.suppress(UnreachableError):
             await self._coordinator.leave(self._worker, reason, events)
 
     def started(self) -> None:
-        """A granted request has left, or will not leave."""
+        """Note that a granted request has left, or will not leave."""
         self._starts += 1
         if self._starts == 1:
             self._tell(self._tell_starts())
 
     def pause(self, seconds: float) -> None:
-        """The service keeps the key from starting for that long."""
+        """Report that the service keeps the key from starting for so long."""
         self._tell(self._coordinator.paused(self._worker, seconds))
 
     async def _tell_starts(self) -> None:
@@ -144,7 +143,7 @@ class CoordinatorClient:
 
     def _tell(self, message: Coroutine[Any, Any, None]) -> None:
         async def tell() -> None:
-            # A start that nobody hears of ends by itself after its time.
+            # A start that is not reported ends by itself after its time.
             with contextlib.suppress(UnreachableError, NanoGPTError):
                 await message
 
@@ -153,7 +152,7 @@ class CoordinatorClient:
         task.add_done_callback(self._telling.discard)
 
     async def _persistent(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Carry out a call that may be carried out twice, when the coordinator is there."""
+        """Make a call that may be executed twice, as soon as the coordinator answers."""
         while True:
             epoch = self.epoch
             try:
@@ -162,7 +161,7 @@ class CoordinatorClient:
                 await self._meet(epoch)
 
     async def _meet(self, epoch: str) -> None:
-        """Introduce the worker to the coordinator that follows the one of *epoch*; others wait for the one who does."""
+        """Introduce the worker to the coordinator that follows the one of *epoch*; concurrent calls wait for the first one."""
         async with self._meeting:
             if self.epoch != epoch:
                 return
@@ -207,7 +206,7 @@ class CoordinatorClient:
 
 def _absent(seconds: float) -> BatchError:
     return BatchError(
-        f"the coordinator has not answered for {seconds:.0f} s. What is on the disk by now is counted"
-        " by the next run; other requests under way are unknown.",
+        f"the coordinator has not answered for {seconds:.0f} s. The next run counts what is on the"
+        " disk by now; other requests in flight are unknown.",
         charge=Charge.UNKNOWN,
     )

@@ -16,12 +16,11 @@ from anyio.abc import ObjectSendStream
 from ..batch.base import BatchBase
 from ..batch.events import BatchEvent, BatchReport, Failures
 from ..batch.journal import Totals
-from ..batch.rows import BatchRow
-from ..batch.run.task_source import Row
+from ..batch.run.task_source import row_of
 from ..errors import BatchError, NanoGPTError
+from .counts import report_of
 from .keys import Keys
 from .messages import ForDriver, Job, Status, UnreachableError
-from .progress import report_of
 from .replay import ReplayableRows
 
 R = TypeVar("R")
@@ -32,7 +31,7 @@ _CLOSE_S: Final = 30.0
 
 
 class Cluster(Protocol):
-    """What carries coordinator and workers."""
+    """What runs coordinator and workers."""
 
     @property
     def coordinator(self) -> ForDriver:
@@ -44,7 +43,7 @@ class Cluster(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """End whatever runs."""
+        """End everything that runs."""
         ...
 
 
@@ -56,13 +55,10 @@ class DistributedBatch(BatchBase):
     `report` comes from the journal.
 
     Args:
-        retold: The rows; None for what the journal holds open.
+        rows: The rows; None for what the journal holds open.
         job: What is to be done.
         connect: Finds or starts the cluster.
-        workers: How many there are.
-        concurrency: Requests at once, of all workers together.
-        read: Makes a `BatchRow` of what stands at a place of the source, counted from 1.
-        retry_unknown: Without rows: also what was, or may have been, charged.
+        workers: How many there are; they share out the requests that the options allow at once.
 
     Attributes:
         workers: How many workers there are.
@@ -70,24 +66,18 @@ class DistributedBatch(BatchBase):
 
     def __init__(
         self,
-        retold: ReplayableRows | None,
+        rows: ReplayableRows | None,
         *,
         job: Job,
         connect: Callable[[], Awaitable[Cluster]],
         workers: int,
-        concurrency: int,
-        read: Callable[[Row, int], BatchRow],
-        retry_unknown: bool = False,
     ) -> None:
         super().__init__()
-        self._retold = retold
+        self._rows = rows
         self._job = job
         self._connect = connect
         self.workers = workers
-        self._concurrency = concurrency
-        self._read = read
-        self._retry_unknown = retry_unknown
-        self._rows = 0
+        self._rows_read = 0
         self._epoch = ""
         self._first: Totals | None = None
         self._status: Status | None = None
@@ -106,19 +96,19 @@ class DistributedBatch(BatchBase):
         status = self._status
         stopped = self._failure if isinstance(self._failure, NanoGPTError) else status.stopped
         report = report_of(
-            rows=self._rows,
+            rows=self._rows_read,
             first=self._first,
             opened=status.opened,
             now=self._final or status.totals,
             counts=status.counts,
             stopped=stopped,
-            of_manifest=self._retold is None or self._retold.is_manifest,
+            of_manifest=self._rows is None or self._rows.is_manifest,
         )
         return attrs.evolve(report, failures=self._failures.report())
 
     @property
     def in_flight(self) -> int:
-        """Requests under way now."""
+        """Requests in flight now."""
         return 0 if self._status is None else self._status.in_flight
 
     @property
@@ -127,7 +117,7 @@ class DistributedBatch(BatchBase):
         return "" if self._status is None else self._status.throttle
 
     def drain(self) -> None:
-        """Send nothing more; what is under way ends. A rerun resumes."""
+        """Stop sending; requests in flight end. A rerun resumes."""
         self._draining = True
 
     async def __aenter__(self) -> Self:
@@ -135,12 +125,12 @@ class DistributedBatch(BatchBase):
             cluster = await self._connect()
             stack.push_async_callback(cluster.aclose)
             self._coordinator = cluster.coordinator
-            retry = self._retold is None
+            retry = self._rows is None
             try:
-                opened = await self._coordinator.begin(retry=retry, unknown=self._retry_unknown)
+                opened = await self._coordinator.begin(retry=retry, unknown=self._job.options.retry_unknown)
             except UnreachableError:
                 raise BatchError(
-                    "the coordinator was lost while the batch began. Nothing was sent."
+                    "the coordinator was lost while the batch began.", says_charge=True
                 ) from None
             stack.push_async_callback(self._close)
             self._first, self._epoch = opened.totals, opened.epoch
@@ -152,10 +142,10 @@ class DistributedBatch(BatchBase):
         return self
 
     async def _all(self, cluster: Cluster, events: ObjectSendStream[BatchEvent]) -> None:
-        """Follow the coordinator, tell it the rows and keep workers running, until nothing is left."""
+        """Poll the coordinator, send it the rows and keep workers running, until nothing is left."""
         async with events, anyio.create_task_group() as background:
             background.start_soon(self._poll, events)
-            background.start_soon(self._tell_rows)
+            background.start_soon(self._send_rows)
             async with anyio.create_task_group() as group:
                 for number in range(self.workers):
                     group.start_soon(self._keep_working, cluster, number)
@@ -190,12 +180,12 @@ class DistributedBatch(BatchBase):
                 self._polled.notify_all()
             await asyncio.sleep(_POLL_S)
 
-    async def _tell_rows(self) -> None:
-        """Tell the coordinator the rows, and each one that follows it anew."""
+    async def _send_rows(self) -> None:
+        """Send the rows to the coordinator, and again to each one that replaces it."""
         while True:
             epoch = self._epoch
             try:
-                await self._tell_all(epoch)
+                await self._send_all(epoch)
             except UnreachableError:
                 pass
             except Exception as error:
@@ -205,23 +195,26 @@ class DistributedBatch(BatchBase):
             if self._gone:
                 return
 
-    async def _tell_all(self, epoch: str) -> None:
-        if self._retold is None:
+    async def _send_all(self, epoch: str) -> None:
+        if self._rows is None:
             await self._coordinator.complete(epoch, from_journal=True)
             return
-        rows = 0
-        async for chunk in self._retold.chunks():
-            made = [self._read(row, rows + number) for number, row in enumerate(chunk, start=1)]
+        number = 0
+        async for chunk in self._rows.chunks():
+            made = [
+                row_of(row, place, self._job.options) for place, row in enumerate(chunk, start=number + 1)
+            ]
             if self._draining or not await self._coordinator.offer(epoch, made):
                 return
-            rows += len(made)
-            self._rows = max(self._rows, rows)
+            number += len(made)
+            self._rows_read = max(self._rows_read, number)
         await self._coordinator.complete(epoch, from_journal=False)
 
     async def _keep_working(self, cluster: Cluster, number: int) -> None:
-        """Run worker *number*, and another one in its place when it is lost."""
+        """Run worker *number*, and replace it when it is lost."""
         key = Keys(len(self._job.keys)).of_worker(number)
-        share = self._concurrency // self.workers + (number < self._concurrency % self.workers)
+        each, rest = divmod(self._job.options.concurrency, self.workers)
+        share = each + (number < rest)
         deaths, done = 0, -1
         for life in range(1_000_000):
             name = f"{self._run}-{number}-{life}"
@@ -249,7 +242,7 @@ class DistributedBatch(BatchBase):
         return self._failure if isinstance(self._failure, NanoGPTError) else None
 
     def _fail(self, error: Exception) -> None:
-        """Stop for *error*, and raise it once what is under way has ended."""
+        """Stop for *error*, and raise it once the requests in flight have ended."""
         self._failure = self._failure or error
         self.drain()
 
@@ -260,7 +253,7 @@ class DistributedBatch(BatchBase):
             await self._polled.wait()
 
     async def _insist(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """A call that may be made twice, made until the coordinator answers."""
+        """Repeat a call that may be executed twice until the coordinator answers."""
         began = anyio.current_time()
         while True:
             try:
@@ -272,15 +265,15 @@ class DistributedBatch(BatchBase):
 
     async def _close(self) -> None:
         with anyio.move_on_after(_CLOSE_S, shield=True), contextlib.suppress(NanoGPTError):
-            if self._retold is not None:
-                await self._retold.aclose()
+            if self._rows is not None:
+                await self._rows.aclose()
             self._final = await self._insist(self._coordinator.finish)
 
 
 def _absent(seconds: float) -> BatchError:
     return BatchError(
         f"the coordinator has not answered for {seconds:.0f} s. Run the same command again: what is done is not paid"
-        " for twice, and requests under way are listed as unknown."
+        " for twice, and requests in flight are listed as unknown."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a coordinator keeps while its journal is open: the journal, an account and a pace for each key, the feed."""
+"""What a coordinator holds while its journal is open: the journal, an account and a pace for each key, the source of tasks."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from .messages import ApiKey, Job
 class JobResources:
     """
     Attributes:
-        keeping: The journal as what was left on the disk comes into it.
+        recorder: The journal as images that were left on the disk enter it.
         accounts: The journal as each key uses it.
         pacers: The window of each key; None where there is no limit.
         client: Asks for the catalogue.
-        feed: Makes tasks of rows.
+        source: Makes tasks of rows.
         opened: The sums of the journal at the beginning.
     """
 
@@ -41,11 +41,11 @@ class JobResources:
     accounts: Sequence[Journal]
     pacers: Sequence[Pacer | None]
     client: AsyncClient
-    feed: TaskSource
+    source: TaskSource
     opened: Totals
 
     async def aclose(self) -> None:
-        """Close everything; what is under way becomes unknown."""
+        """Close everything; requests in flight become unknown."""
         for pacer in self.pacers:
             if pacer is not None:
                 pacer.close()
@@ -53,15 +53,16 @@ class JobResources:
         await self.journal.aclose()
 
 
-async def open_books(job: Job, tally: Tally) -> JobResources:
+async def open_resources(job: Job, tally: Tally) -> JobResources:
     """
-    Open the journal of *job*, which nobody else may have open.
+    Open the journal of *job*, which no other process may have open.
 
     Raises:
-        JournalError: See `Journal.open`.
-        OutputError: See `Journal.open`.
+        JournalError: As for `Journal.open`.
+        OutputError: As for `Journal.open`.
     """
-    url = job.images_url
+    options = job.options
+    url = options.images_url
     storage = None if url is None else ObjectStorage(url)
     if storage is not None:
         await storage.probe()
@@ -83,13 +84,12 @@ async def open_books(job: Job, tally: Tally) -> JobResources:
         else [_account(journal, number, key) for number, key in enumerate(job.keys, start=1)],
         pacers=[_pacer(job, number) for number in range(len(caps))],
         client=client,
-        feed=TaskSource(
+        source=TaskSource(
             catalog=client.catalog,
             recorder=journal,
             tally=tally,
-            validate=job.validate,
-            assume_price_usd=job.assume_price_usd,
-            needs_price=job.budget_nano is not None or caps.count(None) < len(caps),
+            options=options,
+            needs_price=options.cap_nano is not None or caps.count(None) < len(caps),
         ),
         opened=await journal.totals(),
     )

@@ -11,7 +11,7 @@ from ..errors import (
     PermissionDeniedError,
 )
 
-# What these say holds for the key, and another one may fare better. A budget of the whole job ends one key after another.
+# These concern the key alone, and another one may succeed. A budget of the whole job ends one key after another.
 _OF_THE_KEY = (
     AuthenticationError,
     BudgetExceededError,
@@ -23,7 +23,7 @@ _OF_THE_KEY = (
 
 class Keys:
     """
-    The keys of a job by number, and which of them are through.
+    The keys of a job by number, and which of them are retired.
 
     Args:
         count: How many there are.
@@ -34,24 +34,24 @@ class Keys:
         self._retired: dict[int, NanoGPTError] = {}
 
     def of_worker(self, number: int) -> int:
-        """The key of worker *number*: all keys have as many workers, give or take one."""
+        """Return the key of worker *number*: all keys have as many workers, give or take one."""
         return number % self._count
 
     @property
     def retired(self) -> frozenset[int]:
-        """Those that send nothing more."""
+        """The keys that send nothing more."""
         return frozenset(self._retired)
 
     def is_retired(self, key: int) -> bool:
-        """Whether *key* sends nothing more."""
+        """Return whether *key* sends nothing more."""
         return key in self._retired
 
     def fail(self, key: int, error: NanoGPTError) -> NanoGPTError | None:
         """
-        A worker with *key* stopped for *error*.
+        Note that a worker with *key* stopped for *error*.
 
         Returns:
-            The error that stops the job; None where other keys go on.
+            The error that stops the job; None where other keys continue.
         """
         if not isinstance(error, _OF_THE_KEY):
             return error
@@ -60,5 +60,5 @@ class Keys:
 
 
 def pace_name(base: str, key: int) -> str:
-    """The file of a key's pacing window; the first one shares that of local batches."""
+    """Name the file of a key's pacing window; the first key shares that of local batches."""
     return base if key == 0 else f"{base}-{key}"

@@ -1,4 +1,4 @@
-"""Who holds what: the queue of a distributed batch, and which worker has which of its requests in hand."""
+"""The queue of a distributed batch, and which worker holds which of its requests."""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from ..batch.outcomes import Failed, Linked, Outcome, Refused, Repeated
+
 WorkerT = TypeVar("WorkerT", bound=Hashable)
 TaskT = TypeVar("TaskT")
 
 
 class Stage(enum.Enum):
-    """How far a leased request has come, by what its worker told."""
+    """How far a leased request has come, as its worker reported."""
 
     HELD = enum.auto()
     """Not sent: it can be given to another worker at any time."""
     SENT = enum.auto()
-    """Its POST may have left: nobody else may send it."""
+    """Its POST may have left: no other worker may send it."""
     LINKED = enum.auto()
-    """Paid, its download is under way: another worker may repeat that."""
+    """Its links are being downloaded: another worker may repeat that."""
+
+
+def stage_after(outcome: Outcome) -> Stage | None:
+    """Return how far a request is after *outcome*; None when it is over for this run."""
+    if isinstance(outcome, Refused | Repeated):
+        return Stage.HELD
+    return Stage.LINKED if isinstance(outcome, Linked | Failed) and outcome.links else None
 
 
 @attrs.define
@@ -50,13 +59,8 @@ class Leases(Generic[WorkerT, TaskT]):
         return len(self._queue)
 
     @property
-    def leased(self) -> int:
-        """Units in the hands of workers."""
-        return len(self._leases)
-
-    @property
     def sent(self) -> int:
-        """Units that are under way."""
+        """Units in flight."""
         return self._sent
 
     @property
@@ -65,7 +69,7 @@ class Leases(Generic[WorkerT, TaskT]):
         return not self._queue and not self._leases
 
     def knows(self, unit_id: str) -> bool:
-        """Whether a unit is queued or leased."""
+        """Return whether a unit is queued or leased."""
         return unit_id in self._queue or unit_id in self._leases
 
     def offer(self, unit_id: str, task: TaskT) -> None:
@@ -98,9 +102,14 @@ class Leases(Generic[WorkerT, TaskT]):
         return True
 
     def stage(self, worker: WorkerT, unit_id: str) -> Stage | None:
-        """How far *worker* is with a unit; None where it does not hold it."""
+        """Return how far *worker* is with a unit; None where it does not hold it."""
         lease = self._leases.get(unit_id)
         return lease.stage if lease is not None and lease.worker == worker else None
+
+    def task(self, worker: WorkerT, unit_id: str) -> TaskT | None:
+        """Return what *worker* has left to do for a unit; None where it does not hold it."""
+        lease = self._leases.get(unit_id)
+        return lease.task if lease is not None and lease.worker == worker else None
 
     def advance(self, worker: WorkerT, unit_id: str, stage: Stage, task: TaskT | None = None) -> bool:
         """Note the stage, and what is left to do; False, and nothing changed, where *worker* does not hold the unit."""
@@ -114,11 +123,11 @@ class Leases(Generic[WorkerT, TaskT]):
         return True
 
     def ended(self, worker: WorkerT, unit_id: str) -> bool:
-        """The unit is over; False, and nothing changed, where *worker* does not hold it."""
+        """End the unit; False, and nothing changed, where *worker* does not hold it."""
         return self._drop(worker, unit_id) is not None
 
     def give_back(self, worker: WorkerT, unit_id: str) -> bool:
-        """*worker* does not send the unit: it is the next one to be leased. False where it was not held unsent."""
+        """Take back a unit that *worker* does not send, as the next one to be leased; False where it was not held unsent."""
         if self.stage(worker, unit_id) is not Stage.HELD:
             return False
         lease = self._drop(worker, unit_id)
@@ -127,13 +136,13 @@ class Leases(Generic[WorkerT, TaskT]):
         return True
 
     def give_back_unsent(self, worker: WorkerT) -> None:
-        """*worker* does not know what it holds: an answer got lost. What it then wants to send is refused."""
+        """Take back all unsent units of *worker*, which missed an answer; what it then wants to send is refused."""
         for unit_id in sorted(self._by_worker.get(worker, ()), reverse=True):
             self.give_back(worker, unit_id)
 
     def lose(self, worker: WorkerT) -> list[TaskT]:
         """
-        *worker* is gone.
+        Drop *worker*, which is lost.
 
         Returns:
             The tasks that it had sent: their outcome is unknown. What it had not sent, or had paid and was

@@ -1,4 +1,4 @@
-"""The workers that a coordinator knows: their keys, and when they were heard of."""
+"""The workers that a coordinator knows: their keys, and when they were last heard from."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Member:
 
     Attributes:
         key: Number of its key.
-        heard_at: When it was heard of at last.
-        open_starts: Starts that were granted, and of which it has not told yet that they happened.
+        heard_at: When it was last heard from.
+        open_starts: Granted starts that it has not reported yet.
     """
 
     key: int
@@ -28,8 +28,8 @@ class Members:
     Workers by name.
 
     Args:
-        silence_s: After how long a worker that says nothing is taken for dead. No money depends on it: a worker
-            sends nothing without having asked.
+        silence_s: Seconds of silence after which a worker is taken for dead. No money depends on it: a worker sends
+            nothing without a grant.
         clock: Monotonic seconds.
     """
 
@@ -39,21 +39,21 @@ class Members:
         self._members: dict[str, Member] = {}
 
     def enter(self, worker: str, key: int) -> Member:
-        """A worker introduces itself, perhaps not for the first time."""
+        """Note a worker that introduces itself, perhaps not for the first time."""
         return self.heard(worker) or self._members.setdefault(worker, Member(key=key, heard_at=self._clock()))
 
     def heard(self, worker: str) -> Member | None:
-        """The worker gives a sign of life; None for one that is not known, or not any more."""
+        """Note a sign of life; None for a worker that is not known, or no longer."""
         member = self._members.get(worker)
         if member is not None:
             member.heard_at = self._clock()
         return member
 
     def drop(self, worker: str) -> Member | None:
-        """The worker is gone."""
+        """Remove a worker that is lost."""
         return self._members.pop(worker, None)
 
     def silent(self) -> list[str]:
-        """Who has not been heard of for too long."""
+        """List the workers that have not been heard from for too long."""
         latest = self._clock() - self._silence_s
         return [worker for worker, member in self._members.items() if member.heard_at < latest]

@@ -1,4 +1,4 @@
-"""What the coordinator, the workers and the driver of a distributed batch tell each other."""
+"""The messages between the coordinator, the workers and the driver of a distributed batch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import Protocol
 
 import attrs
 
+from ..batch.batch_options import BatchOptions
 from ..batch.events import BatchEvent
 from ..batch.journal import ManifestRecord, Totals
+from ..batch.outcomes import Outcome
 from ..batch.rows import BatchRow
 from ..batch.run.settlement import Task
 from ..errors import NanoGPTError
+from .counts import Counts
 from .leases import Stage
-from .progress import Counts
-from .reports import Report
 
 
 class UnreachableError(Exception):
     """
-    A call got no answer: nobody knows whether it was carried out.
+    A call got no answer: it may or may not have been executed.
 
     Attributes:
-        patience_s: For how long at most it makes sense to try again.
+        patience_s: Seconds for which it makes sense to try again.
     """
 
     def __init__(self, message: str = "", *, patience_s: float = 300.0) -> None:
@@ -48,31 +49,30 @@ class ApiKey:
 @attrs.frozen(kw_only=True)
 class Job:
     """
-    A distributed batch; see `AsyncClient.batch` for what is not said here.
+    A distributed batch; see `AsyncClient` for what is not said here.
 
     Attributes:
-        out: Directory of the journal, on the coordinator's machine; of the images too, shared by all workers,
-            unless *images_url* is given.
+        options: Those of the batch. `out` is on the coordinator's machine; images are there too, and all workers
+            share it, unless `images_url` is given.
+        base_url: The service.
         keys: Workers share them out; pacing and budgets are each key's own.
         requests_per_second: Starts of each key in any one second; None for no pacing.
-        budget_nano: Cap on the whole job.
-        provenance: Write into each file how it was made.
-        images_url: Where images go instead, such as `s3://bucket/prefix`.
         timeout_s: Limit for each attempt of a generation.
         manifest: The file that the rows come from; None where they come from elsewhere.
     """
 
-    out: Path
+    options: BatchOptions
     base_url: str
     keys: Sequence[ApiKey]
     requests_per_second: float | None = 25
-    budget_nano: int | None = None
-    assume_price_usd: float | None = None
-    validate: bool = True
-    provenance: bool = False
-    images_url: str | None = None
     timeout_s: float = 300.0
     manifest: ManifestRecord | None = None
+
+    @property
+    def out(self) -> Path:
+        """The directory of the journal."""
+        assert self.options.out is not None
+        return self.options.out
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +85,7 @@ class Opened:
 
 @attrs.frozen(kw_only=True)
 class InFlight:
-    """What a worker has in hand while it introduces itself to a new coordinator."""
+    """A task that a worker holds while it introduces itself to a new coordinator."""
 
     task: Task
     stage: Stage
@@ -111,17 +111,17 @@ class Beat:
 @attrs.frozen(kw_only=True)
 class Status:
     """
-    How a job stands.
+    The state of a job.
 
     Attributes:
         epoch: The incarnation of the coordinator; what it counts begins with it.
         opened: The sums of the journal when it began.
-        totals: Those of now.
+        totals: Its present sums.
         counts: What it counted itself.
-        events: What ended since the last time that somebody asked.
+        events: What ended since the last status.
         over: Nothing is left to do, or the job was stopped.
         stopped: Why it was stopped.
-        in_flight: Requests under way.
+        in_flight: Requests in flight.
         throttle: What keeps requests back.
         retired: Keys that send nothing more.
     """
@@ -142,11 +142,11 @@ class ForWorkers(Protocol):
     """The coordinator as a worker calls it. Everything raises UnreachableError where no answer comes."""
 
     async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
-        """Introduce a worker, and what it has in hand. Returns the coordinator's epoch."""
+        """Introduce a worker, with what it holds. Returns the coordinator's epoch."""
         ...
 
     async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
-        """A sign of life, and what ended since the last one."""
+        """Give a sign of life, with what ended since the last one."""
         ...
 
     async def lease(self, worker: str, count: int) -> Leased:
@@ -158,23 +158,23 @@ class ForWorkers(Protocol):
         ...
 
     async def started(self, worker: str, count: int) -> None:
-        """So many granted requests have left, or will not leave."""
+        """Report that so many granted requests have left, or will not leave."""
         ...
 
     async def paused(self, worker: str, seconds: float) -> None:
-        """The service keeps the worker's key from starting."""
+        """Report that the service keeps the worker's key from starting."""
         ...
 
-    async def report(self, worker: str, task: Task, report: Report) -> None:
-        """What became of a request. Saying it twice does no harm."""
+    async def report(self, worker: str, task: Task, outcome: Outcome) -> None:
+        """Report what became of a request. A repeated report does no harm."""
         ...
 
     async def give_back(self, worker: str, unit_id: str) -> None:
-        """A leased task is not sent."""
+        """Return a leased task that is not sent."""
         ...
 
     async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
-        """The worker has nothing in hand and ends; *reason* is why, where it is not for want of work."""
+        """End a worker that holds nothing more; *reason* is why, where work was left."""
         ...
 
 
@@ -186,23 +186,23 @@ class ForDriver(Protocol):
         ...
 
     async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
-        """The next rows of the manifest; False where *epoch* is over and they have to be told from the start."""
+        """Send the next rows of the manifest; False where *epoch* is over and all rows have to be sent again."""
         ...
 
     async def complete(self, epoch: str, *, from_journal: bool) -> bool:
-        """All rows were offered; or the journal itself says what is open. False as in `offer`."""
+        """Say that all rows were offered, or let the journal say what is open. False as in `offer`."""
         ...
 
     async def status(self) -> Status:
-        """How the job stands."""
+        """Ask how the job stands."""
         ...
 
     async def drain(self, reason: NanoGPTError | None) -> None:
-        """Send nothing more."""
+        """Stop sending."""
         ...
 
     async def lost(self, worker: str) -> None:
-        """A worker is gone."""
+        """Report that a worker is lost."""
         ...
 
     async def finish(self) -> Totals:

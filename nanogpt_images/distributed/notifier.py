@@ -13,7 +13,7 @@ class Notifier:
         self._event = asyncio.Event()
 
     def tell(self) -> None:
-        """Something has changed."""
+        """Wake all who wait: something has changed."""
         self._event.set()
         self._event = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Rows that can be read only once, kept so that they can be told again from the start."""
+"""Rows that can be read only once, kept so that they can be sent again from the start."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Sequence
 from typing import Final, TextIO, cast
 
-import anyio.to_thread
-
+from .._base.threads import in_thread
 from ..batch.manifest.reader import ManifestRows
 from ..batch.rows import BatchRow
 from ..batch.run.task_source import Row, Rows, chunks
@@ -18,9 +17,9 @@ _CHUNK: Final = 256
 
 class ReplayableRows:
     """
-    The rows of a source, from the first one for everybody who asks.
+    The rows of a source, from the first one for each reader.
 
-    A collection is read anew. An iterator cannot be: what it gave is kept in a temporary file.
+    A collection is read again. An iterator cannot be: its rows are kept in a temporary file.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -35,27 +34,27 @@ class ReplayableRows:
         return isinstance(self._rows, ManifestRows)
 
     async def chunks(self) -> AsyncGenerator[Sequence[Row]]:
-        """All rows, some at a time. Nobody else may be reading."""
+        """Yield all rows, in chunks. One reader at a time."""
         if self._file is None:
             rows = self._rows
             if isinstance(rows, ManifestRows):
-                rows = await anyio.to_thread.run_sync(rows.again)
+                rows = await in_thread(rows.again)
             async for chunk in chunks(rows):
                 yield chunk
             return
-        await anyio.to_thread.run_sync(self._file.seek, 0)
-        while told := await anyio.to_thread.run_sync(self._read):
+        await in_thread(self._file.seek, 0)
+        while told := await in_thread(self._read):
             yield told
         if self._rest is None:
             self._rest = cast("AsyncGenerator[Sequence[Row]]", chunks(self._rows))
         async for chunk in self._rest:
-            await anyio.to_thread.run_sync(self._keep, chunk)
+            await in_thread(self._keep, chunk)
             yield chunk
 
     async def aclose(self) -> None:
-        """Forget what was kept."""
+        """Drop what was kept."""
         if self._file is not None:
-            await anyio.to_thread.run_sync(self._file.close)
+            await in_thread(self._file.close)
 
     def _read(self) -> list[Row]:
         assert self._file is not None

@@ -19,9 +19,9 @@ _SETTLE_S: Final = 2.0
 class SendPermits:
     """
     Args:
-        books: Journal, accounts and pacing windows.
-        leases: Who holds what.
-        news: Tells when something was settled.
+        resources: Journal, accounts and pacing windows.
+        leases: Which worker holds what.
+        notifier: Wakes those who wait for money when something was settled.
         cap_nano: Budget of the whole job.
         entitled: The member for a worker that may send now; None for one that may not.
     """
@@ -46,10 +46,10 @@ class SendPermits:
         Wait for a place and for money, and commit that the unit is sent.
 
         Returns:
-            Whether *worker* may send it now. Where not, the unit is not its own any more, or nothing is sent any more.
+            Whether *worker* may send it now. Where not, it no longer holds the unit, or nothing more is sent.
 
         Raises:
-            BudgetExceededError: A budget could be passed, and nothing is under way that may turn out cheaper.
+            BudgetExceededError: A budget could be passed, and no request in flight may turn out cheaper.
         """
         while (member := self._holder(worker, unit_id)) is not None:
             pacer = self._resources.pacers[member.key]
@@ -58,7 +58,7 @@ class SendPermits:
             if self._holder(worker, unit_id) is not member:
                 _end_start(pacer)
                 return False
-            # From here a loss of the worker leaves the unit unknown, whatever becomes of the commit.
+            # From here a loss of the worker leaves the unit unknown, with or without the commit.
             self._leases.advance(worker, unit_id, Stage.SENT)
             member.open_starts += 1
             try:
@@ -75,7 +75,7 @@ class SendPermits:
         return False
 
     def started(self, member: Member, count: int) -> None:
-        """So many granted requests have left, or will not leave."""
+        """Note that so many granted requests have left, or will not leave."""
         for _ in range(min(count, member.open_starts)):
             member.open_starts -= 1
             _end_start(self._resources.pacers[member.key])

@@ -1,4 +1,4 @@
-"""The images of a batch as a file that other programs read: Parquet, WebDataset or CSV, out of its journal."""
+"""Export the images of a batch from its journal, as Parquet, WebDataset or CSV."""
 
 from .run import ExportFormat as ExportFormat
 from .run import ExportReport as ExportReport

@@ -1,4 +1,4 @@
-"""The columns that every table has: the fields of `results.jsonl`."""
+"""The columns of every table: the fields of `results.jsonl`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def cells(image: ResultRecord) -> list[object]:
-    """The values of a row, in the order of `NAMES`; parameters are JSON text, because each model has its own."""
+    """Return the values of a row in the order of `NAMES`; parameters are JSON text, as models differ in them."""
     return [
         _JSON.encode(image.parameters) if name == "parameters" else getattr(image, name) for name in NAMES
     ]

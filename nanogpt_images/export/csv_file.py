@@ -1,4 +1,4 @@
-"""CSV: a row per image, parameters as JSON."""
+"""CSV: one row per image, with parameters as JSON."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final
 from ..batch.journal import ResultRecord
 from .columns import NAMES, cells
 
-# A spreadsheet takes a cell for a formula that begins with one of them, also within quotes.
+# A spreadsheet reads a cell that begins with one of these as a formula, even in quotes.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvWriter:
     """
-    See `RowWriter`. UTF-8, quoted as in RFC 4180.
+    Writes CSV in UTF-8, quoted as in RFC 4180.
 
     Args:
         path: The file.
-        raw: Write texts as they are; otherwise an apostrophe goes before one that is a formula to a spreadsheet.
+        raw: Write texts unchanged; otherwise put an apostrophe before a text that a spreadsheet reads as a formula.
     """
 
     def __init__(self, path: Path, *, raw: bool = False) -> None:
@@ -32,7 +32,7 @@ class CsvWriter:
         self._csv.writerow(NAMES)
 
     def write(self, images: Sequence[ResultRecord]) -> None:
-        """See `RowWriter`."""
+        """Add one row per image."""
         self._csv.writerows([self._shown(cell) for cell in cells(image)] for image in images)
         self.images += len(images)
 
@@ -41,5 +41,5 @@ class CsvWriter:
         return f"'{cell}" if is_formula and not self._raw else cell
 
     def close(self) -> None:
-        """See `RowWriter`."""
+        """Close the file."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""Parquet: typed columns, and the images themselves on request. Needs the extra `parquet`."""
+"""Parquet: typed columns, and optionally the images. Needs the extra `parquet`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _TYPES: Final = {
 }
 _GROUP_ROWS: Final = 10_000
 _GROUP_BYTES: Final = 32 * 2**20
-# `datasets` shows the column as pictures where the schema says so.
+# With this metadata, Hugging Face's `datasets` decodes the column as images.
 _HUGGING_FACE: Final = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
 
 
 class ParquetWriter:
     """
-    See `RowWriter`.
+    Writes Parquet in row groups of at most 10,000 rows or about 32 MiB of images.
 
     Args:
         path: The file to write.
-        source: The batch's directory, to embed images from; None leaves them out.
+        source: The batch's directory, to embed its images; None leaves them out.
     """
 
     def __init__(self, path: Path, source: Path | None) -> None:
@@ -44,7 +44,7 @@ class ParquetWriter:
         # pyarrow ships no types.
         self._arrow: Any = _pyarrow("pyarrow")
         self._schema = self._make_schema()
-        # Encoded images do not get smaller; the rest does.
+        # Encoded images do not compress; the other columns do.
         compression = dict.fromkeys(NAMES, "zstd") | {"image.bytes": "none", "image.path": "zstd"}
         self._parquet: Any = _pyarrow("pyarrow.parquet").ParquetWriter(
             path,
@@ -54,7 +54,7 @@ class ParquetWriter:
         )
 
     def write(self, images: Sequence[ResultRecord]) -> None:
-        """See `RowWriter`."""
+        """Add one row per image; an image that is not on disk counts as missing."""
         for image in images:
             row = cells(image)
             if self._source is not None:
@@ -66,12 +66,12 @@ class ParquetWriter:
                 self._flush()
 
     def close(self) -> None:
-        """See `RowWriter`."""
+        """Write the last row group and the footer."""
         self._flush()
         self._parquet.close()
 
     def _flush(self) -> None:
-        """Write a row group of what is held."""
+        """Write the collected rows as a row group."""
         if self._rows:
             columns = zip(*self._rows, strict=True)
             arrays = [

@@ -1,4 +1,4 @@
-"""Journal → rows → writer → one file that appears when it is whole."""
+"""Export: journal → rows → writer → a file that appears when it is complete."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias, assert_never
 
 import anyio
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.journal import Journal, ResultRecord
 from ..errors import ParameterError
 from .target import Target, failing_as
@@ -29,14 +29,14 @@ _NAMES: Final[dict[ExportFormat, str]] = {
 @attrs.frozen(kw_only=True)
 class ExportReport:
     """
-    What was written.
+    The result of an export.
 
     Attributes:
         path: The file, or the directory of shards.
-        images: Rows or samples in it.
-        missing: Images that were to be copied into it and are not on disk any more: a row without its image in
-            Parquet, no sample in WebDataset.
-        size_bytes: What it takes on disk.
+        images: Number of rows or samples.
+        missing: Images that should have been copied but are no longer on disk: their Parquet row has no image, and
+            WebDataset has no sample of them.
+        size_bytes: Size on disk.
     """
 
     path: Path
@@ -71,25 +71,25 @@ async def export_batch(
     max_shard_bytes: int = 10**9,
 ) -> ExportReport:
     """
-    Write the images of a batch, and what they came of, to a file for other programs.
+    Export the images of a batch, with their prompts and parameters, to a file for other programs.
 
-    The columns are the fields of `results.jsonl`. The journal is read a thousand images at a time, also while a
-    batch is at work on it; what is written appears under its name when it is whole.
+    The columns are the fields of `results.jsonl`. The journal is read a thousand images at a time, even while a
+    batch is running; the file appears under its name when it is complete.
 
     Args:
-        directory: Of the batch.
+        directory: The batch's directory.
         to: `parquet`; `webdataset`: a directory of tar files with an image, its prompt and its fields for each
             sample; or `csv`.
         path: Where to write; by default `export.parquet`, `export-webdataset` or `export.csv` in *directory*.
-        embed_images: For Parquet: also a column `image` with the bytes, as Hugging Face's `datasets` has it.
+        embed_images: For Parquet: add a column `image` with the bytes, in the form of Hugging Face's `datasets`.
         overwrite: Replace an existing file; an existing directory is never replaced.
-        raw: For CSV: write texts that begin like a formula (`=`, `+`, `-`, `@`, tab, carriage return) as they are, for
-            programs. Otherwise an apostrophe goes before them, because a spreadsheet would carry them out.
-        max_shard_bytes: For WebDataset: a shard that reaches this size is followed by another one.
+        raw: For CSV: write texts that begin like a formula (`=`, `+`, `-`, `@`, tab, carriage return) unchanged, for
+            programs. Otherwise they get an apostrophe, because a spreadsheet would execute them.
+        max_shard_bytes: For WebDataset: start a new shard once one has reached this size.
 
     Raises:
         ConfigurationError: Parquet needs the extra `parquet`.
-        JournalError: *directory* holds no batch, or its journal cannot be read.
+        JournalError: *directory* is not a batch directory, or its journal cannot be read.
         OutputError: *path* exists or cannot be written.
         ParameterError: The options contradict each other.
     """
@@ -97,70 +97,64 @@ async def export_batch(
         raise ParameterError(f"to must be one of {', '.join(_NAMES)}, not {to!r}.", parameter="to")
     if embed_images and to != "parquet":
         raise ParameterError(
-            f"embed_images goes with parquet: {to} "
+            f"embed_images requires to='parquet': {to} "
             + ("has no column for bytes." if to == "csv" else "always holds the images."),
             parameter="embed_images",
         )
     if raw and to != "csv":
-        raise ParameterError(f"raw goes with csv: {to} has no formulas.", parameter="raw")
+        raise ParameterError(f"raw requires to='csv': {to} has no formulas.", parameter="raw")
     source = Path(directory)
-    run = anyio.to_thread.run_sync
     async with await Journal.open(source, service=None, read_only=True) as journal:
-        target = await run(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
+        target = await in_thread(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
         writer: RowWriter | None = None
         try:
-            writer = await run(
-                lambda: _open(
-                    to, source, target, embed_images=embed_images, raw=raw, max_shard_bytes=max_shard_bytes
+            with failing_as(target.path):
+                writer = await in_thread(
+                    lambda: _open(
+                        to,
+                        source,
+                        target,
+                        embed_images=embed_images,
+                        raw=raw,
+                        max_shard_bytes=max_shard_bytes,
+                    )
                 )
-            )
-            async for images in journal.results(chunk=_CHUNK):
-                await run(_write, writer, images, target)
-            await run(_complete, writer, target)
+                async for images in journal.results(chunk=_CHUNK):
+                    await in_thread(writer.write, images)
+                await in_thread(writer.close)
+                await in_thread(target.publish)
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await run(_abandon, writer, target)
+                await in_thread(_abandon, writer, target)
             raise
-        size_bytes = await run(lambda: target.size_bytes)
+        size_bytes = await in_thread(lambda: target.size_bytes)
     return ExportReport(path=target.path, images=writer.images, missing=writer.missing, size_bytes=size_bytes)
 
 
 def _open(
     to: ExportFormat, source: Path, target: Target, *, embed_images: bool, raw: bool, max_shard_bytes: int
 ) -> RowWriter:
-    """The writer of a format; only that one's module is loaded."""
-    with failing_as(target.path):
-        match to:
-            case "csv":
-                from .csv_file import CsvWriter
+    """Open the writer of a format; load only its module."""
+    match to:
+        case "csv":
+            from .csv_file import CsvWriter
 
-                return CsvWriter(target.part, raw=raw)
-            case "parquet":
-                from .parquet import ParquetWriter
+            return CsvWriter(target.part, raw=raw)
+        case "parquet":
+            from .parquet import ParquetWriter
 
-                return ParquetWriter(target.part, source if embed_images else None)
-            case "webdataset":
-                from .webdataset import ShardWriter
+            return ParquetWriter(target.part, source if embed_images else None)
+        case "webdataset":
+            from .webdataset import ShardWriter
 
-                return ShardWriter(target.part, source, max_shard_bytes)
-            case _:
-                assert_never(to)
-
-
-def _write(writer: RowWriter, images: Sequence[ResultRecord], target: Target) -> None:
-    with failing_as(target.path):
-        writer.write(images)
-
-
-def _complete(writer: RowWriter, target: Target) -> None:
-    with failing_as(target.path):
-        writer.close()
-        target.publish()
+            return ShardWriter(target.part, source, max_shard_bytes)
+        case _:
+            assert_never(to)
 
 
 def _abandon(writer: RowWriter | None, target: Target) -> None:
     if writer is not None:
-        # A full disk takes the last bytes no more than those before; only the file has to be let go.
+        # Flushing fails again on a full disk; only the file has to be closed.
         with contextlib.suppress(Exception):
             writer.close()
     target.abandon()

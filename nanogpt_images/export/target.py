@@ -1,4 +1,4 @@
-"""A file or directory that appears under its name only when it is whole."""
+"""A file or directory that appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -9,41 +9,45 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .._base.disk import make_directory
+from .._base.durable import sync_files
 from ..errors import OutputError
 
 
 class Target:
     """
-    Where an export goes. Blocking.
+    The destination of an export. Blocking.
 
     Attributes:
-        path: Its name.
-        part: A hidden name beside it, under which it is written.
+        path: Final path.
+        part: Hidden path beside it, used while writing.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         """
-        Nothing is written yet.
+        Check the path and create its directory.
 
         Raises:
-            OutputError: *path* exists, or its directory cannot be made.
+            OutputError: *path* exists, or its directory cannot be created.
         """
         self.path = path
         self.part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         if path.is_dir() or (path.exists() and not overwrite):
-            advice = "choose another path" if path.is_dir() else "choose another path or pass overwrite=True"
+            advice = (
+                "choose another path"
+                if path.is_dir()
+                else "choose another path or pass overwrite=True (--overwrite)"
+            )
             raise OutputError(f"{path} exists; {advice}.")
-        with failing_as(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
 
     def publish(self) -> None:
-        """Give the whole file or directory its name."""
-        for file in self.part.iterdir() if self.part.is_dir() else (self.part,):
-            _sync(file)
+        """Rename the complete file or directory to its final path."""
+        sync_files(self.part.iterdir() if self.part.is_dir() else [self.part])
         os.replace(self.part, self.path)
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove what was written."""
         if self.part.is_dir():
             shutil.rmtree(self.part, ignore_errors=True)
         else:
@@ -51,20 +55,15 @@ class Target:
 
     @property
     def size_bytes(self) -> int:
-        """Size of what was published."""
+        """Size of the published file or directory."""
         files = self.path.iterdir() if self.path.is_dir() else (self.path,)
         return sum(file.stat().st_size for file in files)
 
 
 @contextmanager
 def failing_as(path: Path) -> Generator[None]:
-    """Within the block, an OSError is an OutputError that names *path*."""
+    """Convert an OSError within the block to an OutputError that names *path*."""
     try:
         yield
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}.") from error
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb+") as opened:
-        os.fsync(opened.fileno())

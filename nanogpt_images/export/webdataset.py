@@ -1,8 +1,8 @@
 """
-WebDataset: tar files ("shards") in which files of one stem are a sample: `000000000.png`, `.txt`, `.json`.
+WebDataset: tar files ("shards") in which files with the same stem are a sample: `000000000.png`, `.txt`, `.json`.
 
-Written with `tarfile`: the layout is all there is to it, and the library's own writer takes images as bytes in
-memory, where they are copied from disk here. Samples are numbered, because a dot in a name would end its stem.
+`tarfile` is enough for this layout, and copies images from disk; the library's own writer needs them in memory.
+Samples are numbered, because a dot in a name would end its stem.
 
 Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
 """
@@ -25,12 +25,12 @@ from ..errors import ParameterError
 
 class ShardWriter:
     """
-    See `RowWriter`.
+    Writes one sample per image: the image, its prompt and its fields.
 
     Args:
-        directory: For the shards; it is made.
-        source: The batch's directory, to copy images from.
-        max_shard_bytes: A shard that reaches this size is followed by another one.
+        directory: Directory of the shards; it is created.
+        source: The batch's directory, with the images.
+        max_shard_bytes: Start a new shard once one has reached this size.
     """
 
     def __init__(self, directory: Path, source: Path, max_shard_bytes: int) -> None:
@@ -48,7 +48,7 @@ class ShardWriter:
         self._tar = self._next_shard()
 
     def write(self, images: Sequence[ResultRecord]) -> None:
-        """See `RowWriter`."""
+        """Add one sample per image; an image that is not on disk counts as missing."""
         for image in images:
             try:
                 file = (self._source / image.file).open("rb")
@@ -63,7 +63,7 @@ class ShardWriter:
             self.images += 1
 
     def close(self) -> None:
-        """See `RowWriter`."""
+        """Complete the last shard."""
         self._tar.close()
 
     def _add_sample(self, image: ResultRecord, file: BinaryIO) -> None:
@@ -75,7 +75,7 @@ class ShardWriter:
         self._add(f"{stem}.json", BytesIO(fields), len(fields))
 
     def _add(self, name: str, file: BinaryIO, size: int) -> None:
-        # Without times and owners the same batch makes the same shards.
+        # Without times and owners, the same batch gives the same shards.
         member = tarfile.TarInfo(name)
         member.size = size
         self._tar.addfile(member, file)

@@ -1,4 +1,4 @@
-"""A batch as a page for people: thumbnails, prompts, costs and failures, from its journal alone."""
+"""An HTML page of a batch, from its journal: thumbnails, prompts, costs and failures."""
 
 from .writer import Gallery, require_gallery, write_gallery
 

@@ -1,4 +1,4 @@
-"""What the page shows of a request, as JSON values."""
+"""The entry of a request on the page, as JSON values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..batch.journal import KeptImage, UnitRecord
 from ..batch.states import State
 from .thumbnails import Thumbnail
 
-# What is not sent yet, or under way, has nothing to show but its number.
+# Requests that are pending or in progress are only counted.
 _WITHOUT_IMAGES: Final = (State.FAILED, State.UNKNOWN, State.LINKED)
 
 _MAX_TEXT: Final = 300
@@ -17,11 +17,11 @@ _MAX_TEXT: Final = 300
 
 def request_entry(record: UnitRecord, thumbnails: Sequence[Thumbnail]) -> dict[str, object]:
     """
-    A request and its images.
+    Build the entry of a request and its images.
 
     Args:
         record: The request.
-        thumbnails: One for each of its images.
+        thumbnails: One thumbnail per image.
     """
     unit, row = record.unit, record.unit.row
     entry: dict[str, object] = {
@@ -52,7 +52,7 @@ def request_entry(record: UnitRecord, thumbnails: Sequence[Thumbnail]) -> dict[s
 
 
 def card_count(record: UnitRecord) -> int:
-    """How many cards the request has on the page: one per image, and one for what did not come."""
+    """Count the cards of a request: one per image, and one if it failed or is still open."""
     return len(record.images) + (record.state in _WITHOUT_IMAGES)
 
 
@@ -75,7 +75,7 @@ def _image_entry(kept: KeptImage, first_index: int, thumbnail: Thumbnail) -> dic
 
 
 def _shown(value: object) -> object:
-    """*value* without the bulk of reference images, which stand in rows as data URLs."""
+    """Shorten long texts in *value*, such as the data URLs of reference images."""
     if isinstance(value, str) and len(value) > _MAX_TEXT:
         return f"{value[:60]}… ({len(value):,} characters)"
     if isinstance(value, Mapping):

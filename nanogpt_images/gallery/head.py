@@ -1,4 +1,4 @@
-"""The head of the page: what was planned beside what came."""
+"""The tiles at the head of the page: planned and actual numbers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Tile:
     Attributes:
         label: What it counts.
         value: The number.
-        notes: What stands below it.
-        share: How much of what was planned has come, from 0 to 1; None where nothing was.
+        notes: Lines below it.
+        share: Actual / planned, from 0 to 1; None if nothing was planned.
     """
 
     label: str
@@ -30,7 +30,7 @@ class Tile:
 
 
 def tiles(totals: Totals) -> list[Tile]:
-    """The numbers of a job, from the sums of its journal."""
+    """Compute the tiles of a batch from the totals of its journal."""
     units = totals.units
     return [
         _counted("Images", totals.images, totals.expected_images),
@@ -58,12 +58,12 @@ def _cost(totals: Totals) -> Tile:
     notes = [f"of {usd_text(totals.planned_usd)} planned{unpriced}"]
     share = min(1.0, totals.spent_nano / totals.planned_nano) if totals.planned_nano else None
     if totals.reserved_nano:
-        notes.append(f"{usd_text(totals.reserved_usd)} reserved for what is under way")
+        notes.append(f"{usd_text(totals.reserved_usd)} reserved for open requests")
     return Tile(label="Spent", value=usd_text(totals.spent_usd), notes=notes, share=share)
 
 
 def _open_requests(totals: Totals) -> list[str]:
-    words = {State.PENDING: "to do", State.SENT: "under way", State.LINKED: "to download"}
+    words = {State.PENDING: "to do", State.SENT: "in progress", State.LINKED: "to download"}
     notes = [f"{totals.units[state]:,} {word}" for state, word in words.items() if totals.units[state]]
     if totals.manifest_rows is not None and totals.unread_rows:
         notes.append(f"{totals.unread_rows:,} of {totals.manifest_rows:,} rows not read yet")
@@ -80,4 +80,4 @@ def _troubles(totals: Totals) -> list[str]:
         notes.append(
             f"{units[State.UNKNOWN]:,} unknown, up to {usd_text(totals.unknown_usd)} may have been charged"
         )
-    return notes or ["every outcome is known"]
+    return notes or ["all outcomes are known"]

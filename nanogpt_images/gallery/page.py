@@ -1,4 +1,4 @@
-"""A page: template, style and script from the package, and a policy that lets nothing else run."""
+"""Render a page: template, style and script of the package, with a policy that allows no other code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from .head import Tile
 
 GENERATOR: Final = "nanogpt_images gallery"
-"""Content of the `generator` element, by which a page of this package is known."""
+"""Content of the `generator` element, which identifies a page of this package."""
 
 _PACKAGE: Final = __name__.rpartition(".")[0]
 
@@ -28,11 +28,11 @@ class Page:
     One page of a gallery.
 
     Attributes:
-        title: Name of the job.
-        service: What it was made with.
-        tiles: The numbers of the whole job.
-        entries: Its requests, each as `to_line` makes it.
-        number: Which page it is, from 1.
+        title: Name of the batch.
+        service: The service that made the images.
+        tiles: The tiles of the whole batch.
+        entries: Its requests, each encoded by `to_line`.
+        number: Page number, from 1.
         names: File names of all pages, in order.
     """
 
@@ -45,12 +45,12 @@ class Page:
 
 
 def to_line(entry: object) -> Markup:
-    """*entry* as JSON that is safe inside a script element: no `<`, `>`, `&` or `'`, and ASCII only."""
+    """Encode *entry* as JSON that is safe inside a script element: ASCII without `<`, `>`, `&` and `'`."""
     return htmlsafe_json_dumps(entry, sort_keys=True, separators=(",", ":"))
 
 
 def render(page: Page) -> Iterator[str]:
-    """The text of *page* in pieces; the entries are taken one by one."""
+    """Render *page* in pieces, one entry at a time."""
     style, theme, script = (_asset(name) for name in ("gallery.css", "theme.js", "gallery.js"))
     return _template().generate(
         page=page,
@@ -63,7 +63,7 @@ def render(page: Page) -> Iterator[str]:
 
 
 def _policy(*, styles: Sequence[str], scripts: Sequence[str]) -> str:
-    # Opened from disk the page has no origin that 'self' could mean; the scheme stands for it.
+    # A page opened from disk has no origin for 'self' to match; `file:` allows its images.
     return "; ".join(
         [
             "default-src 'none'",

@@ -1,4 +1,4 @@
-"""Pages → files: each replaced whole, none that is a stranger's."""
+"""Write the pages: replace each file atomically, and only files of this package."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | No
     Args:
         folder: The batch's directory.
         spool: The entries.
-        tiles: The numbers of the whole job.
-        service: What the job was made with, as its journal has it.
+        tiles: The tiles of the whole batch.
+        service: The service that made the images, as the journal names it.
 
     Returns:
-        The pages, the first one first.
+        The paths of the pages, in order.
 
     Raises:
         OSError: A file cannot be written.
     """
     names = [INDEX, *(f"gallery-{number}.html" for number in range(2, spool.pages + 1))]
-    # The first page last: what it links to is there when it appears.
+    # Write the first page last, so that its links work when it appears.
     for place in reversed(range(spool.pages)):
         page = Page(
             title=folder.resolve().name,
@@ -55,10 +55,10 @@ def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | No
 
 def check_free(folder: Path) -> None:
     """
-    Make sure that the first page replaces nothing but its like.
+    Check that the first page would replace only a page of this package.
 
     Raises:
-        OutputError: An `index.html` of someone else stands there.
+        OutputError: There is an `index.html` that this package did not make.
     """
     index = folder / INDEX
     if index.exists() and not _is_ours(index):

@@ -1,4 +1,4 @@
-"""The entries of a gallery, parted into pages, on disk where they are many."""
+"""The entries of a gallery, divided into pages, in memory or in a temporary file."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _IN_MEMORY_BYTES: Final = 32 << 20
 
 class Spool:
     """
-    Lines in order, parted into pages of at most so many cards and bytes. A request is never parted.
+    Lines in order, divided into pages of at most *max_cards* cards and *max_bytes*. A request is never divided.
 
     Args:
-        directory: Where a temporary file goes that outgrows the memory.
-        max_cards: Cards on a page.
-        max_bytes: Text on a page.
+        directory: Directory of the temporary file that is used above 32 MiB.
+        max_cards: Maximum number of cards on a page.
+        max_bytes: Maximum size of the entries of a page.
     """
 
     def __init__(self, directory: Path, *, max_cards: int, max_bytes: int) -> None:
@@ -41,7 +41,7 @@ class Spool:
 
     @property
     def pages(self) -> int:
-        """How many pages there are, at least one."""
+        """Number of pages, at least one."""
         return len(self._starts)
 
     def add(self, line: str, cards: int) -> None:
@@ -49,8 +49,8 @@ class Spool:
         Add a request.
 
         Args:
-            line: Its JSON, in one line.
-            cards: How many cards it makes.
+            line: Its JSON, in one line, without a line end.
+            cards: Its number of cards.
         """
         data = line.encode() + b"\n"
         full = (
@@ -65,7 +65,7 @@ class Spool:
         self._cards += cards
 
     def lines(self, page: int) -> Iterator[Markup]:
-        """The lines of *page*, from 0, as they were given."""
+        """Yield the lines of page number *page*, from 0, as they were added."""
         end = self._starts[page + 1] if page + 1 < self.pages else self._end
         self._file.seek(self._starts[page])
         while self._file.tell() < end:

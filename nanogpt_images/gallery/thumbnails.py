@@ -1,4 +1,4 @@
-"""Thumbnails: small WebP files named by the image's digest, made once."""
+"""Make thumbnails: small WebP files, named by the image's digest."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Final
 import attrs
 from PIL import Image, ImageOps
 
-from ..batch.journal import ImageRecord
+from ..batch.outcomes import ImageRecord
 
 DIRECTORY: Final = "thumbnails"
 MAX_SIZE: Final = (640, 320)
-"""Greatest width and height: rows of the page are some 220 pixels high, and screens are dense."""
+"""Maximum width and height: rows of the page are about 220 pixels high, on screens of high density."""
 MAX_PIXELS: Final = 8192 * 8192
-"""Larger images are not decoded: their pixels, four bytes each, could fill the memory."""
+"""Larger images are not decoded: at four bytes per pixel, they could fill the memory."""
 
-# No more than images come in: Pillow knows formats that start other programs.
+# Only the formats of images that the service sends: Pillow has formats that start other programs.
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
 _SVG: Final = "image/svg+xml"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _QUALITY: Final = 78
-_TOO_LARGE: Final = "It has too many pixels for a preview."
+_TOO_LARGE: Final = "The image has too many pixels for a preview."
 
 
 @attrs.frozen(kw_only=True)
 class Thumbnail:
     """
-    How an image is shown small.
+    The preview of an image.
 
     Attributes:
-        file: What to show, relative to the batch's directory; None where there is nothing.
-        fault: Why there is nothing.
-        made: It was made just now.
+        file: File to show, relative to the batch's directory; None if there is none.
+        fault: Why there is no file.
+        made: Whether this call made the file.
     """
 
     file: str | None = None
@@ -45,20 +45,20 @@ class Thumbnail:
 
 def make_thumbnail(directory: Path, image: ImageRecord) -> Thumbnail:
     """
-    The thumbnail of an image of the batch in *directory*, made unless it exists.
+    Make the thumbnail of an image of the batch in *directory*, unless it exists.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The thumbnail cannot be written.
     """
     if not _is_inside(image.file) or not _DIGEST.fullmatch(image.sha256):
-        return Thumbnail(fault="Its record does not name a file of this batch.")
+        return Thumbnail(fault="The journal does not name a file of this batch.")
     source = directory / image.file
     if image.media_type == _SVG and source.is_file():
-        # Drawn by the browser, which runs no script of what it shows as an image.
+        # The browser draws it, and runs no scripts in an image element.
         return Thumbnail(file=image.file)
     name = f"{DIRECTORY}/{image.sha256[:2]}/{image.sha256[:32]}.webp"
     target = directory / name
-    # A power cut can leave an empty file behind a name.
+    # A power failure can leave an empty file.
     if target.is_file() and target.stat().st_size:
         return Thumbnail(file=name)
     small = _small(source, image)
@@ -79,27 +79,27 @@ def _area(width: int | None, height: int | None) -> int:
 
 
 def _small(source: Path, image: ImageRecord) -> Image.Image | str:
-    """The picture, or what is wrong with its file."""
+    """Return the small picture, or a sentence that says what is wrong with its file."""
     if _area(image.width, image.height) > MAX_PIXELS:
         return _TOO_LARGE
     try:
         return _decoded(source)
     except FileNotFoundError:
-        return "Its file is missing."
+        return "The file is missing."
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return _TOO_LARGE
     except Exception as error:
-        # A broken file fails in whatever way its decoder likes.
-        return f"Its file cannot be read as an image ({type(error).__name__})."
+        # A broken file can raise any error in its decoder.
+        return f"The file cannot be read as an image ({type(error).__name__})."
 
 
 def _decoded(source: Path) -> Image.Image:
     with Image.open(source, formats=_FORMATS) as image:
-        # The file decides, not its record: opening reads no more than the header.
+        # Check the size in the file, not in the journal; opening reads only the header.
         if _area(*image.size) > MAX_PIXELS:
             raise Image.DecompressionBombError
         image.draft("RGB", MAX_SIZE)
-        # Colours of a palette cannot be averaged by their numbers.
+        # Palette indices cannot be averaged.
         small = image.convert("RGBA" if image.has_transparency_data else "RGB")
     small.thumbnail(MAX_SIZE, Image.Resampling.LANCZOS)
     return ImageOps.exif_transpose(small)

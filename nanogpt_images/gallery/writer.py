@@ -1,4 +1,4 @@
-"""Journal → thumbnails and pages."""
+"""Write a gallery: journal → thumbnails and pages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-import anyio.to_thread
 import attrs
 
+from .._base.threads import in_thread
 from ..batch.journal import Journal, UnitRecord
 from ..errors import ConfigurationError, OutputError
 from .head import tiles
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .spool import Spool
 
 MAX_CARDS: Final = 20_000
-"""Cards on a page; what is beyond goes on further pages."""
+"""Maximum number of cards on a page; further cards go on further pages."""
 MAX_PAGE_BYTES: Final = 48 << 20
 
 _CHUNK: Final = 256
@@ -31,14 +31,14 @@ _ItemT = TypeVar("_ItemT")
 @attrs.frozen(kw_only=True)
 class Gallery:
     """
-    A gallery as it was written.
+    The result of `write_gallery`.
 
     Attributes:
         index: The page to open first.
         pages: All pages, `index` among them.
-        images: Images on them.
-        not_shown: Images among these that have a placeholder: too large, broken or missing.
-        thumbnails_made: Thumbnails that did not exist before.
+        images: Number of images.
+        not_shown: Images with a placeholder, because their file is too large, broken or missing.
+        thumbnails_made: Number of new thumbnails.
     """
 
     index: Path
@@ -55,20 +55,20 @@ async def write_gallery(
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Gallery:
     """
-    Write `index.html` beside the images of a batch, and thumbnails where there are none yet.
+    Write `index.html` beside the images of a batch, and the thumbnails that are missing.
 
     The page needs no network and no server. The journal is only read, so the batch may be running; the same
-    journal gives the same bytes. Pages are replaced whole or not at all. Broken off, the thumbnails so far stay.
+    journal gives the same bytes. Pages are replaced atomically. A cancelled call keeps the thumbnails made so far.
 
     Args:
         directory: The batch's directory.
-        max_cards: Images and failures on one page; more of them make further pages, `gallery-2.html` and so on.
-        on_progress: Called with the images that are through and the images in all.
+        max_cards: Maximum number of images and failures on one page; further pages are `gallery-2.html` and so on.
+        on_progress: Called with the number of processed images and the number of all images.
 
     Raises:
         ConfigurationError: The extra `gallery` is not installed.
-        JournalError: There is no journal, or none that can be read.
-        OutputError: A file cannot be written, or an `index.html` stands there that is not a gallery.
+        JournalError: The directory has no journal, or the journal cannot be read.
+        OutputError: A file cannot be written, or there is an `index.html` that is not a gallery.
     """
     require_gallery()
     from .publish import check_free, publish
@@ -77,16 +77,16 @@ async def write_gallery(
     folder = Path(directory)
     try:
         async with await Journal.open(folder, service=None, read_only=True) as journal:
-            await anyio.to_thread.run_sync(check_free, folder)
+            await in_thread(check_free, folder)
             totals, service = await journal.totals(), await journal.service()
             counts = _Counts(totals.images, on_progress)
             with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
                 await _fill(spool, folder, journal, counts)
-                pages = await anyio.to_thread.run_sync(publish, folder, spool, tiles(totals), service)
+                pages = await in_thread(publish, folder, spool, tiles(totals), service)
     except OSError as error:
         raise OutputError(
-            f"the gallery in {folder} cannot be written ({error.strerror or error}). Free space or check the"
-            " directory's permissions, then make it again: thumbnails that exist are kept."
+            f"cannot write the gallery in {folder}: {error.strerror or error}. Free space or check the directory's "
+            "permissions, then run it again: existing thumbnails are kept."
         ) from error
     return Gallery(
         index=pages[0],
@@ -98,7 +98,7 @@ async def write_gallery(
 
 
 def require_gallery() -> None:
-    """Raise ConfigurationError where the extra `gallery` is not installed."""
+    """Raise ConfigurationError if the extra `gallery` is not installed."""
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "PIL")):
         raise ConfigurationError("the gallery needs Jinja2 and Pillow: pip install 'nanogpt_images[gallery]'")
 
@@ -132,14 +132,14 @@ async def _fill(spool: Spool, folder: Path, journal: Journal, counts: _Counts) -
         lines: list[_Line | None] = [None] * len(records)
 
         async def make(place: int, record: UnitRecord, into: list[_Line | None] = lines) -> None:
-            into[place] = line = await anyio.to_thread.run_sync(_line, folder, record, limiter=workers)
+            into[place] = line = await in_thread(_line, folder, record, limiter=workers)
             if line is not None:
                 counts.add(line)
 
         async with anyio.create_task_group() as group:
             for place, record in enumerate(records):
                 group.start_soon(make, place, record)
-        await anyio.to_thread.run_sync(_add, spool, [line for line in lines if line is not None])
+        await in_thread(_add, spool, [line for line in lines if line is not None])
 
 
 async def _in_chunks(items: AsyncIterator[_ItemT], size: int) -> AsyncIterator[list[_ItemT]]:
@@ -154,7 +154,7 @@ async def _in_chunks(items: AsyncIterator[_ItemT], size: int) -> AsyncIterator[l
 
 
 def _line(folder: Path, record: UnitRecord) -> _Line | None:
-    """A request as the page holds it, its thumbnails made; None where there is nothing to show."""
+    """Make the thumbnails and the entry of a request; return None if there is nothing to show."""
     from .entries import card_count, request_entry
     from .page import to_line
     from .thumbnails import make_thumbnail

@@ -1,1 +1,1 @@
-"""Bridges to other packages. Each needs one extra, loads on first use, and imports none of the others."""
+"""Integrations with other packages: each needs one extra, loads on first use, and imports no other one."""

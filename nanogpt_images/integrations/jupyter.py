@@ -1,8 +1,8 @@
 """
-How images, results, models and reports look in a notebook. Needs no extra; Pillow, where present, makes thumbnails.
+HTML for images, results, models and reports in a notebook. Needs no extra; Pillow, if installed, makes thumbnails.
 
-Nothing is sent: an image that is only a URL is not fetched. A page stays small: encoded images go into it as they
-are up to a limit, larger ones as thumbnails, and without Pillow as a line of text. Everything is escaped.
+No request is made: an image that is only a URL is not downloaded. A page stays small: images up to a limit are
+embedded unchanged, larger ones as thumbnails, or without Pillow as a line of text. All text is escaped.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from html import escape
 from io import BytesIO
+from pathlib import Path
 from typing import Final
 
 from ..batch.events import BatchReport
@@ -20,9 +21,9 @@ from ..types.model import Listing, ModelRecord
 from ..types.result import ImageData, ResultData
 
 EMBED_BYTES: Final = 512 * 1024
-"""What an image may take in the page, as base64; a larger one is made smaller."""
+"""Maximum size of an image in the page, as base64; a larger one becomes a thumbnail."""
 PAGE_BYTES: Final = 4 * 2**20
-"""What all images of one object may take."""
+"""Maximum size of all images of one object together, as base64."""
 _LARGE, _SMALL = 512, 160
 _SHOWN_MODELS: Final = 50
 _CELL: Final = "margin:0;font-size:smaller;overflow-wrap:anywhere"
@@ -31,7 +32,7 @@ _SHEET: Final = "display:flex;flex-wrap:wrap;gap:8px;align-items:flex-end"
 
 @singledispatch
 def html_of(shown: object) -> str:
-    """*shown* as HTML."""
+    """Render *shown* as HTML."""
     return f"<pre>{escape(repr(shown))}</pre>"
 
 
@@ -137,15 +138,12 @@ def _figures(images: Iterable[ImageData], max_px: int) -> str:
     for image in images:
         source = _source(image, max_px, min(left, EMBED_BYTES))
         left -= len(source or "")
-        caption = (
-            f'<figcaption style="{_CELL}">{escape(_caption(image, embedded=source is not None))}</figcaption>'
+        caption = escape(_caption(image, embedded=source is not None))
+        picture = f'<img src="{source}" alt="" style="max-width:{max_px}px;max-height:{max_px}px">'
+        figures.append(
+            f'<figure style="margin:0;max-width:{max_px}px">{picture if source else ""}'
+            f'<figcaption style="{_CELL}">{caption}</figcaption></figure>'
         )
-        picture = (
-            ""
-            if source is None
-            else f'<img src="{source}" alt="" style="max-width:{max_px}px;max-height:{max_px}px">'
-        )
-        figures.append(f'<figure style="margin:0;max-width:{max_px}px">{picture}{caption}</figure>')
     return f'<div style="{_SHEET}">{"".join(figures)}</div>' if figures else ""
 
 
@@ -154,48 +152,40 @@ def _caption(image: ImageData, *, embedded: bool) -> str:
     if image.width and image.height:
         parts.append(f"{image.width} x {image.height}")
     if not embedded and image.data is None and image.path is None:
-        parts.append("at a signed URL; save() or read() downloads it")
+        parts.append("not downloaded; save() or read() does")
     elif not embedded:
         parts += [image.media_type or "unknown format", f"{image.size_bytes or 0:,} bytes, not shown"]
     return " · ".join(parts)
 
 
 def _source(image: ImageData, max_px: int, max_bytes: int) -> str | None:
-    """A data URL: of the image itself if it is small enough, else of a thumbnail; None where there is neither."""
-    if image.media_type is None:
+    """Return a data URL of the image if it is small enough, else of a thumbnail; None if neither is available."""
+    source = image.path if image.data is None else image.data
+    if image.media_type is None or source is None:
         return None
+    most = max_bytes * 3 // 4  # base64 makes four characters of three bytes
     try:
-        size = (
-            len(image.data) if image.data is not None else image.path.stat().st_size if image.path else None
-        )
-        if size is None:
-            return None
-        if size <= max_bytes * 3 // 4:  # base64 makes four characters of three bytes
-            data = image.data if image.data is not None else image.path.read_bytes() if image.path else b""
-            return _data_url(image.media_type, data)
-        thumbnail = _thumbnail(image, max_px)
+        if (len(source) if isinstance(source, bytes) else source.stat().st_size) <= most:
+            return _data_url(image.media_type, source if isinstance(source, bytes) else source.read_bytes())
+        thumbnail = _thumbnail(source, max_px)
     except OSError:
         return None
-    fits = thumbnail is not None and len(thumbnail) <= max_bytes * 3 // 4
-    return _data_url("image/webp", thumbnail) if thumbnail is not None and fits else None
+    return None if thumbnail is None or len(thumbnail) > most else _data_url("image/webp", thumbnail)
 
 
 def _data_url(media_type: str, data: bytes) -> str:
     return f"data:{escape(media_type)};base64,{base64.b64encode(data).decode()}"
 
 
-def _thumbnail(image: ImageData, max_px: int) -> bytes | None:
+def _thumbnail(source: bytes | Path, max_px: int) -> bytes | None:
     if importlib.util.find_spec("PIL") is None:
         return None
     from PIL import Image
 
-    source = image.path if image.data is None else BytesIO(image.data)
-    if source is None:
-        return None
     file = BytesIO()
     try:
-        with Image.open(source) as opened:
-            # What is larger than a screen twice over, JPEG decodes in part only.
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            # A JPEG much larger than the thumbnail is decoded at a reduced size.
             opened.draft(None, (max_px * 2, max_px * 2))
             opened.thumbnail((max_px, max_px))
             opened.convert("RGBA").save(file, "WEBP")

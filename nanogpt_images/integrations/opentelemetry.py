@@ -1,8 +1,8 @@
 """
-Spans and metrics by OpenTelemetry's conventions for generative AI. It needs the extra `opentelemetry`.
+Spans and metrics by OpenTelemetry's conventions for generative AI. Needs the extra `opentelemetry`.
 
-The conventions have no operation for images yet: `generate_content` with the output type `image` is what they
-offer. Names that they lack begin with `nanogpt`.
+The conventions have no operation for images yet; `generate_content` with the output type `image` comes closest.
+Names that the conventions lack begin with `nanogpt`.
 
 Source: opentelemetry.io/docs/specs/semconv/gen-ai, "client spans" and "metrics".
 """
@@ -14,8 +14,6 @@ from collections.abc import Callable
 from contextvars import Token
 from typing import Final, Protocol
 from urllib.parse import urlsplit
-
-import attrs
 
 from .._version import __version__
 from ..errors import NanoGPTError, StatusError
@@ -40,11 +38,11 @@ class Observable(Protocol):
 
     @property
     def base_url(self) -> str:
-        """Where requests go."""
+        """The URL that requests are sent to."""
         ...
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
-        """Tell *on_event* what happens from now on; the function returned ends it."""
+        """Call *on_event* for each event; return a function that unsubscribes it."""
         ...
 
 
@@ -56,26 +54,20 @@ def instrument(
     meter_provider: metrics.MeterProvider | None = None,
 ) -> Callable[[], None]:
     """
-    Make a span of each generation of *client*, and count time, images and money.
+    Record a span for each generation of *client*, and metrics of duration, images and cost.
 
-    The span is current while the generation runs, so that spans of an instrumented HTTP client are its children.
+    The span is current while the generation runs, so spans of an instrumented HTTP client become its children.
 
     Args:
-        client: A client of either kind.
-        prompts: Record prompts as `gen_ai.input.messages`. They may be private.
-        tracer_provider: Instead of the global one.
-        meter_provider: Instead of the global one.
+        client: An `AsyncClient` or a `Client`.
+        prompts: Record prompts as `gen_ai.input.messages`. Prompts may be private.
+        tracer_provider: Replaces the global tracer provider.
+        meter_provider: Replaces the global meter provider.
 
     Returns:
-        A function that ends it.
+        A function that stops the instrumentation.
     """
     return client.observe(_Instrument(client.base_url, prompts, tracer_provider, meter_provider))
-
-
-@attrs.frozen
-class _Open:
-    span: trace.Span
-    token: Token[Context]
 
 
 class _Instrument:
@@ -88,7 +80,7 @@ class _Instrument:
     ) -> None:
         self._prompts = prompts
         self._server = _server(base_url)
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, tuple[trace.Span, Token[Context]]] = {}
         self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider)
         meter = metrics.get_meter(_SCOPE, __version__, meter_provider)
         self._duration = meter.create_histogram(
@@ -98,18 +90,19 @@ class _Instrument:
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._images = meter.create_counter(
-            "nanogpt.client.images", unit="{image}", description="Images that came."
+            "nanogpt.client.images", unit="{image}", description="Images received."
         )
         self._cost = meter.create_counter(
-            "nanogpt.client.cost", unit="{USD}", description="Cost by the service's word."
+            "nanogpt.client.cost", unit="{USD}", description="Cost reported by the service."
         )
 
     def __call__(self, event: ClientEvent) -> None:
         if isinstance(event, GenerationStarted):
             self._start(event)
         elif isinstance(event, GenerationEnded) and (opened := self._open.pop(event.id, None)) is not None:
-            context.detach(opened.token)
-            self._end(event, opened.span)
+            span, token = opened
+            context.detach(token)
+            self._end(event, span)
 
     def _start(self, event: GenerationStarted) -> None:
         request = event.request
@@ -124,7 +117,7 @@ class _Instrument:
             attributes["gen_ai.input.messages"] = json.dumps([message], ensure_ascii=False)
         name = f"{_OPERATION} {request.model}"
         span = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
-        self._open[event.id] = _Open(span, context.attach(trace.set_span_in_context(span)))
+        self._open[event.id] = span, context.attach(trace.set_span_in_context(span))
 
     def _end(self, event: GenerationEnded, span: trace.Span) -> None:
         common, failure = self._common(event.request), _failure(event.error)
@@ -142,7 +135,7 @@ class _Instrument:
                 span.set_attribute("nanogpt.cost_currency", result.cost.currency)
         if failure:
             span.set_attributes(failure)
-            # No description: the service's text may repeat the prompt.
+            # Without a description: the service's error text may repeat the prompt.
             span.set_status(trace.StatusCode.ERROR)
         if isinstance(event.error, StatusError):
             span.set_attribute("http.response.status_code", event.error.status)

@@ -1,4 +1,4 @@
-"""Images as Pillow's, for code that works on pixels. Needs the extra `pillow`."""
+"""Decode images with Pillow, for code that works on pixels. Needs the extra `pillow`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def require_pillow() -> None:
     """
-    Make sure that Pillow is there, before anything is downloaded for it.
+    Check that Pillow is installed, before an image is downloaded for it.
 
     Raises:
-        ConfigurationError: It is not installed; the text names the extra.
+        ConfigurationError: Pillow is not installed; the text names the extra.
     """
     if importlib.util.find_spec("PIL") is None:
         raise ConfigurationError("to_pil() needs Pillow: pip install 'nanogpt_images[pillow]'")
@@ -26,14 +26,14 @@ def require_pillow() -> None:
 
 def decode(source: bytes | Path, media_type: str | None) -> Image:
     """
-    Decode an image whole. Blocking, for some 0.1 s where it has ten megapixels.
+    Decode a whole image. Blocking: about 0.1 s for ten megapixels.
 
     Args:
-        source: The encoded bytes, or the file that holds them.
-        media_type: For the text of errors.
+        source: The encoded bytes, or their file.
+        media_type: Media type for error texts.
 
     Returns:
-        A Pillow image with its pixels loaded; no file stays open.
+        A Pillow image with its pixels loaded and its file closed.
 
     Raises:
         OutputError: The file cannot be read.
@@ -42,7 +42,7 @@ def decode(source: bytes | Path, media_type: str | None) -> Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        # From the path itself: a file need not be in memory twice, encoded and decoded.
+        # Pass the path, not the bytes: the encoded file need not be in memory beside the pixels.
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
             return image
@@ -56,8 +56,8 @@ def decode(source: bytes | Path, media_type: str | None) -> Image:
 
 def _undecodable(media_type: str | None, error: Exception) -> ResponseDecodeError:
     what = media_type or "an unknown format"
-    reason = "it knows no such format" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+    reason = "unknown format" if type(error).__name__ == "UnidentifiedImageError" else str(error)
     return ResponseDecodeError(
-        f"Pillow cannot decode the image ({what}): {reason}. The encoded image is as it came: read() and save() work.",
+        f"Pillow cannot decode the image ({what}): {reason}. The encoded image is unchanged: use read() or save().",
         charge=Charge.CHARGED,
     )

@@ -8,7 +8,7 @@ class Budget:
     A cap on money, in nano-USD.
 
     `reserve` never lets `spent + reserved` pass the cap. Only a cost above its reservation can, which means
-    that the service charged more than its catalogue says; `overrun` adds that up.
+    that the service charged more than its catalogue says.
     The object belongs to one event loop or thread.
 
     Args:
@@ -22,7 +22,6 @@ class Budget:
         self.cap = cap_nano
         self._spent = spent_nano
         self._reserved = 0
-        self._overrun = 0
 
     @property
     def spent(self) -> int:
@@ -39,11 +38,6 @@ class Budget:
         """What can still be reserved, at least 0; None without a cap."""
         return None if self.cap is None else max(0, self.cap - self._spent - self._reserved)
 
-    @property
-    def overrun(self) -> int:
-        """By how much costs exceeded their reservations, added up."""
-        return self._overrun
-
     def reserve(self, nano: int) -> bool:
         """Set *nano* aside for a request; False, and nothing changed, when that could pass the cap."""
         if nano < 0:
@@ -54,7 +48,7 @@ class Budget:
         return True
 
     def could_fit(self, nano: int) -> bool:
-        """Whether *nano* fits once every open reservation is released: if so waiting may help, else never."""
+        """Return whether *nano* fits once every open reservation is released: if so waiting may help, else never."""
         return self.cap is None or self._spent + nano <= self.cap
 
     def settle(self, reserved: int, actual: int) -> None:
@@ -63,7 +57,6 @@ class Budget:
             raise ValueError(f"a cost of {actual} nano-USD is negative")
         self.release(reserved)
         self._spent += actual
-        self._overrun += max(0, actual - reserved)
 
     def release(self, reserved: int) -> None:
         """Drop the reservation of a request that cost nothing."""

@@ -1,4 +1,4 @@
-"""The budget as workers meet it: wait while what is under way may still turn out cheaper."""
+"""The awaitable budget: a reservation waits while running requests may still turn out cheaper."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BudgetGate:
 
     async def reserve(self, nano: int) -> None:
         """
-        Set *nano* aside, waiting for open requests to settle where only their worst case is in the way.
+        Set *nano* aside, waiting for open requests to settle where only their worst case exceeds the budget.
 
         Raises:
             BudgetExceededError: Even then it would not fit.
@@ -32,8 +32,8 @@ class BudgetGate:
             if not self._budget.could_fit(nano) or not self._budget.reserved:
                 raise BudgetExceededError(
                     f"the next request may cost ${to_usd(nano):.4f}, and ${to_usd(self._budget.spent):.4f} of the "
-                    f"budget of ${to_usd(self._budget.cap or 0):.4f} is spent. Nothing was sent for it; "
-                    "raise the budget to go on."
+                    f"budget of ${to_usd(self._budget.cap or 0):.4f} is spent",
+                    advice="Raise the budget to continue.",
                 )
             self._changed.clear()
             await self._changed.wait()

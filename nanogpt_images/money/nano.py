@@ -16,7 +16,7 @@ MAX_REQUEST_USD: Final = 1_000
 
 def to_nano(usd: float | str | Decimal) -> int:
     """
-    Whole nano-USD of an amount in USD, a fraction of one rounded up so that no cost is understated.
+    Return an amount in USD as whole nano-USD, a fraction rounded up so that no cost is understated.
 
     A float counts as the decimal it prints as: 0.1 is 100,000,000 exactly.
 
@@ -33,12 +33,12 @@ def to_nano(usd: float | str | Decimal) -> int:
 
 
 def to_usd(nano: int) -> float:
-    """The nearest float in USD of an amount in nano-USD."""
+    """Return an amount in nano-USD as the nearest float in USD."""
     return nano / NANO_PER_USD
 
 
 def usd_text(usd: float) -> str:
-    """`$0.0655`: at least cents, further digits only while they mean something."""
+    """Format an amount as `$0.0655`: at least cents, further digits only while they mean something."""
     if usd >= 100:
         return f"${usd:,.2f}"
     whole, _, digits = f"{usd:.6f}".partition(".")

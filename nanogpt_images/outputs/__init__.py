@@ -1,7 +1,7 @@
-"""Where the bytes of images go: into memory, or through a temporary file to a name that tells the truth."""
+"""Store the bytes of images: in memory, or through a temporary file under a name with the correct suffix."""
 
 from .._base.disk import existing_images, make_directory
-from .._base.owner import PART_SUFFIX, abandoned
+from .._base.owner import abandoned
 from .._base.part_file import write_image
 from ..types.result import ReceivedImage
 from .directory import NO_PROVENANCE, DirectoryStore
@@ -9,7 +9,6 @@ from .stores import ImageStore, MemoryStore, finished
 
 __all__ = [
     "NO_PROVENANCE",
-    "PART_SUFFIX",
     "DirectoryStore",
     "ImageStore",
     "MemoryStore",

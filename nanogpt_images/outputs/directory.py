@@ -1,4 +1,4 @@
-"""Images as files of a directory, each through a temporary file to a name that tells the truth."""
+"""Store images as files of a directory, each through a temporary file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class DirectoryStore:
     """
     Writes images to files of one directory.
 
-    Bytes go to hidden temporary files there; a file appears under its name only when it is whole, and
+    Bytes go to hidden temporary files there; a file appears under its name only when it is complete, and
     an existing file is replaced only with *overwrite*. Writes go to the page cache and are short, so
-    they are done in place: handing each slice to a thread costs more than the write (benchmarks/README.md).
+    they run on the event loop: handing each slice to a thread costs more than the write (benchmarks/README.md).
 
     Args:
-        directory: Where to write; made on first use.
+        directory: Where to write; created on first use.
         stem: (index of the image, number of images) → file name without suffix.
-        overwrite: Replace a file of the same name; otherwise a number is added to the new one's.
-        digest: Also compute SHA-256 while the bytes pass.
-        provenance: Written into each image, with the ID of its request.
+        overwrite: Replace a file of the same name; otherwise the new name gets a number.
+        digest: Also compute SHA-256 of each image.
+        provenance: Record to write into each image, with the ID of its request.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class DirectoryStore:
         provenance: Provenance | None = None,
     ) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.links: Sequence[tuple[int, str]] = ()
         self._directory = directory
         self._stem = stem
         self._overwrite = overwrite
@@ -56,10 +57,10 @@ class DirectoryStore:
         self._embeddings: dict[int, Embedding] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
-        """See `ImageStore`. Where the disk fails, the image goes on in memory: it is paid for."""
+        """Begin image *index* in a temporary file; if the disk fails, keep the paid image in memory."""
         if (old := self._parts.pop(index, None)) is not None:
             old.remove()
-        # An answer brings one image after the other, so a request needs one descriptor for all of its files.
+        # An answer has one image after the other, so one descriptor per request is enough for all its files.
         for other in self._parts.keys() - self._embeddings.keys():
             self._parts[other].rest()
         self._parts[index] = part = PartFile(self._directory, digest=self._digest, rescue=True)
@@ -70,7 +71,7 @@ class DirectoryStore:
         return embedding
 
     def is_slow(self, indices: Sequence[int]) -> bool:
-        """See `ImageStore`. An image that turned out to be unfit for a record is copied without it."""
+        """Return whether some image has to be copied, because it turned out to be unfit for a record."""
         embeddings = [self._embeddings[index] for index in indices if index in self._embeddings]
         for embedding in embeddings:
             embedding.close()
@@ -78,11 +79,11 @@ class DirectoryStore:
 
     def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
         """
-        See `ImageStore`.
+        Give the images *indices* their names and remove all other files.
 
         Raises:
-            OutputError: Some image is not in its file; `partial` has the `ReceivedImage` of each, in memory where
-                the disk took none. What could not be given its name stays as a `.part` file, named in the text.
+            OutputError: Some image could not be written; `kept` has the `ReceivedImage` of each, in memory if
+                the disk failed. A file that could not be renamed stays as a `.part` file, which the text names.
         """
         stored: list[ReceivedImage] = []
         failure: OutputError | None = None
@@ -93,17 +94,17 @@ class DirectoryStore:
             path, data = None, part.rescued
             target = self._directory / f"{self._stem(index, len(indices))}{info.suffix}"
             if data is None:
-                left = f" The image is whole in {part.path.name} beside it."
+                left = f" The complete image is in {part.path.name} beside it."
                 try:
                     path = publish(part.path, target, overwrite=self._overwrite, left=left)
                 except OutputError as error:
                     failure = failure or error
                     path = part.path
                     if not os.path.lexists(path):
-                        continue  # somebody took the file away, and with it the image
+                        continue  # another process removed the file
             else:
                 try:
-                    # Perhaps there is a descriptor, or room, by now.
+                    # Try again: descriptors or space may be available now.
                     path, data = write_image(data, target, overwrite=self._overwrite), None
                 except OutputError:
                     failure = failure or part.failure
@@ -121,12 +122,11 @@ class DirectoryStore:
         self.discard()
         self.kept = tuple(stored)
         if failure is not None:
-            failure.partial = self.kept
             raise failure
         return self.kept
 
     def _settle(self, index: int) -> str | None:
-        """Complete the file of image *index*, and say why it has no record although it was to have one."""
+        """Complete the file of image *index*; return why it has no record, None if it has one or needs none."""
         embedding = self._embeddings.pop(index, None)
         if embedding is None:
             return None
@@ -134,13 +134,17 @@ class DirectoryStore:
         if embedding.problem is None:
             return None
         undone = embedding.undo is None or self._undo(index, embedding.undo)
-        state = "it is as it came" if undone else "a text stays in it, as there is no room for a copy without"
+        state = (
+            "it is unchanged"
+            if undone
+            else "it keeps the text that was added, as there is no space for a copy"
+        )
         return f"image {index}{NO_PROVENANCE}{embedding.problem}; {state}"
 
     def _undo(self, index: int, edit: Edit) -> bool:
         edited = self._parts[index]
         try:
-            # What is in memory because the disk failed is copied there.
+            # An image that is in memory, because the disk failed, is copied in memory.
             part = PartFile(self._directory, digest=self._digest, rescue=edited.rescued is not None)
         except OutputError:
             return False
@@ -149,7 +153,7 @@ class DirectoryStore:
             for piece in edited.pieces(edit.taken):
                 part.write(piece)
         except OutputError:
-            # Better an image with a superfluous text than none: the disk is full, and it was paid for.
+            # The disk is full: an image with a superfluous text is better than losing a paid image.
             part.remove()
             return False
         self._parts[index] = part
@@ -157,7 +161,7 @@ class DirectoryStore:
         return True
 
     def discard(self) -> None:
-        """See `ImageStore`."""
+        """Remove all temporary files."""
         self._embeddings.clear()
         while self._parts:
             self._parts.popitem()[1].remove()

@@ -1,4 +1,4 @@
-"""What takes the images of an answer, and the one that keeps them in memory."""
+"""The interface of a store for the images of an answer, and a store in memory."""
 
 from __future__ import annotations
 
@@ -14,51 +14,54 @@ from ..types.result import ReceivedImage
 
 class ImageStore(Protocol):
     """
-    Takes the images of one answer.
+    Stores the images of one answer.
 
     Attributes:
-        kept: What `finish` has kept, for whoever was cancelled before it could be told.
+        kept: The images that `finish` kept, for a caller that was cancelled before `finish` returned.
+        links: Index and signed URL of images that came before the caller was cancelled.
     """
 
     kept: Sequence[ReceivedImage]
+    links: Sequence[tuple[int, str]]
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
-        """Begin image *index* of the answer to *request_id*, anew if it was begun before."""
+        """Begin image *index* of the answer to *request_id*; restart it if it was begun before."""
         ...
 
     def is_slow(self, indices: Sequence[int]) -> bool:
-        """Whether `finish` of these images, which are complete, would stall an event loop."""
+        """Return whether `finish` of these complete images would stall an event loop."""
         ...
 
     def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
-        """Keep the images *indices*, which are complete, in that order; discard all others."""
+        """Keep the complete images *indices*, in that order; discard all others."""
         ...
 
     def discard(self) -> None:
-        """Forget everything and leave no file behind. Harmless after `finish`."""
+        """Discard all images and remove their files. Harmless after `finish`."""
         ...
 
 
 class MemoryStore:
-    """Keeps images as bytes. The buffer that grows is the one handed out: no image exists twice."""
+    """Keeps images as bytes, each in one buffer that is returned without a copy."""
 
     def __init__(self) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.links: Sequence[tuple[int, str]] = ()
         self._buffers: dict[int, BytesIO] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
-        """See `ImageStore`."""
+        """Begin image *index* in an empty buffer."""
         del request_id
         self._buffers[index] = buffer = BytesIO()
         return buffer
 
     def is_slow(self, indices: Sequence[int]) -> bool:
-        """See `ImageStore`."""
+        """Return False: nothing is written."""
         del indices
         return False
 
     def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
-        """See `ImageStore`."""
+        """Return the images *indices* and discard all others."""
         stored: list[ReceivedImage] = []
         for index in indices:
             data = self._buffers.pop(index).getvalue()
@@ -69,12 +72,12 @@ class MemoryStore:
         return self.kept
 
     def discard(self) -> None:
-        """See `ImageStore`."""
+        """Discard all images."""
         self._buffers.clear()
 
 
 async def finished(store: ImageStore, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
-    """`store.finish`, in a thread where it would stall the event loop."""
+    """Call `store.finish`, in a thread if it would stall the event loop."""
     if store.is_slow(indices):
         return await in_thread(store.finish, indices)
     return store.finish(indices)

@@ -1,6 +1,6 @@
 """
-How an image was made, written into its file and read back, without touching its pixels.
+Write how an image was made into its file, and read it back, without changing a pixel.
 
-`record` is what is written, `png`, `jpeg` and `webp` know where it goes, `embedding` puts it there while the
-image streams to disk, `reading` finds it again.
+`record` is the record, `png`, `jpeg` and `webp` find its place in a file, `embedding` inserts it while the image
+streams to disk, `reading` reads it.
 """

@@ -1,4 +1,4 @@
-"""A record, put into an image on its way to the disk: only its first bytes are held back, no pixel is looked at."""
+"""Insert a record into an image on its way to the disk: only the first bytes are buffered, no pixel is decoded."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Format:
     A format that can hold a record.
 
     Attributes:
-        edit: Says where a record goes, given the first bytes of a file.
-        walk: Checks a file's structure and tells what texts it holds.
-        json_of: A record's JSON in such a text.
-        one_text: Only one text counts, so a file that has one takes no record.
+        edit: Computes the change that inserts a record, from the first bytes of a file.
+        walk: Checks a file's structure and reports the texts in it.
+        json_of: Extracts a record's JSON from such a text.
+        one_text: Readers use only one text, so a file that has one already takes no record.
     """
 
     edit: Callable[[bytes, Provenance], Edit | None]
@@ -44,12 +44,12 @@ FORMATS: Final[Mapping[str | None, Format]] = {
 
 class Embedding:
     """
-    Stands before the sink of an image and adds a record to what passes.
+    A sink that adds a record to an image and writes it to another sink.
 
     Attributes:
-        problem: Why the image has no record; None where it has one. Final after `close`.
-        undo: After `close`: the edit that makes the file again what it was, because the image turned out to
-            be unfit at its end; None where there is nothing to undo.
+        problem: Why the image has no record; None if it has one. Final after `close`.
+        undo: After `close`, the edit that restores the original file, because the image turned out to be unfit at its
+            end; None if nothing has to be undone.
     """
 
     problem: str | None
@@ -68,7 +68,7 @@ class Embedding:
         self._texts = 0
 
     def write(self, data: bytes, /) -> None:
-        """See `Sink`."""
+        """Write the next bytes of the image, with the record where it belongs."""
         if self._decided:
             self._sink.write(data)
             if self._check is not None:
@@ -79,7 +79,7 @@ class Embedding:
             self._decide()
 
     def close(self) -> None:
-        """Say that the image is complete; again does nothing."""
+        """Complete the image; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -93,7 +93,7 @@ class Embedding:
         try:
             self._check.close()
             if self._texts and self._form.one_text:
-                raise UnfitError("it has XMP metadata of its own")
+                raise UnfitError("it already has XMP metadata")
         except UnfitError as error:
             self.problem = str(error)
             self.undo = Edit(taken=len(self._edit.head), head=self._head)
@@ -102,7 +102,7 @@ class Embedding:
                 self._sink.write(self._edit.tail)
 
     def _decide(self) -> None:
-        """Begin the file, if its first bytes say how."""
+        """Begin the file once its first bytes determine the edit."""
         kind = sniff(self._head).media_type
         self._form = FORMATS.get(kind)
         if self._form is None:
@@ -119,7 +119,7 @@ class Embedding:
         self._begin()
 
     def _watch(self, form: Format) -> None:
-        """Check the rest of the image as it passes; without an edit its beginning is too long to be looked through."""
+        """Check the rest of the image as it passes; give up if its metadata exceed the buffer."""
         if self._edit is None:
             self.problem = "its metadata are too long"
             return

@@ -1,5 +1,5 @@
 """
-JPEG: a record is an XMP packet in an APP1 segment, behind the segments that have to come first.
+JPEG: a record is an XMP packet in an APP1 segment, after the segments that must come first.
 
 Source: ITU-T T.81, annex B; XMP Specification Part 3, 1.1.3 "JPEG".
 """
@@ -23,7 +23,7 @@ _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 
 def edit(head: bytes, record: Provenance) -> Edit | None:
     """
-    Where *record* goes in a file that begins with *head*; None where more of it is needed.
+    Compute the edit that inserts *record* into a file that begins with *head*; None if more bytes are needed.
 
     Raises:
         UnfitError: The beginning is damaged, or the record is too long for a segment.
@@ -41,21 +41,21 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
     room = _MAX_SEGMENT - 2 - len(_XMP)
     packet = packet_of(record, max_bytes=room)
     if len(packet) > room:
-        raise UnfitError("its prompt is too long for a JPEG's metadata")
+        raise UnfitError("the prompt is too long for a JPEG's metadata")
     segment = bytes((0xFF, _APP1)) + (2 + len(_XMP) + len(packet)).to_bytes(2, "big") + _XMP + packet
     return Edit(taken=at, head=head[:at] + segment)
 
 
 def walk(found: Callable[[bytes], object]) -> Walk:
-    """Walk over the segments to the picture and the end; *found* gets each XMP packet."""
+    """Walk over all segments to the end of the file; call *found* with each XMP packet."""
     if (yield Take(2)) != b"\xff\xd8":
-        raise UnfitError("it is no JPEG")
+        raise UnfitError("it is not a JPEG")
     while True:
         prefix, marker = yield Take(2)
         while marker == 0xFF:  # fill bytes
             (marker,) = yield Take(1)
         if prefix != 0xFF or marker == _END:
-            raise UnfitError("there is no picture in it" if marker == _END else "its segments are damaged")
+            raise UnfitError("it contains no picture" if marker == _END else "its segments are damaged")
         if marker in _BARE:
             continue
         size = int.from_bytes((yield Take(2)), "big") - 2

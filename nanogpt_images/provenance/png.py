@@ -1,5 +1,5 @@
 """
-PNG: a record is three `iTXt` chunks behind the header.
+PNG: a record is three `iTXt` chunks after the header.
 
 Source: PNG Specification (Third Edition), 5.3 "Chunk layout" and 11.3.3 "Textual information".
 """
@@ -20,7 +20,7 @@ _HEADER_BYTES: Final = len(_SIGNATURE) + 4 + 4 + 13 + 4
 
 def edit(head: bytes, record: Provenance) -> Edit | None:
     """
-    Where *record* goes in a file that begins with *head*; None where more of it is needed.
+    Compute the edit that inserts *record* into a file that begins with *head*; None if more bytes are needed.
 
     Raises:
         UnfitError: The header is damaged.
@@ -36,9 +36,9 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
 
 
 def walk(found: Callable[[bytes], object]) -> Walk:
-    """Walk over the chunks; *found* gets the body of each `iTXt` chunk that may hold a record."""
+    """Walk over the chunks; call *found* with the body of each `iTXt` chunk that may contain a record."""
     if (yield Take(len(_SIGNATURE))) != _SIGNATURE:
-        raise UnfitError("it is no PNG")
+        raise UnfitError("it is not a PNG")
     kind, pictures = b"", 0
     while kind != b"IEND":
         header = yield Take(8)
@@ -52,11 +52,11 @@ def walk(found: Callable[[bytes], object]) -> Walk:
         else:
             yield Skip(size + 4)
     if not pictures:
-        raise UnfitError("there is no picture in it")
+        raise UnfitError("it contains no picture")
 
 
 def json_of(body: bytes) -> str | None:
-    """The record's JSON text in the *body* of an `iTXt` chunk; None where it holds something else."""
+    """Extract a record's JSON text from the *body* of an `iTXt` chunk; None if it is another text."""
     name, _, rest = body.partition(b"\0")
     flags, rest = rest[:2], rest[2:]
     if name != KEYWORD.encode() or flags[:1] not in (b"\0", b"\1"):
@@ -64,7 +64,7 @@ def json_of(body: bytes) -> str | None:
     _, _, rest = rest.partition(b"\0")
     _, _, text = rest.partition(b"\0")
     if flags[:1] == b"\1":
-        # Written by another program; a small text can be made to grow without end.
+        # Another program wrote it; limit the size, because a small compressed text can expand without end.
         unpacker = zlib.decompressobj()
         try:
             text = unpacker.decompress(text, MAX_TEXT_BYTES)

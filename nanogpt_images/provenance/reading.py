@@ -1,4 +1,4 @@
-"""A file → the record in it."""
+"""Read the record in an image file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from .steps import UnfitError, pull
 
 def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:
     """
-    How the image in *path* was made, if `provenance=True` was given when it was written. Blocking, and quick:
-    the picture itself is passed over.
+    Read how the image in *path* was made, if it was written with `provenance=True`.
+
+    Blocking, but fast: the picture itself is skipped.
 
     Args:
         path: A PNG, JPEG or WebP file.
 
     Returns:
-        The record; None where the file holds none, also because another program left it out when it saved the image.
+        The record; None if the file has none, for example because another program saved the image without it.
 
     Raises:
         OutputError: The file cannot be read.
@@ -33,7 +34,7 @@ def read_provenance(path: str | os.PathLike[str]) -> Provenance | None:
             form = FORMATS.get(sniff(file.read(HEAD_BYTES)).media_type)
             if form is None:
                 return None
-            # What stands before some damage counts.
+            # A record before damaged bytes is still valid.
             with contextlib.suppress(UnfitError):
                 pull(file, form.walk(texts.append))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What an image file says about its own making."""
+"""The record of how an image was made."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import attrs
 from .._version import __version__
 from ..types.request import ImageRequest, Route
 
-# An input image can be large and private, and `user` names a person: none of them goes into the file.
+# Input images can be large and private, and `user` names a person: none of them is written into the file.
 _INPUT_IMAGES: Final = ("input_references", "image_data_url", "image_data_urls", "mask_data_url")
 _NOT_PARAMETERS: Final = frozenset(
     {"prompt", "model", "seed", "extra", "route", "response_format", "user", *_INPUT_IMAGES}
 )
 _MAX_EXTRA_CHARACTERS: Final = 1_000
-# Characters that neither UTF-8 nor XML can hold; JSON has an escape for each.
+# Characters that UTF-8 or XML cannot represent; JSON has an escape for each.
 _UNWRITABLE: Final = re.compile("[\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -29,18 +29,18 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 @attrs.frozen(kw_only=True)
 class Provenance:
     """
-    How an image was made, as its file tells it.
+    How an image was made, as recorded in its file.
 
     Attributes:
-        prompt: As it was sent.
+        prompt: The prompt as sent.
         model: ID of the model.
         route: `images` or `openai`.
-        parameters: What else was asked for, such as `resolution` and `n`.
-        seed: The one asked for; None where the service chose.
-        left_out: Names of parameters that are not in the file: input images, addresses, large values.
+        parameters: The other parameters of the request, such as `resolution` and `n`.
+        seed: The requested seed; None if the service chose one.
+        left_out: Names of parameters that were not recorded: input images, URLs, large values.
         request_id: The service's ID of the request.
         service: Origin of the service, such as `https://nano-gpt.com`.
-        version: Version of this package that wrote it.
+        version: Version of this package that wrote the record.
     """
 
     prompt: str
@@ -55,7 +55,7 @@ class Provenance:
 
     @classmethod
     def of(cls, request: ImageRequest, *, service: str | None) -> Self:
-        """The record of an image that *request* is to make."""
+        """Make the record for the images of *request*."""
         fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
         private = {name for name, value in request.extra.items() if _stays_out(repr(value))}
         given = {
@@ -74,22 +74,22 @@ class Provenance:
 
     @property
     def software(self) -> str:
-        """What made the file: this package, with its version."""
+        """The program that wrote the file: this package, with its version."""
         return f"nanogpt_images {self.version}"
 
     @property
     def description(self) -> str:
-        """The prompt, as far as other programs can show it."""
+        """The prompt, without characters that other programs cannot show."""
         return _UNWRITABLE.sub("", "".join(c for c in self.prompt if c >= " " or c in "\t\n"))
 
     def to_json(self) -> str:
-        """The record as JSON text that any of the formats can hold, for `from_json`."""
+        """Encode the record as JSON text that every format can represent, for `from_json`."""
         text = json.dumps(attrs.asdict(self), ensure_ascii=False, separators=(",", ":"), default=repr)
         return _UNWRITABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
-        """The record that `to_json` wrote; None where *text* is nothing of the kind."""
+        """Parse a record that `to_json` wrote; None if *text* is not a record."""
         try:
             found: object = json.loads(text)
         except (ValueError, RecursionError):
@@ -104,17 +104,17 @@ class Provenance:
 
 
 def _stays_out(value: str) -> bool:
-    """Whether a further field of the body may be an image, or an address with a signature in it."""
+    """Return whether a parameter may be an image or a signed URL, so that it is not recorded."""
     return len(value) > _MAX_EXTRA_CHARACTERS or "://" in value or "data:" in value
 
 
 def _checks(fields: Mapping[str, object]) -> Iterator[bool]:
-    """Whether each field is of its type: whoever edited the file may have put anything there."""
+    """Yield whether each field has its type: anyone can have edited the file."""
     yield isinstance(fields.get("prompt"), str)
     yield isinstance(fields.get("model"), str)
     yield fields.get("route", "images") in ("images", "openai")
     parameters = fields.get("parameters", {})
-    # An input image in it would be a file of this machine, read and sent because a stranger's image says so.
+    # An input image here would make this machine read and send a local file that a stranger's image names.
     yield isinstance(parameters, dict) and _NOT_PARAMETERS.isdisjoint(cast("dict[str, object]", parameters))
     yield isinstance(fields.get("seed"), int | None)
     left_out = fields.get("left_out", [])

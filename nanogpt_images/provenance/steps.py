@@ -1,9 +1,9 @@
 """
-The structure of an image file, walked by a generator that neither reads nor waits.
+Walk over the structure of an image file, with a generator that does no I/O.
 
-A walk asks for the next bytes (`Take`), passes over some (`Skip`) or over all that is left (`Rest`), tells
-what texts it finds, and raises `UnfitError` where the file is not what it should be. `Push` drives it with
-bytes as they arrive, `pull` with a file.
+A walk asks for the next bytes (`Take`), skips some (`Skip`) or all but the last (`Rest`), reports the texts that it
+finds, and raises `UnfitError` if the file is damaged. `Push` drives a walk with bytes as they arrive, `pull` with a
+file.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from typing import BinaryIO, Final, TypeAlias
 import attrs
 
 MAX_TEXT_BYTES: Final = 4 * 2**20
-"""A text beyond this size is passed over."""
+"""Larger texts are skipped."""
 CUT_SHORT: Final = "it is cut short"
 
 
 class UnfitError(Exception):
-    """Why an image takes no record: it is damaged, or has no room for one."""
+    """The image cannot take a record: it is damaged or has no room for one."""
 
 
 @attrs.frozen
 class Take:
-    """The next `count` bytes are wanted."""
+    """Ask for the next `count` bytes."""
 
     count: int
 
 
 @attrs.frozen
 class Skip:
-    """The next `count` bytes do not matter."""
+    """Skip the next `count` bytes."""
 
     count: int
 
 
 @attrs.frozen
 class Rest:
-    """Nothing matters any more but the last `count` bytes."""
+    """Skip to the last `count` bytes and ask for them."""
 
     count: int
 
@@ -52,12 +52,12 @@ Walk: TypeAlias = Generator[Step, bytes, None]
 @attrs.frozen(kw_only=True)
 class Edit:
     """
-    What a record changes in a file.
+    The change to a file that inserts a record.
 
     Attributes:
-        taken: How many of its first bytes are replaced.
-        head: What replaces them.
-        tail: What is added behind its last byte.
+        taken: Number of bytes at the beginning that are replaced.
+        head: Bytes that replace them.
+        tail: Bytes appended to the file.
     """
 
     taken: int
@@ -76,7 +76,7 @@ class Push:
         self._missing = self._step.count
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. What is wrong with them, `close` says."""
+        """Take the next bytes; `close` raises the error if they are damaged."""
         position = 0
         while self._step is not None and position < len(data):
             if isinstance(self._step, Rest):
@@ -90,11 +90,11 @@ class Push:
             self._missing -= passed
             self._go_on()
         if position < len(data):
-            self._failure = self._failure or UnfitError("more follows its end")
+            self._failure = self._failure or UnfitError("it continues after its end")
 
     def close(self) -> None:
         """
-        Say that no more bytes follow.
+        Check that the file ends here.
 
         Raises:
             UnfitError: The file is not what the walk expects.
@@ -122,11 +122,11 @@ class Push:
 
 def pull(file: BinaryIO, walk: Walk) -> None:
     """
-    Drive *walk* with *file*, from its beginning.
+    Walk *walk* over *file*, from its beginning.
 
     Raises:
         UnfitError: The file is not what the walk expects.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)

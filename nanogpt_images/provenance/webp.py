@@ -22,17 +22,17 @@ _PICTURES: Final = (b"VP8 ", b"VP8L", b"ANMF")
 
 def edit(head: bytes, record: Provenance) -> Edit | None:
     """
-    Where *record* goes in a file that begins with *head*; None where more of it is needed.
+    Compute the edit that inserts *record* into a file that begins with *head*; None if more bytes are needed.
 
     Raises:
-        UnfitError: The header is damaged, or the file has XMP of its own.
+        UnfitError: The header is damaged, or the file already has XMP metadata.
     """
     if len(head) < _HEAD_BYTES:
         return None
     kind = head[_RIFF_BYTES : _RIFF_BYTES + 4]
     if kind == b"VP8X":
         if head[20] & _HAS_XMP:
-            raise UnfitError("it has XMP metadata of its own")
+            raise UnfitError("it already has XMP metadata")
         taken = _HEAD_BYTES
         extended = head[_RIFF_BYTES:20] + bytes((head[20] | _HAS_XMP,)) + head[21:_HEAD_BYTES]
     else:
@@ -47,7 +47,7 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
 
 
 def _extended(head: bytes, kind: bytes) -> bytes:
-    """The extended header for a file that has a simple one."""
+    """Build the extended header for a file with a simple header."""
     flags = _HAS_XMP
     if kind == b"VP8 " and head[23:26] == b"\x9d\x01\x2a":
         width = int.from_bytes(head[26:28], "little") & 0x3FFF
@@ -64,10 +64,10 @@ def _extended(head: bytes, kind: bytes) -> bytes:
 
 
 def walk(found: Callable[[bytes], object]) -> Walk:
-    """Walk over the chunks; *found* gets each XMP packet."""
+    """Walk over the chunks; call *found* with each XMP packet."""
     riff = yield Take(_RIFF_BYTES)
     if riff[:4] != b"RIFF" or riff[8:] != b"WEBP":
-        raise UnfitError("it is no WebP")
+        raise UnfitError("it is not a WebP")
     left = int.from_bytes(riff[4:8], "little") - 4
     pictures = 0
     while left:
@@ -84,7 +84,7 @@ def walk(found: Callable[[bytes], object]) -> Walk:
         else:
             yield Skip(padded)
     if not pictures:
-        raise UnfitError("there is no picture in it")
+        raise UnfitError("it contains no picture")
 
 
 def _little(number: int, count: int) -> bytes:

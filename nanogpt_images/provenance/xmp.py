@@ -1,4 +1,4 @@
-"""The XMP packet, which JPEG and WebP hold: a record as text that other programs read as well."""
+"""The XMP packet in JPEG and WebP files: a record as text that other programs read as well."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PACKET: Final = (
 
 def packet_of(record: Provenance, *, max_bytes: int | None = None) -> bytes:
     """
-    *record* as a packet in UTF-8.
+    Encode *record* as an XMP packet in UTF-8.
 
     Args:
-        record: What to write.
-        max_bytes: Where the packet would be larger, the prompt stands in it once instead of twice.
+        record: The record to write.
+        max_bytes: A larger packet contains the prompt once instead of twice.
     """
     whole = _packet(record, _DESCRIPTION.format(escape(record.description)))
     return whole if max_bytes is None or len(whole) <= max_bytes else _packet(record, "")
@@ -42,9 +42,9 @@ def _packet(record: Provenance, description: str) -> bytes:
 
 
 def json_of(packet: bytes) -> str | None:
-    """The record's JSON text in *packet*, also after another program has rewritten it; None where there is none."""
+    """Extract a record's JSON text from *packet*, even if another program has rewritten it; None for none."""
     if b"<!" in packet:
-        # No XMP needs declarations, and with them small texts can be made to grow without end.
+        # XMP needs no declarations, and with them a small text can expand without end.
         return None
     try:
         tree = ET.fromstring(packet.strip(b"\0"))  # noqa: S314 - without declarations there is nothing to expand

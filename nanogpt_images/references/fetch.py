@@ -1,4 +1,4 @@
-"""Fetch an image from a URL that a caller, or a caller's user, has named. Loaded on the first such URL."""
+"""Fetch an input image from a URL that a user may have chosen. This module loads with the first such URL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _HEADERS: Final = {
     "Accept": "image/*",
-    # A small compressed body can become a huge one; images gain nothing from it.
+    # A small compressed body can expand without end, and images do not compress.
     "Accept-Encoding": "identity",
     "User-Agent": f"nanogpt-images/{__version__}",
 }
@@ -34,22 +34,22 @@ async def fetch_bytes(
     resolver: AbstractResolver | None = None,
 ) -> bytes:
     """
-    The body behind *url*, fetched without key, cookies or stored credentials.
+    Fetch the body of *url*, without API key, cookies or stored credentials.
 
-    Every address is checked at the moment it is connected to, after resolution and on every redirect, so
-    neither a literal address nor a name that changes its answer gets past. Proxies of the environment are
-    not used: behind a proxy the address could not be checked.
+    Every address is checked when the connection is made, after resolution and on every redirect, so that neither a
+    literal address nor DNS rebinding gets past the check. Proxies of the environment are not used: the address
+    behind a proxy cannot be checked.
 
     Args:
         url: http or https.
-        max_bytes: Greatest size of the body.
-        allow_private: True lets it reach addresses that are not public; a collection of host names does so
-            for these hosts alone.
-        timeout_s: Limit for all hops together.
-        resolver: Resolves names instead of the system.
+        max_bytes: Maximum size of the body.
+        allow_private: True allows addresses that are not public; a collection of host names allows them for these
+            hosts only.
+        timeout_s: Time limit for all redirects together.
+        resolver: Replaces the system's name resolution.
 
     Raises:
-        ReferenceImageError: The URL is refused, cannot be reached, or answers with something else.
+        ReferenceImageError: The URL is refused, cannot be fetched, or does not answer with status 200.
     """
     hop = _parsed(url)
     try:
@@ -63,13 +63,13 @@ async def fetch_bytes(
                 hop = _next_hop(hop, answer)
     except TimeoutError as error:
         raise _failure(hop, f"has not delivered an image within {timeout_s:g} s") from error
-    raise _failure(hop, f"ends a chain of more than {_MAX_REDIRECTS} redirects")
+    raise _failure(hop, f"has more than {_MAX_REDIRECTS} redirects")
 
 
 async def _one_hop(url: URL, max_bytes: int, allowed: bool, resolver: AbstractResolver | None) -> bytes | str:
-    """The body, or where a redirect leads."""
+    """Return the body, or the location of a redirect."""
     guard = Guard(allowed=allowed)
-    # A session for each hop: no connection outlives the check that it passed.
+    # One session per hop: a connection must not outlive its address check.
     connector = aiohttp.TCPConnector(resolver=resolver, socket_factory=guard.open_socket, force_close=True)
     try:
         async with (
@@ -110,12 +110,12 @@ async def _read(response: aiohttp.ClientResponse, url: URL, max_bytes: int) -> b
 def _parsed(url: str) -> URL:
     try:
         parsed = URL(url)
-        # Decoding an international name can fail, which is the time to learn it.
+        # `host` decodes an international name, which can fail.
         usable = parsed.scheme in ("http", "https") and bool(parsed.host)
     except ValueError as error:
-        raise ReferenceImageError(f"the URL is malformed ({error}). Nothing was sent.") from error
+        raise ReferenceImageError(f"the URL is malformed ({error}).") from error
     if not usable:
-        raise ReferenceImageError("the URL is not an http or https URL with a host. Nothing was sent.")
+        raise ReferenceImageError("the URL is not an http or https URL with a host.")
     return parsed
 
 
@@ -126,26 +126,26 @@ def _next_hop(url: URL, location: str) -> URL:
     except ValueError as error:
         raise _failure(url, "redirects to a malformed URL") from error
     if not usable:
-        raise _failure(url, "redirects to nowhere that http or https reaches")
+        raise _failure(url, "redirects to something other than http or https")
     if url.scheme == "https" and target.scheme == "http":
         raise _failure(url, f"redirects from https to plain http ({target.host})")
     return target
 
 
 def _failure(url: URL, what: str) -> ReferenceImageError:
-    # The host alone: paths and queries of signed URLs are secrets.
-    return ReferenceImageError(f"the image at {url.host} {what}. Nothing was sent.")
+    # Name only the host: paths and queries of signed URLs are secrets.
+    return ReferenceImageError(f"the image at {url.host} {what}.")
 
 
 def _refusal(url: URL, refused: list[str]) -> ReferenceImageError:
     return ReferenceImageError(
-        f"{url.host} is at {', '.join(dict.fromkeys(refused))}, which is no public address; fetching from it is "
-        "refused unless private addresses are allowed. Nothing was sent."
+        f"{url.host} has the address {', '.join(dict.fromkeys(refused))}, which is not public; allow it with "
+        "allow_private_references."
     )
 
 
 def _reason(error: Exception) -> str:
-    # aiohttp's own texts can hold the whole URL.
+    # aiohttp's error texts can contain the whole URL.
     cause = getattr(error, "os_error", error)
     if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
         return os.strerror(cause.errno)

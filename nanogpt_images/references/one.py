@@ -1,4 +1,4 @@
-"""One input image: read, checked against the limits, encoded."""
+"""Load one input image: read it, check it against the limits, encode it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .sources import decode_data_url, host_of, simplified
 
 _log = get_logger()
 
-# Below this, base64 takes less time than handing the work to a thread.
+# Below this size, base64 takes less time than handing the work to a thread.
 _INLINE_BYTES: Final = 256 * 1024
 _SHOWN_CHARACTERS: Final = 80
 _KNOWN: Final = "PNG, JPEG, WebP, GIF, AVIF, BMP or SVG"
-# What Pillow writes as JPEG; CMYK and YCbCr cannot be written as PNG at all.
+# Modes that Pillow writes as JPEG; CMYK and YCbCr cannot be written as PNG.
 _JPEG_MODES: Final = frozenset({"L", "RGB", "CMYK", "YCbCr"})
 _JPEG_ONLY_MODES: Final = frozenset({"CMYK", "YCbCr"})
 
@@ -46,17 +46,35 @@ FirstT = TypeVar("FirstT")
 
 @attrs.frozen(kw_only=True)
 class ImageLoader:
-    """One way of loading images, the same for all of a request."""
+    """
+    Loads the images of one parameter with the same options.
+
+    Args:
+        remote: `link` passes http(s) URLs on, `fetch` downloads them.
+        limits: What the model accepts.
+        max_encoded_bytes: Limit for all images of a request together, after encoding; None sets none.
+        fetch: Replaces this package's download of URLs.
+        allow_private: Allow fetched URLs on private addresses.
+        model: ID of the model, for error texts.
+        parameter: Name of the parameter with the images, for error texts.
+    """
 
     remote: Remote
-    limits: ReferenceLimits
-    max_encoded_bytes: int | None
-    fetch: FetchBytes | None
-    allow_private: AllowPrivate
-    model: str | None
-    parameter: str
+    limits: ReferenceLimits = attrs.field(factory=ReferenceLimits)
+    max_encoded_bytes: int | None = None
+    fetch: FetchBytes | None = None
+    allow_private: AllowPrivate = False
+    model: str | None = None
+    parameter: str = "input_references"
 
-    async def load(self, source: ReferenceInput, position: int | None) -> Reference:
+    async def load(self, source: ReferenceInput, position: int | None = None) -> Reference:
+        """
+        Load one image; *position* (from 0) is its place in a list, for error texts.
+
+        Raises:
+            ParameterError: The image is outside the limits; nothing was sent.
+            ReferenceImageError: The image cannot be read or fetched, or is not an image; nothing was sent.
+        """
         where = self.parameter if position is None else f"{self.parameter}[{position}]"
         simple = simplified(source, where)
         if isinstance(simple, bytes):
@@ -76,11 +94,11 @@ class ImageLoader:
         try:
             data = await fetch(url, max_bytes=self._most_bytes(), allow_private=self.allow_private)
         except NanoGPTError as error:
-            raise ReferenceImageError(f"{where}: {error}") from error
+            raise ReferenceImageError(f"{where}: {error.message}") from error
         except Exception as error:
-            # A fetch of the caller's own may raise anything.
+            # A fetch function of the caller may raise anything.
             raise ReferenceImageError(
-                f"{where}: {host_of(url)} cannot be fetched ({type(error).__name__}). Nothing was sent."
+                f"{where}: {host_of(url)} cannot be fetched ({type(error).__name__})."
             ) from error
         return await self._from_bytes(data, f"{where} ({host_of(url)})")
 
@@ -91,7 +109,7 @@ class ImageLoader:
         declared, data = decode_data_url(url, where)
         reference = self._checked(data, where)
         if declared != reference.media_type:
-            # The service answers 413 to a type that does not match the bytes.
+            # The service answers 413 if the type does not match the bytes.
             _log.debug("%s: declared as %s, sent as %s", where, declared or "nothing", reference.media_type)
         return reference
 
@@ -100,14 +118,14 @@ class ImageLoader:
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
-                raise ReferenceImageError(f"{where} is not a regular file. Nothing was sent.")
+                raise ReferenceImageError(f"{where} is not a regular file.")
             self._check_size(status.st_size, where)
             data = Path(path).read_bytes()
         except NanoGPTError:
             raise
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise ReferenceImageError(f"{where} cannot be read: {reason}. Nothing was sent.") from error
+            raise ReferenceImageError(f"{where} cannot be read: {reason}.") from error
         return self._checked(data, where)
 
     def _from_pillow(self, image: SupportsPillowSave, where: str) -> Reference:
@@ -120,19 +138,19 @@ class ImageLoader:
             else:
                 image.save(file, format="PNG")
         except Exception as error:
-            # Pillow loads lazily: here a damaged file fails too, with whatever its decoder raises.
+            # Pillow loads lazily: a damaged file fails here, with any error of its decoder.
             raise ReferenceImageError(
                 f"{where}: the Pillow image of mode {image.mode} cannot be encoded ({error}). "
-                "Convert it, for example with image.convert('RGB'). Nothing was sent."
+                "Convert it, for example with image.convert('RGB')."
             ) from error
         return self._checked(file.getvalue(), where)
 
     def _checked(self, data: bytes, where: str) -> Reference:
-        """The data URL of *data*, once it has passed all limits of a single image."""
+        """Check *data* against the limits of a single image and encode it as a data URL."""
         info = sniff(data)
         if info.media_type is None:
             what = f"begins with {data[:8]!r}" if data else "is empty"
-            raise ReferenceImageError(f"{where} is no {_KNOWN} image: it {what}. Nothing was sent.")
+            raise ReferenceImageError(f"{where} is not a {_KNOWN} image: it {what}.")
         self._check_size(len(data), where)
         formats = {_format_name(name) for name in self.limits.formats}
         if formats and _format_name(info.media_type) not in formats:
@@ -148,7 +166,7 @@ class ImageLoader:
         )
 
     def _most_bytes(self) -> int:
-        """Greatest size of a fetched image that can pass at all."""
+        """Compute the maximum size of a fetched image that passes all limits."""
         encoded = MAX_FETCH_BYTES if self.max_encoded_bytes is None else self.max_encoded_bytes * 3 // 4
         stated = MAX_FETCH_BYTES if self.limits.max_bytes is None else self.limits.max_bytes
         return min(encoded, stated, MAX_FETCH_BYTES)
@@ -170,8 +188,7 @@ class ImageLoader:
     def _check_dimensions(self, width: int | None, height: int | None, where: str) -> None:
         if width is None or height is None:
             return
-        limits = self.limits
-        least = limits.min_width or 0, limits.min_height or 0
+        limits, least = self.limits, (self.limits.min_width or 0, self.limits.min_height or 0)
         if (limits.max_width or width) < width or (limits.max_height or height) < height:
             most = f"{limits.max_width or 'any'}x{limits.max_height or 'any'}"
             raise self.refusal(
@@ -179,7 +196,7 @@ class ImageLoader:
             )
         if width < least[0] or height < least[1]:
             raise self.refusal(
-                f"{where} is {width}x{height} pixels; {self.taker} takes no less than {least[0]}x{least[1]}."
+                f"{where} is {width}x{height} pixels; {self.taker} takes at least {least[0]}x{least[1]}."
             )
 
     @property
@@ -187,7 +204,7 @@ class ImageLoader:
         return self.model or "the model"
 
     def refusal(self, text: str) -> ParameterError:
-        return ParameterError(f"{text} Nothing was sent.", model=self.model, parameter=self.parameter)
+        return ParameterError(text, model=self.model, parameter=self.parameter)
 
 
 async def _maybe_in_thread(

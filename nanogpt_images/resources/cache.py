@@ -17,7 +17,7 @@ T = TypeVar("T")
 Load = Callable[[], Awaitable[T]]
 
 FAILURE_TTL_S: Final = 30.0
-"""For how long a failed load is remembered, at the most: until then nobody asks again, however many want to know."""
+"""Greatest time for which a failed load is remembered: until then no caller makes the cache load again."""
 
 
 @attrs.define(eq=False)
@@ -66,24 +66,24 @@ class FlightCache(Generic[T]):
         self._flights: dict[str, _Flight[T]] = {}
 
     def fresh(self, key: str) -> T | None:
-        """The answer for *key* if it has not expired; no I/O."""
+        """Return the answer for *key* if it has not expired; no I/O."""
         try:
             return self._fresh[key]  # `get` would look twice, and this is on the way of each call
         except KeyError:
             return None
 
     def settled(self, key: str) -> T | NanoGPTError | None:
-        """What `get` would return or raise without loading; None where it would load. No I/O."""
+        """Return what `get` would return or raise without loading; None where it would load. No I/O."""
         value = self.fresh(key)
         return self._failed.get(key) if value is None else value
 
     def known(self, key: str) -> T | None:
-        """The last answer for *key*, expired or not; no I/O."""
+        """Return the last answer for *key*, expired or not; no I/O."""
         return self._known.get(key)
 
     async def get(self, key: str, load: Load[T], *, refresh: bool = False) -> T:
         """
-        The answer for *key*, loaded with *load* where none is fresh.
+        Return the answer for *key*, loaded with *load* where none is fresh.
 
         When the load fails and an older answer is known, that one is returned, marked as stale. What a failed load
         came to serves all calls for a while, so an outage is not asked about by each of them.
@@ -91,7 +91,7 @@ class FlightCache(Generic[T]):
         Args:
             key: What is asked for.
             load: Fetches and decodes the answer.
-            refresh: Load even if an answer is fresh, or a failure remembered. A load already under way serves this
+            refresh: Load even if an answer is fresh, or a failure remembered. A load that is already running serves this
                 caller too.
 
         Raises:
@@ -111,13 +111,11 @@ class FlightCache(Generic[T]):
             if flight.waiters == 0 and not flight.task.done():
                 await self._abandon(key, flight)
         if flight.task.cancelled():
-            raise TransportError(
-                f"the client was closed while {self._name} was being fetched. Nothing was sent."
-            )
+            raise TransportError(f"the client was closed while {self._name} was being fetched.")
         return flight.task.result()
 
     async def aclose(self) -> None:
-        """End the loads under way; their callers get a `TransportError`."""
+        """End the running loads; their callers get a `TransportError`."""
         for key, flight in list(self._flights.items()):
             await self._abandon(key, flight)
 
@@ -141,7 +139,7 @@ class FlightCache(Generic[T]):
                 self._failed[key] = error
                 raise
             self._log.warning(
-                "%s could not be refreshed (%s); the last known state is used", self._name, error
+                "%s could not be refreshed (%s); the last known state is used", self._name, error.message
             )
             self._failed[key] = stale = self._mark_stale(older)
             return stale

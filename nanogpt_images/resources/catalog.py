@@ -50,7 +50,7 @@ class Catalog:
     Answers are cached for *ttl_s* seconds, and callers that ask at the same time share one request. When a
     refresh fails, the last known answer is served with `stale=True` and a warning in the log
     (`nanogpt_images.catalog`). A failure is remembered for 30 seconds at the most (for *ttl_s*, where that is
-    shorter): until then nobody asks again, unless with `refresh`. Listings are decoded in a thread, because the first of a
+    shorter): until then the service is not asked again, unless with `refresh`. Listings are decoded in a thread, because the first of a
     process takes tens of milliseconds, and one of 10,000 models a second.
 
     Args:
@@ -99,14 +99,14 @@ class Catalog:
 
     async def image_models(self, *, detailed: bool = True, refresh: bool = False) -> Listing[ImageModel]:
         """
-        `GET /api/v1/image-models`: prices, resolutions, `max_images` and `fixed_image_count`.
+        Fetch `GET /api/v1/image-models`: prices, resolutions, `max_images` and `fixed_image_count`.
 
         Args:
             detailed: False asks for records that may hold little more than the ID.
             refresh: Ask again even if the cached answer is fresh.
 
         Raises:
-            NanoGPTError: The listing could not be had, and none was had before.
+            NanoGPTError: The listing is not available, and no earlier one is cached.
 
         Source: docs/service.md, "List image models".
         """
@@ -122,13 +122,13 @@ class Catalog:
 
     async def models(self, *, refresh: bool = False) -> Listing[ListedModel]:
         """
-        `GET /api/v1/images/models`: descriptors, the range of `n`, and where the endpoint metadata is.
+        Fetch `GET /api/v1/images/models`: descriptors, the range of `n`, and where the endpoint metadata is.
 
         Args:
             refresh: Ask again even if the cached answer is fresh.
 
         Raises:
-            NanoGPTError: The listing could not be had, and none was had before.
+            NanoGPTError: The listing is not available, and no earlier one is cached.
 
         Source: docs/service.md, "List models of the Image API".
         """
@@ -143,7 +143,7 @@ class Catalog:
 
     async def endpoints(self, model_id: str, *, refresh: bool = False) -> ModelEndpoints:
         """
-        `GET /api/v1/images/models/{model_id}/endpoints`: public prices and limits of one model.
+        Fetch `GET /api/v1/images/models/{model_id}/endpoints`: public prices and limits of one model.
 
         Args:
             model_id: ID; one that holds slashes is looked up in `models()` for the path to follow.
@@ -152,7 +152,7 @@ class Catalog:
         Raises:
             NotFoundError: The service does not know the model.
             ParameterError: *model_id* cannot be part of a path.
-            NanoGPTError: The metadata could not be had, and none was had before.
+            NanoGPTError: The metadata is not available, and no earlier one is cached.
 
         Source: docs/service.md, "Endpoint metadata".
         """
@@ -166,7 +166,7 @@ class Catalog:
 
     async def list(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """
-        All models, both listings joined by ID.
+        Return all models, both listings joined by ID.
 
         Where one listing is not available, the other alone is used: its models are marked `partial`, and a warning
         stands in the log.
@@ -175,17 +175,17 @@ class Catalog:
             refresh: Ask again even if the cached answers are fresh.
 
         Raises:
-            NanoGPTError: Neither listing could be had.
+            NanoGPTError: Neither listing is available.
         """
         return (await self._joined(refresh)).models
 
     async def get(self, model_id: str, *, refresh: bool = False) -> Model:
         """
-        One model of the joined view.
+        Return one model of the joined view.
 
         Raises:
             NotFoundError: The catalogue does not list it; the text names near matches.
-            NanoGPTError: A listing that may hold it could not be had.
+            NanoGPTError: A listing that may contain it is not available.
         """
         if not refresh and (model := self.cached(model_id)) is not None:
             return model
@@ -198,14 +198,14 @@ class Catalog:
 
     async def priced(self, model_id: str) -> Model:
         """
-        The model as `get` returns it, with the prices of its endpoint metadata: those of input images stand there alone.
+        Return the model as `get` returns it, with the prices of its endpoint metadata too; of two prices, the dearer.
 
         The metadata is asked for once for each state of the catalogue. Where it cannot be fetched,
-        `price_tables.inputs` is None, with a warning in the log.
+        the prices are those of the listings and `price_tables.inputs` is None, with a warning in the log.
 
         Raises:
             NotFoundError: The catalogue does not list it; the text names near matches.
-            NanoGPTError: A listing that may hold it could not be had.
+            NanoGPTError: A listing that may contain it is not available.
         """
         model = await self.get(model_id)
         known = self._priced.get(model_id)
@@ -214,7 +214,12 @@ class Catalog:
             known = self._priced.get(model_id)
             if known is None or known[0] is not model:  # callers at the same time share one failure
                 if failure is not None:
-                    _log.warning("the prices of input images of %s are not known: %s", model_id, failure)
+                    _log.warning(
+                        "the endpoint metadata of %s cannot be read, so the prices of input images are not known, and a "
+                        "dearer price that it states would not count: %s",
+                        model_id,
+                        failure,
+                    )
                 if len(self._priced) >= _MAX_ENDPOINTS:
                     self._priced.clear()
                 known = self._priced[model_id] = (model, priced)
@@ -229,12 +234,12 @@ class Catalog:
             return attrs.evolve(model, price_tables=attrs.evolve(model.price_tables, inputs=None)), error
 
     def cached(self, model_id: str) -> Model | None:
-        """The model as `get` would return it without I/O; None where that would ask the service."""
+        """Return the model as `get` would return it without I/O; None where that would ask the service."""
         view = self._fresh_view()
         return None if view is None else view.by_id.get(model_id)
 
     async def aclose(self) -> None:
-        """End the requests under way; cached answers stay."""
+        """End the running requests; cached answers stay."""
         for cache in (self._image_models, self._models, self._endpoints):
             await cache.aclose()
 
@@ -298,11 +303,11 @@ def _view_of(
 
 
 def _of_the_listing(error: NanoGPTError) -> NanoGPTError:
-    """*error* as it may be raised to someone who asked for a model: it is the listing that was not found."""
+    """Return *error* as it may be raised to a caller who asked for a model: it is the listing that was not found."""
     if not isinstance(error, NotFoundError):
         return error
     return StatusError(
-        f"the catalogue cannot be had: {error}",
+        f"the catalogue is not available: {error.message}",
         status=error.status,
         charge=error.charge,
         request_id=error.request_id,
@@ -323,18 +328,23 @@ def _stale_endpoints(endpoints: ModelEndpoints) -> ModelEndpoints:
 
 def _not_found(model_id: str, known: Mapping[str, Model]) -> NotFoundError:
     near = near_matches(model_id, known)
-    hint = f"near matches: {', '.join(near)}" if near else "catalog.list() gives those it holds"
+    hint = (
+        f"near matches: {', '.join(near)}"
+        if near
+        else "catalog.list(), or 'nanogpt-images models', gives those it holds"
+    )
     return NotFoundError(
-        f"model {model_id!r} is not in the catalogue; {hint}. Nothing was sent.",
+        f"model {model_id!r} is not in the catalogue; {hint}.",
         status=404,
         charge=Charge.NOT_SENT,
+        says_charge=True,
         code="model_not_found",
         parameter="model",
     )
 
 
 def near_matches(model_id: str, known: Mapping[str, Model]) -> list[str]:
-    """Up to three known IDs that *model_id* may have meant: those that hold it, else those spelt alike."""
+    """Return up to three known IDs that *model_id* may have meant: those that hold it, else those spelt alike."""
     by_folded = {name.casefold(): name for name in known}
     wanted = model_id.strip().casefold()
     holding = [name for folded, name in by_folded.items() if wanted and wanted in folded]

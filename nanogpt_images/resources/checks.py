@@ -14,6 +14,7 @@ from ..types.model import Model
 from ..types.parameters import EnumSpec, RangeSpec
 from ..types.prices import normalise_token
 from ..types.request import (
+    INPUT_FIELDS,
     GenerateRequest,
     ImageRequest,
     OpenAIRequest,
@@ -22,8 +23,6 @@ from ..types.request import (
     stream_refusal,
 )
 
-# Source: docs/service.md, "Generate", "Input References".
-_LEGACY_IMAGE_FIELDS: Final = frozenset({"imageDataUrl", "imageDataUrls", "image_url", "images"})
 # Source: docs/service.md, "Generate, OpenAI-compatible", the body's bounds.
 _OPENAI_RANGES: Final = {
     "strength": RangeSpec(0, 1),
@@ -35,21 +34,19 @@ _COUNTS: Final = frozenset({"n", "nImages"})
 _EITHER: Final = frozenset({"model", "prompt", "seed", "stream", "provider", "maskDataUrl", *_COUNTS})
 # Source: docs/service.md, "Generate", "Request Fields"; "Generate, OpenAI-compatible", "Request Body".
 _DOCUMENTED: Final = {
-    "images": _EITHER
-    | _LEGACY_IMAGE_FIELDS
-    | {"input_references", "resolution", "aspect_ratio", "quality", "output_format"},
+    "images": _EITHER | set(INPUT_FIELDS) | {"resolution", "aspect_ratio", "quality", "output_format"},
     "openai": _EITHER
     | _OPENAI_RANGES.keys()
     | {"size", "response_format", "user", "imageDataUrl", "imageDataUrls", "kontext_max_mode"},
 }
 _NAMES: Final = frozenset[str]().union(*_DOCUMENTED.values())
-# Assumption: a name this close to a known one is a slip of the pen.
+# Assumption: a name this close to a known one is a typing error.
 _SLIP: Final = 0.85
 
 
 def checked(request: ImageRequest, model: Model) -> ImageRequest:
     """
-    *request* as it should be sent to *model*.
+    Return *request* as it should be sent to *model*.
 
     It changes the spelling of a resolution, `1024x1024` becomes the listed `1024*1024`, and leaves out an `n` that is the
     model's fixed count.
@@ -76,7 +73,7 @@ def _without_fixed_count(request: ImageRequest, model: Model) -> ImageRequest:
 
 
 def find_warnings(request: ImageRequest, model: Model) -> Iterator[str]:
-    """What *request* asks for and *model* does not list; where the listing names no parameters, nothing."""
+    """Yield what *request* asks for and *model* does not list; nothing where the listing names no parameters."""
     if not (model.raw_parameters or model.parameters):
         return
     size = "size" if isinstance(request, OpenAIRequest) else "resolution"
@@ -91,10 +88,10 @@ def find_warnings(request: ImageRequest, model: Model) -> Iterator[str]:
 
 
 def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterError]:
-    """Everything about *request* that *model* does not accept, one error for each fault."""
+    """Yield everything about *request* that *model* does not accept, one error for each fault."""
 
     def problem(parameter: str, text: str) -> ParameterError:
-        return ParameterError(f"{text} Nothing was sent.", model=model.id, parameter=parameter)
+        return ParameterError(text, model=model.id, parameter=parameter)
 
     yield from _prompt(request, model, problem)
     yield from _count(request, model, problem)
@@ -112,7 +109,9 @@ _Problem = Callable[[str, str], ParameterError]
 
 def _prompt(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
     if not request.prompt.strip() and not has_images(request):
-        yield problem("prompt", "the prompt is empty, and there are no input images to go without one.")
+        yield problem(
+            "prompt", "the prompt is empty, and there are no input images, which could stand without one."
+        )
     limit = model.prompt_limit
     if limit is not None and (length := limit.measure(request.prompt)) > limit.max_characters:
         yield problem(
@@ -161,7 +160,7 @@ def _tokens(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[
 
 
 def _slips(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
-    """Names in `extra` that are nearly those of a parameter: sent on, they would pay for the wrong image."""
+    """Yield names in `extra` that are nearly those of a parameter: sent on, they would pay for the wrong image."""
     known = {name.lower(): name for name in (*_NAMES, *model.parameters)}
     for name in request.extra:
         if name in model.parameters or name in _NAMES:
@@ -176,7 +175,9 @@ def _slips(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[P
 def _references(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
     sources = request.references
     name = "input_references" if isinstance(request, GenerateRequest) else "image_data_url"
-    legacy = sorted(_LEGACY_IMAGE_FIELDS & request.extra.keys())
+    legacy = [
+        field for field in sorted(INPUT_FIELDS) if field in request.extra and field != "input_references"
+    ]
     if isinstance(request, GenerateRequest) and sources and legacy:
         yield problem(name, f"input_references and {', '.join(legacy)} cannot both be sent; use one style.")
     if isinstance(request, OpenAIRequest) and request.image_data_url is not None and request.image_data_urls:

@@ -15,7 +15,7 @@ from .._base.display import shown_url
 from .._base.logs import get_logger
 from .._base.sink import Sink
 from .._base.sniff import TAIL_BYTES, has_end
-from ..errors import Charge, DownloadError, NanoGPTError, OutcomeUnknownError, StatusError
+from ..errors import DownloadError, NanoGPTError, OutcomeUnknownError, StatusError
 from ..outputs import ImageStore, MemoryStore, ReceivedImage, finished
 from ..transport.protocol import HttpRequest, HttpResponse, Transport
 from ..transport.retry import RetryPolicy
@@ -83,7 +83,7 @@ class Downloads:
 
     Args:
         transport: Sends the requests.
-        retry: How often, and after how long, a broken download goes on.
+        retry: How often, and after how long, a broken download is resumed.
         slots: Shared with the client's other requests.
         timeout_s: Limit for each attempt.
         max_bytes: Greatest size of one file.
@@ -118,7 +118,7 @@ class Downloads:
         raise not_pickled()
 
     async def read(self, url: str, *, received_at: float | None = None) -> bytes:
-        """The bytes behind *url*; see `fetch_all`."""
+        """Download the bytes behind *url*; see `fetch_all`."""
         (stored,) = await self.fetch_all([(0, url)], MemoryStore(), received_at=received_at)
         return stored.data or b""
 
@@ -143,8 +143,8 @@ class Downloads:
             received_at: When the links came (seconds since the epoch); by default now.
 
         Raises:
-            DownloadError: A URL cannot be downloaded; `expired` once it is refused and its life is over. Then `partial`
-                has what the others brought: it will not come again.
+            DownloadError: A URL cannot be downloaded; `expired` once it is refused and its life is over. Then
+                `store.kept` has what the others brought: it will not come again.
         """
         received_at = self.clock() if received_at is None else received_at
         lost: DownloadError | None = None
@@ -166,13 +166,12 @@ class Downloads:
             return stored
         if not whole:
             store.discard()
-        lost.partial = stored
         raise lost
 
     async def _fetch(self, url: str, received_at: float, open_image: Callable[[], Sink]) -> None:
         progress = _Progress(url, received_at, open_image())
         if not _is_web_address(url):
-            raise _failed(progress, "that is no web address")
+            raise _failed(progress, "that is not a web address")
         attempt = 1
         while True:
             before = progress.received
@@ -186,13 +185,13 @@ class Downloads:
                 attempt = 1 if progress.received > before else attempt
                 delay_s = self.retry.delay_s(error, attempt, paid=False, passing=_is_refusal(error))
                 if delay_s is None:
-                    raise _failed(progress, str(error)) from error
+                    raise _failed(progress, error.message) from error
                 attempt += 1
-                _log.info("a download broke off, it goes on in %.1f s: %s", delay_s, error)
+                _log.info("a download was interrupted; it resumes in %.1f s: %s", delay_s, error)
                 await self._sleep(delay_s)
 
     async def _attempt(self, progress: _Progress, start_over: Callable[[], Sink]) -> bool:
-        """One request; False when another one has to follow it."""
+        """Send one request; return False when another one has to follow it."""
         progress.attempts += 1
         request = HttpRequest(
             method="GET",
@@ -229,7 +228,7 @@ class Downloads:
         if progress.ends_anywhere and not has_end(progress.head, progress.tail, progress.received):
             raise OutcomeUnknownError(
                 f"the file ended after {progress.received:,} bytes, and the image in it did not",
-                charge=Charge.NOT_SENT,
+                says_charge=False,
             )
         return True
 
@@ -240,7 +239,7 @@ class Downloads:
         except ValueError:
             target = ""
         if progress.redirects > _MAX_REDIRECTS or not _is_web_address(target):
-            raise _failed(progress, "it redirects without end or to no web address")
+            raise _failed(progress, "it redirects without end, or to what is not a web address")
         if progress.url.startswith("https:") and target.startswith("http:"):
             raise _failed(progress, "it redirects from https to plain http")
         progress.url = target
@@ -274,13 +273,13 @@ def _is_web_address(url: str) -> bool:
 
 
 def _continues(response: HttpResponse, received: int) -> bool:
-    """Whether the answer is the rest of the file after *received* bytes, and nothing else."""
+    """Return whether the answer is the rest of the file after *received* bytes, and nothing else."""
     span = response.headers.get("Content-Range", "").strip().lower()
     return response.status == 206 and span.startswith(f"bytes {received}-")
 
 
 def _has_no_length(response: HttpResponse) -> bool:
-    """Whether the body ends where the connection does, be it whole or not."""
+    """Return whether the body ends where the connection does, be it whole or not."""
     return "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers
 
 
@@ -298,7 +297,7 @@ def _failed(progress: _Progress, reason: str, *, expired: bool = False) -> Downl
     place = shown_url(progress.url)
     advice = "The image is lost." if expired else "Downloading again is free while the URL lives."
     return DownloadError(
-        f"cannot download {place}: {reason.rstrip('.')}. It was charged. {advice}",
-        charge=Charge.CHARGED,
+        f"cannot download {place}: {reason.rstrip('.')}.",
+        advice=advice,
         expired=expired,
     )

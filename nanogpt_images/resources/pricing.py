@@ -3,37 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Final, cast
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import attrs
 
+from ..errors import BudgetExceededError
 from ..money.nano import to_nano
 from ..types.model import ModelRecord
 from ..types.parameters import EnumSpec, RangeSpec
-from ..types.prices import ANY_FIELD, PriceTable
-from ..types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest, OpenAIRequest, asked_counts
-from ..wire.requests import body_of
+from ..types.prices import ANY_FIELD, PriceTable, pixels_of
+from ..types.request import ImageRequest, asked_counts
+from .priced_fields import PricedFields, whole
 
 _CURRENCY: Final = "USD"
-_SIZES: Final = frozenset({"resolution", "size", "imagesize", "outputsize", "dimensions"})
-# Fields whose values are never a resolution, though a number or a word of theirs may look like one.
-_NO_TOKENS: Final = frozenset(
-    {
-        *("model", "prompt", "negativeprompt", "user", "n", "nimages", "seed", "strength", "guidancescale"),
-        *("numinferencesteps", "responseformat", "outputformat", "width", "height"),
-    }
-)
-_SHORT: Final = 4
-_LONGEST_TOKEN: Final = 64
-
+_MEGAPIXEL: Final = 1_000_000
+_INPUT_WORDS: Final = ("input", "reference")
 # A batch asks for the same few amounts and names again and again.
 _nano = functools.lru_cache(maxsize=4096)(to_nano)
-
-
-@functools.lru_cache(maxsize=4096)
-def _plain(name: str) -> str:
-    return name.replace("_", "").lower()
 
 
 @attrs.frozen(kw_only=True)
@@ -45,15 +33,18 @@ class Price:
         low_nano: The least they can cost by the catalogue.
         expected_nano: What they cost at the stated resolution and tier, or at those that the model takes by itself.
         high_nano: The most they can cost; this is what a budget reserves.
+        unpriced: Fields of the request and prices of the catalogue that may raise the cost above *high_nano*, because
+            nothing states by how much; under a budget such a request is refused.
     """
 
     low_nano: int
     expected_nano: int
     high_nano: int
+    unpriced: tuple[str, ...] = attrs.field(default=(), eq=False)
 
     @classmethod
     def of(cls, nano: int) -> Price:
-        """A price without a range."""
+        """Return a price without a range."""
         return cls(low_nano=nano, expected_nano=nano, high_nano=nano)
 
 
@@ -70,14 +61,15 @@ def price_of(
 
     The fields that the service will see decide: the field that the route documents for the resolution, and any
     other that may mean it; tiers and add-ons by the fields that name them. Where that is ambiguous, the dearest
-    reading is the worst case. Input images are added once for each request.
+    reading is the worst case. Input images, and what is charged by the request, are added once for each request.
 
     Args:
         model: The model, with its prices.
         request: What is sent.
         images: Images of all requests; None counts those that *request* asks for.
         requests: How many such requests there are.
-        assume_price_usd: USD per image, or per input image, to assume where the catalogue states no price in USD.
+        assume_price_usd: USD per image, or per input image, to assume where the catalogue states no price in USD;
+            where it leaves open what a part of the request costs, the most that this part adds to an image.
 
     Returns:
         The price; None where no price is known, of the images or of the input images.
@@ -85,26 +77,49 @@ def price_of(
     Raises:
         ParameterError: `assume_price_usd` is not an amount of money.
     """
-    body = body_of(request)
-    wanted = _Wanted.of(request, body)
+    wanted = PricedFields.of(request)
     each = _each_image(model, wanted)
     inputs = _each_input(model, wanted)
+    unpriced = tuple(dict.fromkeys(_unpriced(model, wanted)))
+    if assume_price_usd is not None:
+        assumed = Price.of(to_nano(assume_price_usd))
+        if each is not None and unpriced:
+            each = attrs.evolve(each, high_nano=each.high_nano + assumed.high_nano)
+        each, inputs, unpriced = each or assumed, inputs or assumed, ()
     if each is None or inputs is None:
-        if assume_price_usd is None:
-            return None
-        assumed = to_nano(assume_price_usd)
-        each, inputs = each or Price.of(assumed), inputs or Price.of(assumed)
+        return None
     expected, most = (images, images) if images is not None else image_counts(model, request)
+    once = [_at(table, model, wanted) for table in model.price_tables.requests.values()]
     return Price(
         low_nano=each.low_nano * expected + inputs.low_nano * wanted.inputs * requests,
-        expected_nano=each.expected_nano * expected + inputs.expected_nano * wanted.inputs * requests,
-        high_nano=each.high_nano * most + inputs.high_nano * (wanted.inputs + wanted.masks) * requests,
+        expected_nano=each.expected_nano * expected
+        + (inputs.expected_nano * wanted.inputs + sum([price.expected_nano for price in once])) * requests,
+        high_nano=each.high_nano * most * wanted.factor
+        + (inputs.high_nano * (wanted.inputs + wanted.masks) + sum([price.high_nano for price in once]))
+        * requests,
+        unpriced=unpriced,
+    )
+
+
+def budget_fault(model_id: str, price: Price | None) -> BudgetExceededError | None:
+    """Return why a request at *price* cannot be sent under a budget; None where its worst case is known."""
+    if price is None:
+        return BudgetExceededError(
+            f"no price is known for {model_id}, so a budget cannot be kept.",
+            advice="Pass assume_price_usd (--assume-price), or leave the budget out.",
+        )
+    if not price.unpriced:
+        return None
+    return BudgetExceededError(
+        f"under a budget, {model_id} cannot be asked for what has no price in the catalogue: "
+        f"{', '.join(price.unpriced)}.",
+        advice="Leave it out, or say with assume_price_usd (--assume-price) how much it may add to an image.",
     )
 
 
 def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:
-    """Images that *request* makes by the model's rule, and the most that any reading of its fields comes to."""
-    read = [count for value in asked_counts(request) if (count := _whole(value)) is not None]
+    """Return how many images *request* makes by the model's rule, and the most that any reading of its fields comes to."""
+    read = [count for value in asked_counts(request) if (count := whole(value)) is not None]
     rule, spec = model.count_rule, model.parameters.get("n")
     default = spec.default if isinstance(spec, RangeSpec) and spec.default is not None else 1
     expected = rule.images(read[0] if read else None)
@@ -114,101 +129,13 @@ def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:
 
 
 def needs_offers(model: ModelRecord, request: ImageRequest) -> bool:
-    """Whether the price of *request* may stand in the endpoint metadata alone: that of input images, or all of it."""
-    wanted = _Wanted.of(request, body_of(request))
+    """Return whether the price of *request* may stand in the endpoint metadata alone: that of input images, or all of it."""
+    wanted = PricedFields.of(request)
     return bool(wanted.inputs or wanted.masks) or not (model.prices or model.price_tables.tiers)
 
 
-def _whole(value: object) -> int | None:
-    """*value* as a service may read it: `"4"` is 4."""
-    try:
-        number = int(cast("str", value))
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if number > 0 and not isinstance(value, bool) else None
-
-
-@attrs.define(kw_only=True)
-class _Wanted:
-    """
-    What a body says about its price.
-
-    Attributes:
-        sizes: Each resolution that the service may go by, that of the documented field first; None is its own choice.
-        tokens: The values of other fields, one of which a table of prices may be kept by, such as a quality.
-        fields: All fields of the body, by a name without regard to case and underscores.
-    """
-
-    sizes: Sequence[str | None]
-    tokens: Sequence[str]
-    fields: Mapping[str, Sequence[object]]
-    inputs: int
-    masks: int
-
-    @classmethod
-    def of(cls, request: ImageRequest, body: Mapping[str, object]) -> _Wanted:
-        documented = "size" if isinstance(request, OpenAIRequest) else "resolution"
-        sizes: dict[str | None, None] = {_size(body.get(documented)): None}
-        tokens: list[str] = []
-        fields: dict[str, list[object]] = {}
-        for name, value in body.items():
-            if value is None:
-                continue
-            plain = _plain(name)
-            fields.setdefault(plain, []).append(value)
-            if plain in _SIZES:
-                sizes.setdefault(_size(value))
-            elif (
-                plain not in _NO_TOKENS
-                and (token := _text(value)) is not None
-                and len(token) <= _LONGEST_TOKEN
-            ):
-                tokens.append(token)
-        if "width" in fields and "height" in fields:
-            sizes.setdefault(f"{_size(fields['width'][0])}x{_size(fields['height'][0])}")
-        return cls(
-            sizes=tuple(sizes),
-            tokens=tokens,
-            fields=fields,
-            inputs=len(request.references)
-            + sum(_length(body[name]) for name in INPUT_FIELDS if name in body),
-            masks=int(getattr(request, "mask_data_url", None) is not None or bool(body.get(MASK_FIELD))),
-        )
-
-    def values(self, field: str) -> Sequence[str | None]:
-        """What the body says for *field*; for `ANY_FIELD`, all that may be a token."""
-        if field == ANY_FIELD:
-            return [*self.sizes, *self.tokens]
-        return [_text(value) for value in self.fields.get(_plain(field), ())]
-
-    def names(self, add_on: str) -> bool:
-        """Whether a field asks for *add_on*."""
-        wanted = _plain(add_on)
-        return any(
-            any(values)
-            for name, values in self.fields.items()
-            if name.startswith(wanted) or (len(wanted) >= _SHORT and wanted in name)
-        )
-
-
-def _text(value: object) -> str | None:
-    """*value* as a token of the catalogue may spell it; None for what is none."""
-    if isinstance(value, int | float) and not abs(value) < 1e9:
-        return None
-    return str(value) if isinstance(value, str | int | float) else None
-
-
-def _size(value: object) -> str | None:
-    # What is no text, such as an object of width and height, may mean any resolution.
-    return None if value is None else _text(value) or "?"
-
-
-def _length(value: object) -> int:
-    return len(cast("list[object]", value)) if isinstance(value, list | tuple) else int(bool(value))
-
-
-def _each_image(model: ModelRecord, wanted: _Wanted) -> Price | None:
-    """The price of one image; None where none is known in USD."""
+def _each_image(model: ModelRecord, wanted: PricedFields) -> Price | None:
+    """Return the price of one image; None where none is known in USD."""
     tables = model.price_tables
     if not model.prices.currency.upper() == tables.currency.upper() == _CURRENCY:
         return None
@@ -221,23 +148,57 @@ def _each_image(model: ModelRecord, wanted: _Wanted) -> Price | None:
     high = max([price.high_nano for price in priced])
     usual = max([price.expected_nano for price in likely])
     for name, table in tables.add_ons.items():
-        if table and wanted.names(name):
+        if not table:
+            continue
+        on_top = _at(table, model, wanted)
+        if times := wanted.times(name):
             # Assumption: an add-on is charged on top; some read its table as the whole price, which is less.
-            on_top = _at(table, model, wanted)
-            low, usual, high = (
-                min(low, on_top.low_nano),
-                usual + on_top.expected_nano,
-                high + on_top.high_nano,
-            )
+            low, usual = min(low, on_top.low_nano), usual + on_top.expected_nano * times
+        high += on_top.high_nano * (times or wanted.has_unlisted(model))
     for name, table in tables.others.items():
-        unknown = _at(table, model, wanted).high_nano if table else 0
-        high = high + unknown if wanted.names(name) else max(high, unknown)
+        high += _at(table, model, wanted).high_nano * max(1, wanted.times(name)) if table else 0
+    if tables.megapixels and (areas := _areas(model, wanted)):
+        by_size = [_at(table, model, wanted) for table in tables.megapixels.values()]
+        usual += math.ceil(sum([price.expected_nano for price in by_size]) * areas[0] / _MEGAPIXEL)
+        high += sum([price.high_nano for price in by_size]) * math.ceil(max(areas) / _MEGAPIXEL)
     return Price(low_nano=low, expected_nano=usual, high_nano=high)
 
 
-def _by_tier(model: ModelRecord, wanted: _Wanted) -> tuple[Sequence[PriceTable], Sequence[PriceTable]]:
+def _unpriced(model: ModelRecord, wanted: PricedFields) -> Iterator[str]:
+    """Yield the names of what may raise the price of an image beyond the tables of *model*."""
+    tables = model.price_tables
+    for name in sorted(tables.unpriced):
+        if not name.lower().startswith(_INPUT_WORDS) or wanted.inputs or wanted.masks:
+            yield name
+    if tables.megapixels and not _areas(model, wanted):
+        yield "the price per megapixel, where the size in pixels is not known"
+    everything = (*tables.add_ons.values(), *tables.requests.values(), *tables.megapixels.values())
+    for table in (*everything, *tables.others.values()):
+        if table.currency.upper() != _CURRENCY:
+            yield f"prices in {table.currency}"
+    possible = _by_tier(model, wanted)[1]
+    priced = (*possible, *everything)
+
+    def states(token: str) -> bool:
+        return any(table.states(token) for table in priced) or (
+            bool(possible) and all(table.lookup(token) is not None for table in possible)
+        )
+
+    yield from wanted.unpriced(model, states)
+
+
+def _areas(model: ModelRecord, wanted: PricedFields) -> Sequence[int]:
+    """Return the pixels of an image at each size that the service may go by; empty where one of them is not known."""
+    default = model.default_resolution
+    own = model.resolutions if default is None else (default,)
+    sizes = [token for size in wanted.sizes for token in (own if size is None else (size,))]
+    areas = [pixels for token in sizes if (pixels := pixels_of(token)) is not None]
+    return areas if len(areas) == len(sizes) else ()
+
+
+def _by_tier(model: ModelRecord, wanted: PricedFields) -> tuple[Sequence[PriceTable], Sequence[PriceTable]]:
     """
-    The tables that an image is expected to be charged by, and all that can apply.
+    Return the tables that an image is expected to be charged by, and all that can apply.
 
     Those of the tiers that the request names; else all, and the tier expected is the catalogue's default where it
     states one.
@@ -262,8 +223,8 @@ def _by_tier(model: ModelRecord, wanted: _Wanted) -> tuple[Sequence[PriceTable],
     return default or possible, possible
 
 
-def _at(table: PriceTable, model: ModelRecord, wanted: _Wanted) -> Price:
-    """What *table*, which is not empty, says of an image: at every resolution that the service may go by."""
+def _at(table: PriceTable, model: ModelRecord, wanted: PricedFields) -> Price:
+    """Return what *table*, which is not empty, says of an image: at every resolution that the service may go by."""
     default = model.default_resolution if None in wanted.sizes else None
     sizes = [default if size is None else size for size in wanted.sizes]
     other = [token for token in wanted.tokens if table.states(token)]
@@ -283,8 +244,8 @@ def _at(table: PriceTable, model: ModelRecord, wanted: _Wanted) -> Price:
     )
 
 
-def _each_input(model: ModelRecord, wanted: _Wanted) -> Price | None:
-    """The price of one input image, whose own size may decide it; None where the request has one and it is not known."""
+def _each_input(model: ModelRecord, wanted: PricedFields) -> Price | None:
+    """Return the price of one input image, whose own size may decide it; None where the request has one and it is not known."""
     table = model.price_tables.inputs
     if not wanted.inputs + wanted.masks or (table is not None and not table):
         return Price.of(0)

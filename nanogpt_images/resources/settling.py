@@ -26,7 +26,7 @@ from ..types.model import Model
 from ..wire.convert import as_object, as_text
 
 if TYPE_CHECKING:
-    from .account import ModelUsage, Usage
+    from ..types.account import ModelUsage, Usage
 
 _MOST_SKEW_S: Final = 3_600.0
 _MOST_DAYS: Final = 366

@@ -14,13 +14,13 @@ from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
 from ..types.request import ImageRequest
-from .pricing import price_of
+from .pricing import budget_fault, price_of
 
 _log = get_logger()
 
 
 class Reserves(Protocol):
-    """Reservations on a budget, in nano-USD; `batch.funds.Funds` is one."""
+    """Reservations on a budget, in nano-USD; `money.budget_gate.BudgetGate` is one."""
 
     async def reserve(self, nano: int) -> None:
         """Set aside, waiting where open requests may still settle lower; BudgetExceededError when it never fits."""
@@ -75,54 +75,64 @@ class Spending:
         except BudgetExceededError as error:
             _log.info("the client's budget is used up: %s", error)
             raise
-        under_way = False
-        cost = price
-
-        async def before() -> None:
-            nonlocal under_way
-            await hooks.before()
-            under_way = True
-
-        async def refused(error: NanoGPTError) -> None:
-            nonlocal under_way
-            if error.charge is Charge.UNKNOWN:
-                # A policy that repeats these may pay for each attempt.
-                if not self.reserves.reserve_now(price):
-                    raise error
-                self.reserves.hold(price)
-            under_way = False
-            await hooks.refused(error)
-
-        def withheld() -> None:
-            nonlocal under_way
-            under_way = False
-            hooks.withheld()
-
-        def costs(usd: float | None) -> None:
-            nonlocal cost
-            cost = price if usd is None else to_nano(usd)
-
+        spent = _Spent(self.reserves, price, hooks)
         try:
-            yield attrs.evolve(hooks, before=before, refused=refused, withheld=withheld), costs
+            yield spent, spent.costs
         except NanoGPTError as error:
             free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
             if isinstance(error, StatusError):
-                costs(error.cost_usd)
-            self.reserves.settle(price, 0 if free else cost)
+                spent.costs(error.cost_usd)
+            self.reserves.settle(price, 0 if free else spent.cost)
             raise
         except BaseException:
-            if under_way:
+            if spent.under_way:
                 self.reserves.hold(price)
             else:
                 self.reserves.release(price)
             raise
-        self.reserves.settle(price, cost)
+        self.reserves.settle(price, spent.cost)
 
     def _worst_case(self, request: ImageRequest, model: Model | None) -> int:
         price = price_of(model or Model(id=request.model), request, assume_price_usd=self.assume_price_usd)
-        if price is None:
-            raise BudgetExceededError(
-                f"no price is known for {request.model}, so budget_usd cannot be kept. Nothing was sent; "
-                "pass assume_price_usd, or leave the budget out."
-            )
+        if (fault := budget_fault(request.model, price)) is not None:
+            raise fault
+        assert price is not None, "a request without a price has a fault"
         return price.high_nano
+
+
+class _Spent(AttemptHooks):
+    """Whether a request is under way, and what it costs (nano-USD); hands on to *hooks*."""
+
+    def __init__(self, reserves: Reserves, price: int, hooks: AttemptHooks) -> None:
+        self.under_way = False
+        self.cost = price
+        self._reserves = reserves
+        self._price = price
+        self._hooks = hooks
+
+    def costs(self, usd: float | None) -> None:
+        """Note what the request cost; None stands for what was reserved."""
+        self.cost = self._price if usd is None else to_nano(usd)
+
+    async def before(self) -> None:
+        await self._hooks.before()
+        self.under_way = True
+
+    async def refused(self, error: NanoGPTError) -> None:
+        if error.charge is Charge.UNKNOWN:
+            # A policy that repeats these may pay for each attempt.
+            if not self._reserves.reserve_now(self._price):
+                raise error
+            self._reserves.hold(self._price)
+        self.under_way = False
+        await self._hooks.refused(error)
+
+    def started(self) -> None:
+        self._hooks.started()
+
+    def paused(self, seconds: float) -> None:
+        self._hooks.paused(seconds)
+
+    def withheld(self) -> None:
+        self.under_way = False
+        self._hooks.withheld()

@@ -1,4 +1,4 @@
-"""A generation from the arrival of the POST to its answer: checked, limited, drawn, billed, and only then written."""
+"""One generation, from the POST to its answer: check, limit, draw, bill, and only then write."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Generation:
         self._started_monotonic = service.options.monotonic()
 
     async def early_fault(self) -> Fault | None:
-        """The fault that strikes before the body is read, judged by what has arrived of it."""
+        """Pick the fault that strikes before the body is read, from the part of the body that has arrived."""
         if not self._service.faults.has_early():
             return None
         text = (await self._exchange.peek()).decode("utf-8", "replace")
@@ -77,7 +77,7 @@ class Generation:
             order = self._order(raw)
             self._moderation = moderated(self._exchange.request.headers, order.prompt)
             if self._moderation is not None and self._moderation.flagged:
-                entry = self._blocked(order, self._moderation, label_of(key))
+                entry = self._entry(order, label_of(key), blocked=True)
                 raise self._moderation.refusal()
             entry = self._entry(order, label_of(key))
             return await self._fulfil(order, entry)
@@ -95,20 +95,10 @@ class Generation:
         body = checked_json(self._exchange.request.headers.get("Content-Type", ""), raw, self._route)
         return checked_order(body, self._service.models, self._route)
 
-    def _entry(self, order: Order, key: str) -> Entry:
-        """A new line in the ledger, its price held back from the balance until it is billed or not."""
+    def _entry(self, order: Order, key: str, *, blocked: bool = False) -> Entry:
+        """Add an entry to the ledger and hold its price; a blocked request pays for its moderation check."""
         check_usd = 0.0 if self._moderation is None else self._moderation.cost_usd
-        return self._line(order, key, images=order.images, cost_usd=round(order.cost_usd + check_usd, 9))
-
-    def _blocked(self, order: Order, moderation: Moderation, key: str) -> Entry:
-        """The line of a request of which the check alone was charged."""
-        entry = self._line(order, key, images=0, cost_usd=moderation.cost_usd)
-        entry.billed = True
-        entry.status = 400
-        self._service.account.settle(key, entry.cost_usd, billed=True)
-        return entry
-
-    def _line(self, order: Order, key: str, *, images: int, cost_usd: float) -> Entry:
+        cost_usd = check_usd if blocked else round(order.cost_usd + check_usd, 9)
         self._service.account.hold(key, cost_usd)
         entry = Entry(
             request_id=self._exchange.request_id,
@@ -119,14 +109,18 @@ class Generation:
             model=order.model.id,
             prompt=order.prompt,
             n=order.n,
-            images=images,
+            images=0 if blocked else order.images,
             cost_usd=cost_usd,
+            billed=blocked,
+            status=400 if blocked else None,
         )
         self._service.ledger.entries.append(entry)
+        if blocked:
+            self._service.account.settle(key, cost_usd, billed=True)
         return entry
 
     async def _fulfil(self, order: Order, entry: Entry) -> web.StreamResponse:
-        """Draw, bill, then write the answer, or what the fault makes of it."""
+        """Draw, bill, then write the answer, altered by the fault if one strikes."""
         target = FaultTarget(
             route=order.route, model=order.model.id, prompt=order.prompt, delivery=order.delivery
         )
@@ -134,7 +128,7 @@ class Generation:
         entry.fault = None if fault is None else fault.kind
         try:
             images = await self._images(order, fault)
-            # Billed before the answer is written: what is lost from here on was paid for.
+            # Billed before the answer is written: an answer that is lost from here on was paid for.
             entry.billed = fault is None or fault.bills
         finally:
             self._service.account.settle(entry.key, entry.cost_usd, billed=entry.billed)
@@ -150,7 +144,7 @@ class Generation:
         return await self._write(event_stream(answer) if order.stream else answer, entry, fault)
 
     async def _images(self, order: Order, fault: Fault | None) -> list[Pieces]:
-        """The entries of `data`, after the time that drawing takes; none for a fault that would not send them."""
+        """Return the entries of `data` after the configured latency; none if the fault sends no images."""
         if fault is not None and fault.stage is FaultStage.INSTEAD and not fault.bills:
             return []
         await self._exchange.pause(self._service.latency_s())
@@ -198,7 +192,7 @@ class Generation:
 
 
 def sketch_of(order: Order, index: int) -> Sketch:
-    """What image number *index* of *order* looks like."""
+    """Describe image *index* (from 0) of *order*, for the drawing pool."""
     width, height = pixel_size(order.resolution, order.aspect_ratio)
     return Sketch(
         prompt=order.prompt,

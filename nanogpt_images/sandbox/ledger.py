@@ -1,4 +1,4 @@
-"""What the sandbox billed, request by request, and when requests arrived."""
+"""The ledger of a sandbox: what it billed for each request, and when requests arrived."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Entry:
         prompt: The prompt as received.
         n: The count asked for; None when the request named none.
         images: Images drawn and billed for.
-        cost_usd: What the images cost.
+        cost_usd: Price of the images and of a moderation check.
         billed: Whether the cost was taken from the balance.
-        refunded_usd: What was given back later.
+        refunded_usd: Amount refunded later.
         answered: Whether the whole answer was handed to the socket; the client may still not have read it.
-        status: Status of the answer; None while at work or when there was none.
-        fault: Kind of the fault that struck, if any.
+        status: Status of the answer; None while the request is in progress, or if no answer was sent.
+        fault: Kind of the fault that struck; None for none.
     """
 
     request_id: str
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Ledger:
-    """The sandbox's own books; the truth that a client's account of itself is compared with."""
+    """The sandbox's own record, to compare a client's report with."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -77,7 +77,7 @@ class Ledger:
         return sum(entry.images for entry in self.entries if entry.billed)
 
     def max_starts_in_any_second(self) -> int:
-        """The most generation POSTs, refused ones included, that arrived within any one second."""
+        """Count the generation POSTs in the busiest second, refused ones included."""
         arrivals = sorted(self.posts)
         return max((bisect_left(arrivals, start + 1.0) - i for i, start in enumerate(arrivals)), default=0)
 
@@ -92,14 +92,14 @@ class Ledger:
         self.in_flight -= 1
 
     def clear(self) -> None:
-        """Forget everything but the requests at work."""
+        """Forget everything but the requests in progress."""
         self.entries.clear()
         self.posts.clear()
         self.statuses.clear()
         self.max_in_flight = self.in_flight
 
     def as_json(self, *, entries: bool = True) -> JsonObject:
-        """The document of `GET /_sandbox/ledger`, with or without the single *entries*."""
+        """Return the body of `GET /_sandbox/ledger`; `entries=False` leaves its list of entries empty."""
         return {
             "entries": [attrs.asdict(entry, recurse=False) for entry in self.entries] if entries else [],
             "totals": {"requests": len(self.billed), "images": self.total_images, "cost_usd": self.total_usd},

@@ -1,4 +1,4 @@
-"""Inline moderation: a check of the prompt that a header asks for, and that is charged whatever it finds."""
+"""Inline moderation: a check of the prompt on request of a header, charged whatever its result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .http.refusals import Refusal, refuse
 from .http.responses import JsonObject, json_answer
 
 FLAGGED = "[flagged]"
-"""A prompt that holds this is found to violate the policy."""
+"""A prompt that contains this text violates the policy."""
 MODERATION_USD = 0.0002
 _DEFAULT_MODEL = "omni-moderation-latest"
 _ON = frozenset({"true", "1", "yes", "on"})
@@ -19,7 +19,7 @@ _OFF = frozenset({"", "false", "0", "no", "off"})
 
 @attrs.frozen(kw_only=True)
 class Moderation:
-    """What a check found, and cost."""
+    """The result of a check, and its price."""
 
     model: str
     flagged: bool
@@ -27,7 +27,7 @@ class Moderation:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that tell of it, on success and when it blocked."""
+        """The headers that report the check, in a success and in a refusal."""
         start = "x-nanogpt-inline-moderation"
         return {
             f"{start}-model": self.model,
@@ -36,7 +36,7 @@ class Moderation:
         }
 
     def refusal(self) -> Refusal:
-        """400 for a prompt that is flagged. The check was charged, the generation is not."""
+        """Return the 400 for a flagged prompt; it charges for the check, not for the generation."""
         message = "The request was blocked by inline moderation."
         error: JsonObject = {
             "message": message,
@@ -55,10 +55,10 @@ class Moderation:
 
 def moderated(headers: Mapping[str, str], prompt: str) -> Moderation | None:
     """
-    The check that *headers* ask for; None where they ask for none.
+    Return the check that *headers* ask for; None if they ask for none.
 
     Raises:
-        Refusal: Two models are named, or there is nothing to check.
+        Refusal: 400, the headers name two models, or the prompt is empty.
     """
     asked = headers.get("moderation", "").strip()
     if asked.lower() in _OFF:

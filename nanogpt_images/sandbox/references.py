@@ -1,4 +1,4 @@
-"""Input images of a request: which fields, which forms, how many, and whether a data URL is what it says."""
+"""Input images of a request: their fields, forms and number, and whether data URLs match their media type."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MAGIC = ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", 
 
 def checked_references(body: JsonObject, model: SandboxModel, route: Route) -> int:
     """
-    The number of input images of a request.
+    Check the input images of a request and return their number.
 
     Raises:
-        Refusal: A form, a number or a data URL that the route or the model does not take.
+        Refusal: The route or the model does not accept the form, the number or the bytes of the images.
     """
     urls = _input_references(body, route)
-    # imageDataUrls is for models with several inputs: one with a single input does not look at it.
+    # imageDataUrls is for models with several inputs: a model with a single input ignores it.
     legacy = _legacy(body, _ONE_INPUT if route == "openai" and model.references_max == 1 else _ALIASES)
     if urls and legacy:
         message = "Use input_references or legacy image input aliases, not both."
@@ -58,7 +58,7 @@ def _input_references(body: JsonObject, route: Route) -> list[str]:
 
 
 def _url_of(entry: object) -> str | None:
-    """The URL in one entry of `input_references`, None where there is none."""
+    """Return the URL in one entry of `input_references`; None if there is none."""
     if isinstance(entry, dict):
         fields = cast("JsonObject", entry)
         inner = fields.get("image_url")
@@ -99,7 +99,7 @@ def _check_url(url: str, route: Route) -> None:
         raise refuse(
             413,
             "input_type_mismatch",
-            f"The image claims {claimed} but its bytes are {found or 'no known image'}.",
+            f"The image claims {claimed} but its bytes are {found or 'not a known image format'}.",
         )
 
 

@@ -1,4 +1,4 @@
-"""`Sandbox`: the stand-in service on a real socket, for as long as its context manager is open."""
+"""`Sandbox`: the stand-in service on a real socket, while its context manager is open."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Sandbox:
 
     @staticmethod
     def in_thread(**options: Unpack[SandboxKeywords]) -> BlockingSandbox:
-        """A sandbox for blocking code: a context manager that runs it in a thread with a loop of its own."""
+        """Return a sandbox for blocking code: a context manager that runs it in a thread with its own loop."""
         from .threaded import BlockingSandbox
 
         return BlockingSandbox(Sandbox(**options))
@@ -62,8 +62,7 @@ class Sandbox:
     @property
     def url(self) -> str:
         """The base URL, with the prefix if there is one."""
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        return f"http://{host}:{self._port}{self.options.prefix}"
+        return f"{self._origin(self._port)}{self.options.prefix}"
 
     @property
     def files_url(self) -> str:
@@ -77,7 +76,7 @@ class Sandbox:
 
     @property
     def ledger(self) -> Ledger:
-        """What was billed."""
+        """What was billed, and when requests arrived."""
         return self._service.ledger
 
     @property
@@ -95,19 +94,19 @@ class Sandbox:
         self._service.set_models(models)
 
     def set_faults(self, *faults: Fault) -> None:
-        """Have other faults from now on."""
+        """Replace the fault rules."""
         self._service.set_faults(faults)
 
     def balance_usd(self, key: str | None = None) -> float:
-        """What *key*, by default `api_key`, can still spend."""
+        """Return the USD that *key* (default: `api_key`) can still spend."""
         return self._service.account.balance_usd(label_of(key or self.api_key))
 
     def refund(self, entry: Entry) -> None:
-        """Give back what an entry of the ledger cost, as the service does for some failures."""
+        """Refund an entry of the ledger in full, as the service does for some failures."""
         self._service.account.refund(entry)
 
     def reset(self) -> None:
-        """Forget what was billed and counted, as `POST /_sandbox/reset` does."""
+        """Clear the ledger, counters and balances, as `POST /_sandbox/reset` does."""
         self._service.reset()
 
     async def __aenter__(self) -> Self:
@@ -115,20 +114,23 @@ class Sandbox:
         require_pillow()
         self._closing = asyncio.Event()
         try:
-            self._port = await self._listen(self.options.port, self._serve_api, self._request_ids)
-            files_port = await self._listen(0, self._serve_file, itertools.repeat(""))
+            self._port = await self._listen(self.options.port, serve, self._request_ids)
+            files_port = await self._listen(0, serve_file, itertools.repeat(""))
         except BaseException:
             await self._stop()
             raise
-        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
-        self._service.urls.origin = f"http://{host}:{files_port}"
+        self._service.urls.origin = self._origin(files_port)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop listening, end stalls, and let answers under way finish for a moment."""
+        """Stop listening, end stalls, and give open answers two seconds to finish."""
         await self._stop()
+
+    def _origin(self, port: int) -> str:
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        return f"http://{host}:{port}"
 
     async def _stop(self) -> None:
         self._closing.set()
@@ -140,7 +142,7 @@ class Sandbox:
     async def _listen(
         self,
         port: int,
-        serve_one: Callable[[HttpExchange], Awaitable[web.StreamResponse]],
+        serve_one: Callable[[Service, HttpExchange], Awaitable[web.StreamResponse]],
         request_ids: Iterator[str],
     ) -> int:
         """Listen on *port* and return the port in use."""
@@ -149,9 +151,11 @@ class Sandbox:
             exchange = HttpExchange(request=request, request_id=next(request_ids), pause=self._pause)
             try:
                 stranger = foreign(request.headers)
-                return await (serve_one(exchange) if stranger is None else exchange.send(stranger))
+                if stranger is not None:
+                    return await exchange.send(stranger)
+                return await serve_one(self._service, exchange)
             except (ConnectionError, aiohttp.ClientPayloadError, web.RequestPayloadError):
-                # The client went, with its request incomplete or its answer unread, or the sandbox is closing.
+                # The client disconnected before its request or its answer was complete, or the sandbox is closing.
                 return exchange.close()
 
         runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=_SHUTDOWN_S)
@@ -161,14 +165,8 @@ class Sandbox:
         await site.start()
         return int(runner.addresses[0][1])
 
-    async def _serve_api(self, exchange: HttpExchange) -> web.StreamResponse:
-        return await serve(self._service, exchange)
-
-    async def _serve_file(self, exchange: HttpExchange) -> web.StreamResponse:
-        return await serve_file(self._service, exchange)
-
     async def _pause(self, seconds: float) -> None:
-        """Sleep, but no longer than the sandbox is open."""
+        """Sleep *seconds*; raise ConnectionResetError if the sandbox closes first."""
         try:
             async with asyncio.timeout(seconds if seconds > 0 else None):
                 await (self._closing.wait() if seconds > 0 else asyncio.sleep(0))

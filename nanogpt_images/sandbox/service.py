@@ -1,4 +1,4 @@
-"""The parts of the stand-in service that all requests share."""
+"""The state that all requests to a sandbox share."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Service:
         self.set_models(built_in_models() if options.models is None else options.models)
 
     def set_models(self, models: Sequence[SandboxModel]) -> None:
-        """Offer *models* from now on."""
+        """Replace the catalogue by *models*."""
         self.models = {model.id: model for model in models}
         self.pages.clear()
 
     def set_faults(self, faults: Sequence[Fault]) -> None:
-        """Have *faults* from now on."""
+        """Replace the fault rules by *faults*."""
         self.faults = FaultPicker(faults, self.options.seed)
 
     def reset(self) -> None:
-        """Forget what was billed, counted and drawn at random; models, faults and issued URLs stay."""
+        """Clear the ledger, counters and balances and restart the random draws; keep models, faults and URLs."""
         self.ledger.clear()
         self.limiter.clear()
         self.account.clear()
@@ -52,12 +52,12 @@ class Service:
         self.random.seed(self.options.seed)
 
     def latency_s(self) -> float:
-        """How long the next generation takes."""
+        """Return the seconds that the next generation takes."""
         latency = self.options.latency_s
         return self.random.uniform(*latency) if isinstance(latency, tuple) else latency
 
     def context(self, path: str, *, model_id: str | None = None, required_usd: float = 0.0) -> FaultContext:
-        """What the answers of faults need to know."""
+        """Collect the facts that the answers of faults are made from."""
         return FaultContext(
             limiter=self.limiter,
             second_origin=self.urls.origin,

@@ -1,4 +1,4 @@
-"""What a sandbox can be told, and the refusal of anything but loopback."""
+"""The options of a sandbox; only loopback addresses are allowed as hosts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .faults.rules import Fault
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* is `localhost`, a name below it, or a loopback address."""
+    """Return whether *host* is `localhost`, a name below it, or a loopback address."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -26,7 +26,7 @@ def is_loopback(host: str) -> bool:
 def _loopback(instance: object, attribute: attrs.Attribute[str], host: str) -> None:
     if not is_loopback(host):
         raise ValueError(
-            f"The sandbox listens on loopback only; {host!r} is not. Use 127.0.0.1. Nothing was started."
+            f"host {host!r} is not a loopback address. Use 127.0.0.1: the sandbox listens on loopback only."
         )
 
 
@@ -43,18 +43,18 @@ class SandboxOptions:
         host: Loopback address to listen on.
         port: Port of the API; 0 picks a free one.
         prefix: Path under which the API is served, as behind a gateway (`/gateway`).
-        key: The one key accepted; None accepts every well-formed key.
+        key: The only key accepted; None accepts every well-formed key.
         requests_per_second: Generations accepted per key in any one second; None accepts all.
-        concurrency: Generations at work per key, further ones get a 429; None accepts all.
+        concurrency: Simultaneous generations per key, further ones get a 429; None accepts all.
         daily_requests: Generations per key and UTC day; None accepts all.
         daily_usd: USD per key and UTC day; None accepts all.
-        latency_s: Time a generation takes, or the (low, high) bounds of a uniform draw.
+        latency_s: Seconds that a generation takes, or the (low, high) bounds of a uniform draw.
         seed: Seed of every random decision of the sandbox.
-        url_ttl_s: Lifetime of a signed URL.
-        url_fallback_rate: Share of `url` answers that fall back to `b64_json`, 0 to 1.
-        balance_usd: Balance of every key at the start.
+        url_ttl_s: Lifetime of a signed URL, in seconds.
+        url_fallback_rate: Share of `url` requests answered with `b64_json` instead, 0 to 1.
+        balance_usd: Initial balance of each key.
         image_bytes: Pad each image to about this many bytes, for measurements; None leaves them as drawn.
-        faults: What goes wrong, and for which requests.
+        faults: Rules for the faults to inject.
         models: Models offered; None offers the built-in catalogue.
         clock: Wall clock in Unix seconds: `created`, expiry of URLs, daily limits.
         monotonic: Clock of the rate limit and of the ledger's arrival times.

@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own, for code that blocks."""
+"""A sandbox in its own thread, for blocking code."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BlockingSandbox:
 
     @property
     def ledger(self) -> Ledger:
-        """What was billed."""
+        """What was billed, and when requests arrived."""
         return self.sandbox.ledger
 
     @property
@@ -50,19 +50,19 @@ class BlockingSandbox:
         return self.sandbox.visits
 
     def set_faults(self, *faults: Fault) -> None:
-        """Have other faults from now on."""
+        """Replace the fault rules."""
         self.sandbox.set_faults(*faults)
 
     def refund(self, entry: Entry) -> None:
-        """Give back what an entry of the ledger cost."""
+        """Refund an entry of the ledger in full."""
         self.sandbox.refund(entry)
 
     def reset(self) -> None:
-        """Forget what was billed and counted."""
+        """Clear the ledger, counters and balances."""
         self.sandbox.reset()
 
     def __enter__(self) -> Self:
-        """Start, and return when the sandbox is listening."""
+        """Start the thread; return once the sandbox is listening."""
         self._thread.start()
         self._started.wait()
         if self._error is not None:
@@ -73,7 +73,7 @@ class BlockingSandbox:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, and return when the thread has ended."""
+        """Stop the sandbox; return once its thread has ended."""
         if self._loop is not None and self._done is not None:
             self._loop.call_soon_threadsafe(self._done.set)
         self._thread.join()

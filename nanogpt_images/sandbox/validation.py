@@ -1,14 +1,16 @@
-"""A request checked as the service would check it: it becomes an Order, or a Refusal."""
+"""Request validation as the service does it: a body becomes an Order or raises a Refusal."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Literal, cast
 
 import attrs
 
 from .catalog.definitions import ImageFormat, SandboxModel
+from .drawing.sizes import pixel_size
 from .http.refusals import Refusal, Route, refuse
 from .http.responses import JsonObject
 from .references import checked_references
@@ -40,10 +42,10 @@ class Order:
 
 def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
     """
-    The JSON object in a request body.
+    Parse a request body as a JSON object.
 
     Raises:
-        Refusal: Another content type, not JSON, or not an object.
+        Refusal: 400, the content type is not JSON, or the body is not a JSON object.
     """
     if content_type.partition(";")[0].strip().lower() != "application/json":
         message = "POST /api/v1/images accepts application/json requests only."
@@ -59,12 +61,12 @@ def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
 
 def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> Order:
     """
-    The order in a request body.
+    Check a request body field by field and return it as an order.
 
     Raises:
-        Refusal: With the documented status, code and body.
+        Refusal: Some field is not valid; the refusal has the documented status, code and body.
     """
-    # Assumption: the OpenAI-compatible route answers with events, as the one that it is like does.
+    # Assumption: the OpenAI-compatible route streams events, as OpenAI's own route does.
     if body.get("stream") is True and route == "images":
         raise refuse(
             400, "unsupported_stream", "stream: true is not supported yet.", parameter="stream", route=route
@@ -106,9 +108,20 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
 
 def _cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
     tier = body.get("rendering_speed") if model.tiers_usd else None
-    add_ons = [name for name in model.add_ons_usd if body.get(name)]
+    add_ons = [name for name in (*model.add_ons_usd, *model.options_usd) if body.get(name)]
     each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)
-    return round(each * images + model.input_image_usd * references, 9)
+    width, height = pixel_size(resolution)
+    each += model.megapixel_usd * math.ceil(width * height / 1_000_000)
+    if model.unlisted_fields:
+        each *= _number(body, "scale") * max(1.0, _number(body, "width") / width)
+        each *= _number(body, "num_images") * max(1.0, _number(body, "height") / height)
+    return round(each * images + model.request_usd + model.input_image_usd * references, 9)
+
+
+def _number(body: JsonObject, field: str) -> float:
+    """A field that may raise the cost; at least 1, also where the request does not name it."""
+    value = body.get(field)
+    return max(1.0, value) if isinstance(value, int | float) else 1.0
 
 
 def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> SandboxModel:
@@ -123,7 +136,7 @@ def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -
 
 
 def model_not_found(model_id: str) -> Refusal:
-    """404 for an ID that no model has."""
+    """Return the 404 for an unknown model ID."""
     return refuse(404, "model_not_found", f"The model '{model_id}' does not exist.", parameter="model")
 
 
@@ -142,7 +155,7 @@ def _prompt(body: JsonObject, model: SandboxModel, route: Route) -> str:
 
 
 def _count(body: JsonObject, model: SandboxModel, route: Route) -> int | None:
-    """`nImages`, else `n`; None when the request names neither."""
+    """Return `nImages`, else `n`; None if the request has neither."""
     field = "nImages" if body.get("nImages") is not None else "n"
     count = body.get(field)
     if count is None:

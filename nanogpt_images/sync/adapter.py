@@ -31,11 +31,16 @@ class Resource(BlockingProxy[AsyncT]):
         self._target = target
 
 
+def parts_of(proxy: BlockingProxy[AsyncT]) -> tuple[Portal, AsyncT]:
+    """Return the portal of *proxy* and the async object behind it, for the modules of this folder."""
+    return proxy._portal, proxy._target  # pyright: ignore[reportPrivateUsage]
+
+
 def blocking(
     method: Callable[Concatenate[AsyncT, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[BlockingProxy[AsyncT], P], R]:
     """
-    The blocking form of an async *method*: its parameters exist once and cannot drift.
+    Return the blocking form of an async *method*: its parameters exist once and cannot drift.
 
     Type checkers see the full signature through the ParamSpec; help() and inspect see it as well.
     """

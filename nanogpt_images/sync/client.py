@@ -22,7 +22,7 @@ from ..resources.catalog import Catalog as AsyncCatalog
 from ..resources.images import Images as AsyncImages
 from ..resources.ledger.paid_ledger import PaidLedger
 from ..types.result import GenerationResult, Image, ImageData, ResultData, target_of
-from .adapter import BlockingProxy, Resource, blocking
+from .adapter import BlockingProxy, Resource, blocking, parts_of
 from .portal import Portal, PortalContext
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class BlockingImage(ImageData):
 
     def read(self) -> bytes:
         """
-        The encoded bytes, from wherever they are: memory, the file, or the signed URL.
+        Read the encoded bytes from wherever they are: memory, the file, or the signed URL.
 
         Raises:
             DownloadError: The URL cannot be downloaded.
@@ -70,7 +70,7 @@ class BlockingImage(ImageData):
 
     def to_pil(self) -> PillowImage:
         """
-        The image as a Pillow image, its pixels loaded. Needs the extra `pillow`.
+        Load the image as a Pillow image, its pixels included. Needs the extra `pillow`.
 
         Raises:
             ConfigurationError: Pillow is not installed.
@@ -104,15 +104,16 @@ class BlockingResult(ResultData):
 def _generation(
     method: Callable[Concatenate[AsyncImages, P], Coroutine[Any, Any, GenerationResult]],
 ) -> Callable[Concatenate[Images, P], BlockingResult]:
-    """The blocking form of a generation call: the same parameters, and images that save without await."""
+    """Return the blocking form of a generation call: the same parameters, and images that save without await."""
     call = blocking(method)
 
     def generate(self: Images, /, *args: P.args, **kwargs: P.kwargs) -> BlockingResult:
+        portal, _ = parts_of(self)
         try:
-            return to_blocking(call(self, *args, **kwargs), self.portal)
+            return to_blocking(call(self, *args, **kwargs), portal)
         except NanoGPTError as error:
-            if isinstance(partial := getattr(error, "partial", None), GenerationResult):
-                error.partial = to_blocking(partial, self.portal)  # type: ignore[attr-defined]
+            if isinstance(error.partial, GenerationResult):
+                error.partial = to_blocking(error.partial, portal)
             raise
 
     functools.update_wrapper(generate, method)
@@ -120,7 +121,7 @@ def _generation(
 
 
 def to_blocking(result: GenerationResult, portal: Portal) -> BlockingResult:
-    """*result* with images whose methods block."""
+    """Return *result* with images whose methods block."""
     images = tuple(BlockingImage(portal=portal, **_fields(image)) for image in result.images)
     facts = _fields(result)
     facts["images"] = images
@@ -156,11 +157,6 @@ class Images(Resource[AsyncImages]):
     generate = _generation(AsyncImages.generate)
     generate_openai = _generation(AsyncImages.generate_openai)
     generate_to = _generation(AsyncImages.generate_to)
-
-    @property
-    def portal(self) -> Portal:
-        """Where the calls run."""
-        return self._portal
 
 
 class Catalog(Resource[AsyncCatalog]):
@@ -211,7 +207,7 @@ class BlockingBatch(Resource[Batch]):
         return self._target.report
 
     def drain(self) -> None:
-        """Send nothing more; what is under way ends, and its events still come. A rerun resumes."""
+        """Send nothing more; running requests end, and their events still come. A rerun resumes."""
         self._invoke(self._drain)
 
     def _invoke(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -251,10 +247,11 @@ class BlockingBatch(Resource[Batch]):
 def _batch(
     method: Callable[Concatenate[AsyncClient, P], Batch],
 ) -> Callable[Concatenate[Client, P], BlockingBatch]:
-    """The blocking form of a method that makes a batch."""
+    """Return the blocking form of a method that makes a batch."""
 
     def make(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> BlockingBatch:
-        return BlockingBatch(self.portal, method(self.target, *args, **kwargs))
+        portal, target = parts_of(self)
+        return BlockingBatch(portal, method(target, *args, **kwargs))
 
     functools.update_wrapper(make, method)
     return make
@@ -294,26 +291,16 @@ class Client(BlockingProxy[AsyncClient]):
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """
-        Tell *on_event* what happens from now on; see `AsyncClient.observe`.
+        Call *on_event* with what happens from now on; see `AsyncClient.observe`.
 
         It is called in the thread of the client's loop.
         """
         return self._target.observe(on_event)
 
     @property
-    def portal(self) -> Portal:
-        """Where the calls run."""
-        return self._portal
-
-    @property
     def ledger(self) -> BlockingLedger:
         """What this client has paid for with `key=`; see `AsyncClient.ledger`."""
         return BlockingLedger(self._portal, self._target.ledger)
-
-    @property
-    def target(self) -> AsyncClient:
-        """The async client underneath."""
-        return self._target
 
     @property
     def base_url(self) -> str:
@@ -327,7 +314,7 @@ class Client(BlockingProxy[AsyncClient]):
         return self._target.__reduce__()
 
     def close(self) -> None:
-        """Close the connections, and the loop that served them. Calls under way in other threads are broken off."""
+        """Close the connections, and the loop that served them. Running calls in other threads are aborted."""
         self._portal.close()
 
     def __enter__(self) -> Self:

@@ -22,7 +22,7 @@ _EXIT_S: Final = 5.0
 
 
 async def _nothing() -> None:
-    """There is nothing to close."""
+    """Close nothing: the default."""
 
 
 class Portal:
@@ -74,7 +74,7 @@ class Portal:
                 # Only daemon threads still wait now; the interpreter is about to freeze them.
                 threading.Event().wait()
             raise OutcomeUnknownError(
-                f"the client was closed while this call was under way. {Charge.UNKNOWN.sentence}",
+                "the client was closed while this call was under way.",
                 charge=Charge.UNKNOWN,
             ) from None
         except BaseException:
@@ -83,7 +83,7 @@ class Portal:
             raise
 
     def enter(self, context: AbstractAsyncContextManager[R]) -> PortalContext[R]:
-        """*context* as a blocking context manager."""
+        """Wrap *context* as a blocking context manager."""
         loop = self._started()
         return PortalContext(self, loop, loop.portal.wrap_async_context_manager(context))
 
@@ -96,13 +96,13 @@ class Portal:
             loop.end()
 
     def end_at_exit(self) -> None:
-        """Close a loop that nobody closed, in bounded time."""
+        """Close a loop that its client left open, in bounded time."""
         if (loop := self._forget()) is not None:
             loop.end(_EXIT_S)
             _warn()
 
     def forget_at_fork(self) -> None:
-        """In a forked child the thread does not exist, and its sockets are the parent's."""
+        """Forget the loop in a forked child: its thread does not exist there, and its sockets are the parent's."""
         self._starting = threading.Lock()
         self._forget()
 
@@ -162,9 +162,9 @@ def _start(aclose: Close) -> LoopThread:
     except (OSError, RuntimeError) as error:
         # Too many open files; or the main thread has ended, after which Python 3.12 and later start no thread.
         raise ConfigurationError(
-            f"the client's event loop cannot start: {error}. Nothing was sent."
+            f"the client's event loop cannot start: {error}.", says_charge=True
         ) from error
-    raise ConfigurationError("the interpreter is exiting. Nothing was sent.")
+    raise ConfigurationError("the interpreter is exiting.", says_charge=True)
 
 
 def _abandoned(loop: LoopThread) -> None:

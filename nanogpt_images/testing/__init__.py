@@ -1,7 +1,7 @@
 """
-For the tests of code that uses this package: a pytest plugin, ledger assertions, recorded exchanges.
+Test helpers for code that uses this package: a pytest plugin, ledger assertions, recorded exchanges.
 
-The plugin loads with pytest (entry point `nanogpt_images`), so this module imports nothing until a name of it is used.
+The plugin loads with pytest (entry point `nanogpt_images`), so this module imports a name only when it is used.
 """
 
 from __future__ import annotations

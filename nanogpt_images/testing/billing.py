@@ -1,4 +1,4 @@
-"""What a test expects to have been paid for, against the sandbox's ledger."""
+"""Assert what the sandbox billed."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def assert_billed(
     settle_s: float = 2.0,
 ) -> None:
     """
-    Fail unless the sandbox billed exactly this. What is left out is not looked at.
+    Assert that the sandbox billed exactly these amounts; an argument that is left out is not checked.
 
     Args:
-        sandbox: The fixture `nanogpt_sandbox`, or any other sandbox.
-        requests: Paid requests.
-        images: Images drawn and billed for.
-        usd: US dollars, to a nano-dollar.
-        settle_s: How long a sandbox in a thread may take to end what it is still at work on, such as a
-            request whose client has gone.
+        sandbox: The fixture `nanogpt_sandbox`, or another sandbox.
+        requests: Billed requests.
+        images: Billed images.
+        usd: US dollars, compared to a nano-dollar.
+        settle_s: Seconds to wait until a sandbox in a thread has finished its open requests, such as one whose
+            client disconnected.
 
     Raises:
-        AssertionError: The ledger says something else; the text shows it, line by line.
-        ValueError: Nothing is expected.
+        AssertionError: The ledger differs; the text lists its entries.
+        ValueError: None of requests, images and usd is given.
     """
     __tracebackhide__ = True
     if requests is None and images is None and usd is None:
@@ -43,14 +43,11 @@ def assert_billed(
         deadline = time.monotonic() + settle_s
         while ledger.in_flight and time.monotonic() < deadline:
             time.sleep(_POLL_S)
-    billed = ledger.billed
+    counts = (("requests", requests, len(ledger.billed)), ("images", images, ledger.total_images))
     wrong = [
         f"{name}: expected {expected}, billed {actual}"
-        for name, expected, actual in (
-            ("requests", requests, len(billed)),
-            ("images", images, ledger.total_images),
-        )
-        if expected is not None and expected != actual
+        for name, expected, actual in counts
+        if expected not in (None, actual)
     ]
     if usd is not None and not math.isclose(usd, ledger.total_usd, rel_tol=0, abs_tol=1e-9):
         wrong.append(f"usd: expected {usd:.9g}, billed {ledger.total_usd:.9g}")
@@ -61,9 +58,9 @@ def assert_billed(
 
 
 def _story(entries: Sequence[Entry], posts: int, in_flight: int) -> list[str]:
-    """What happened, as the one who reads a failed test needs it."""
+    """Describe the entries of the ledger, for the reader of a failed test."""
     head = f"The sandbox received {posts} generation POST(s), accepted {len(entries)}"
-    lines = [f"{head}; {in_flight} still at work." if in_flight else f"{head}."]
+    lines = [f"{head}; {in_flight} still in progress." if in_flight else f"{head}."]
     for number, entry in enumerate(entries, 1):
         paid = f"billed ${entry.cost_usd:.9g}" if entry.billed else "not billed"
         answer = "no answer" if entry.status is None else f"answered {entry.status}"

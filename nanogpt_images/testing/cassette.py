@@ -1,4 +1,4 @@
-"""Recorded exchanges, and the JSON file that holds them."""
+"""Recorded exchanges, and their JSON file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _VERSION: Final = 1
 @attrs.frozen(kw_only=True)
 class Exchange:
     """
-    A request and its answer, without keys and the secrets of signed URLs.
+    A request and its answer, without API keys and the secrets of signed URLs.
 
     Attributes:
-        request_body: None for a request without one.
+        request_body: None for a request without a body.
     """
 
     method: str
@@ -34,19 +34,14 @@ class Exchange:
     body: bytes
 
     def answers(self, method: str, url: str, body: bytes | None) -> bool:
-        """Whether this is the recording of that request; the order of keys in a JSON body does not matter."""
+        """Return whether this exchange records that request; JSON bodies compare by value."""
         return (method, url) == (self.method, self.url) and _meaning(body) == _meaning(self.request_body)
-
-    @property
-    def place(self) -> str:
-        """Method and URL."""
-        return f"{self.method} {self.url}"
 
 
 @attrs.define
 class Cassette:
     """
-    The exchanges of one recording, in their order.
+    The exchanges of one recording.
 
     Attributes:
         exchanges: In the order in which their answers ended.
@@ -55,7 +50,7 @@ class Cassette:
     exchanges: list[Exchange] = attrs.field(factory=list[Exchange])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file, and its directory where there is none."""
+        """Write the file; create its directory if necessary."""
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         document = {"version": _VERSION, "exchanges": _converter.unstructure(self.exchanges)}
@@ -67,17 +62,17 @@ class Cassette:
         Read a file that `save` wrote.
 
         Raises:
-            ConfigurationError: There is none, or it is not a cassette.
+            ConfigurationError: The file does not exist or is not a cassette.
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             if document["version"] != _VERSION:
                 raise ConfigurationError(
-                    f"{path} is a cassette of version {document['version']}; record it again."
+                    f"{path} has cassette version {document['version']}, expected {_VERSION}; record it again."
                 )
             return cls(_converter.structure(document["exchanges"], list[Exchange]))
         except FileNotFoundError as error:
-            raise ConfigurationError(f"there is no cassette {path}; record it first.") from error
+            raise ConfigurationError(f"cassette {path} does not exist; record it first.") from error
         except (ValueError, LookupError, TypeError, BaseValidationError) as error:
             raise ConfigurationError(f"{path} is not a cassette: {error}") from error
 

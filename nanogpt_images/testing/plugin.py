@@ -1,7 +1,7 @@
 """
-The pytest plugin: a sandbox, clients of it, and recorded exchanges, as fixtures.
+The pytest plugin: fixtures for a sandbox, its clients and recorded exchanges.
 
-pytest imports this module at every start, so it imports nothing but pytest; fixtures import what they need.
+pytest imports this module at every start, so it imports only pytest; each fixture imports its own modules.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _KEY_VARIABLE: Final = "NANOGPT_API_KEY"
 _MARKERS: Final = (
-    "nanogpt_faults(*faults, **conditions): faults of nanogpt_sandbox: kinds, with the conditions of Fault, or Faults",
-    "nanogpt_sandbox(**options): options of nanogpt_sandbox, such as latency_s=0.1",
-    "nanogpt_cassette(file): the file of nanogpt_cassette, relative to the test's directory",
+    "nanogpt_faults(*faults, **conditions): faults for nanogpt_sandbox: kinds with the conditions of Fault, or Faults",
+    "nanogpt_sandbox(**options): options for nanogpt_sandbox, such as latency_s=0.1",
+    "nanogpt_cassette(file): the cassette file, relative to the test's directory",
 )
 
 
@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("nanogpt_images").addoption(
         "--nanogpt-record",
         action="store_true",
-        help=f"tests with nanogpt_cassette use the real service with {_KEY_VARIABLE}, which costs money, and record it",
+        help=f"record the cassettes of nanogpt_cassette from the real service; uses {_KEY_VARIABLE} and costs money",
     )
 
 
@@ -49,14 +49,14 @@ def nanogpt_sandbox(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BlockingSandbox]:
     """
-    A sandbox of this test's own, in a thread.
+    Run a sandbox for this test, in a thread.
 
-    `NANOGPT_API_KEY` and `NANOGPT_BASE_URL` point to it, so that clients the application makes reach it too.
+    `NANOGPT_API_KEY` and `NANOGPT_BASE_URL` point to it, so that clients made by the application use it too.
     """
     import importlib.util
 
     if importlib.util.find_spec("PIL") is None:
-        pytest.fail("the sandbox draws with Pillow: pip install 'nanogpt_images[sandbox]'", pytrace=False)
+        pytest.fail("the sandbox needs Pillow: pip install 'nanogpt_images[sandbox]'", pytrace=False)
     from ..sandbox import Sandbox
 
     marker = request.node.get_closest_marker("nanogpt_sandbox")
@@ -72,9 +72,10 @@ def nanogpt_sandbox(
 @pytest.fixture
 def nanogpt_client(nanogpt_sandbox: BlockingSandbox) -> AsyncClient:
     """
-    An async client of `nanogpt_sandbox`, for tests under any async plugin.
+    Return an async client of `nanogpt_sandbox`, for tests under any async plugin.
 
-    It opens a connection for each request and keeps none, so it belongs to no event loop and needs no closing.
+    The client opens a connection for each request and keeps none, so it works in any event loop and need not be
+    closed.
     """
     from ..client import AsyncClient
     from ..transport.retry import RetryPolicy
@@ -91,7 +92,7 @@ def nanogpt_client(nanogpt_sandbox: BlockingSandbox) -> AsyncClient:
 
 @pytest.fixture
 def nanogpt_blocking_client(nanogpt_sandbox: BlockingSandbox) -> Iterator[Client]:
-    """A blocking client of `nanogpt_sandbox`."""
+    """Open a blocking client of `nanogpt_sandbox`."""
     from ..sync.client import Client
     from ..transport.retry import RetryPolicy
 
@@ -109,9 +110,10 @@ def nanogpt_cassette(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[RecordingTransport | ReplayTransport]:
     """
-    A transport that answers from this test's cassette, or records it under `--nanogpt-record`.
+    Replay this test's cassette, or record it with `--nanogpt-record`.
 
-    The file is `cassettes/<module>.<test>.json` beside the test, unless the marker `nanogpt_cassette` names another.
+    The file is `cassettes/<module>.<test>.json` beside the test, unless the marker `nanogpt_cassette` names another
+    one.
     """
     from .recording import RecordingTransport, ReplayTransport
 
@@ -125,17 +127,17 @@ def nanogpt_cassette(
         return
     if not path.is_file():
         pytest.fail(
-            f"there is no cassette {path}. Record it with {_KEY_VARIABLE} set, which costs money: "
+            f"cassette {path} does not exist. Record it with {_KEY_VARIABLE} set, which costs money: "
             f"pytest --nanogpt-record '{request.node.nodeid}'",
             pytrace=False,
         )
-    # A client without a key sends no generation.
+    # A client without a key refuses to generate.
     monkeypatch.setenv(_KEY_VARIABLE, "sk-nano-cassette")
     yield ReplayTransport(path)
 
 
 def _faults(node: pytest.Item) -> list[Fault]:
-    """The faults of the test's markers, the nearest first: the first rule that strikes wins."""
+    """Collect the faults of the test's markers, the nearest first: the first rule that matches wins."""
     from ..sandbox import Fault
 
     return [

@@ -1,4 +1,4 @@
-"""Exchanges on tape: a transport that records what another one does, and one that answers from the tape."""
+"""A transport that records exchanges, and one that replays them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-import anyio.to_thread
 import attrs
 from multidict import CIMultiDict
 
+from .._base.threads import in_thread
 from ..errors import TransportError
 from ..transport.protocol import HttpRequest, HttpResponse, Transport
 from .cassette import Cassette, Exchange
@@ -21,12 +21,12 @@ _CHUNK_BYTES: Final = 2**16
 
 
 class UnexpectedRequestError(AssertionError):
-    """A request that the cassette has no (further) answer for. It was not sent."""
+    """The cassette has no unused answer to a request. The request was not sent."""
 
 
 @attrs.define(eq=False)
 class _Taped:
-    """An answer that remembers what was read of it."""
+    """An answer that keeps the bytes read from it."""
 
     response: HttpResponse
     read: bytearray = attrs.field(factory=bytearray)
@@ -47,16 +47,16 @@ class _Taped:
 
 class RecordingTransport:
     """
-    Sends what it is given through *transport* and keeps the exchanges, without keys.
+    Sends requests through *transport* and records the exchanges, without API keys.
 
-    Exchanges that break off are not kept: a connection that is lost while recording is not the service's answer.
+    Incomplete exchanges are not recorded: a lost connection is not an answer of the service.
 
     Args:
-        path: The file to write, by `save` or `aclose`.
-        transport: Sends; by default a transport of its own.
+        path: The file that `save` and `aclose` write.
+        transport: Sends the requests; by default an `UnpooledTransport`.
 
     Attributes:
-        cassette: What was recorded so far.
+        cassette: The exchanges recorded so far.
     """
 
     def __init__(self, path: str | os.PathLike[str], transport: Transport | None = None) -> None:
@@ -66,7 +66,7 @@ class RecordingTransport:
 
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
-        """Send *request* once; see `Transport.send`."""
+        """Send *request* once, as `Transport.send` does, and record the exchange."""
         async with self._transport.send(request) as response:
             taped = _Taped(response)
             try:
@@ -74,24 +74,24 @@ class RecordingTransport:
             except TransportError:
                 raise
             except Exception:
-                # Whatever the client makes of the answer, this is what the service said.
+                # The answer is complete, even if the client rejects it.
                 self.cassette.exchanges.append(_exchange(request, taped))
                 raise
             self.cassette.exchanges.append(_exchange(request, taped))
 
     def save(self) -> None:
-        """Write the file."""
+        """Write the cassette to its file."""
         self.cassette.save(self._path)
 
     async def aclose(self) -> None:
-        """Write the file, and close the transport underneath."""
-        await anyio.to_thread.run_sync(self.save)
+        """Write the cassette to its file and close the wrapped transport."""
+        await in_thread(self.save)
         await self._transport.aclose()
 
 
 class ReplayTransport:
     """
-    Answers from a cassette and opens no connection.
+    Answers requests from a cassette, without opening a connection.
 
     Each recorded exchange answers one request of the same method, URL and body; any other request fails.
 
@@ -99,10 +99,10 @@ class ReplayTransport:
         path: A file that a `RecordingTransport` wrote.
 
     Attributes:
-        unused: Exchanges that nobody has asked for yet.
+        unused: Exchanges that have not answered a request yet.
 
     Raises:
-        ConfigurationError: There is no such file, or it is not a cassette.
+        ConfigurationError: The file does not exist or is not a cassette.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -112,10 +112,10 @@ class ReplayTransport:
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
         """
-        The recorded answer to *request*.
+        Return the recorded answer to *request*.
 
         Raises:
-            UnexpectedRequestError: There is none.
+            UnexpectedRequestError: The cassette has no unused answer to it.
         """
         exchange = self._take(request)
         if request.body is not None:
@@ -123,7 +123,7 @@ class ReplayTransport:
         yield _Replayed(exchange.status, CIMultiDict(exchange.headers), exchange.body)
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: no connection is open."""
 
     def _take(self, request: HttpRequest) -> Exchange:
         url, body = clean_url(request.url), _clean_request_body(request)
@@ -131,9 +131,9 @@ class ReplayTransport:
             if exchange.answers(request.method, url, body):
                 return self.unused.pop(index)
         sent = "" if body is None else f" with the body {body[:300].decode('utf-8', 'replace')}"
-        left = "\n".join(f"  {exchange.place}" for exchange in self.unused) or "  (none)"
+        left = "\n".join(f"  {exchange.method} {exchange.url}" for exchange in self.unused) or "  (none)"
         raise UnexpectedRequestError(
-            f"{request.method} {url}{sent} is not in {self._path}, or not so often. Nothing was sent. "
+            f"{request.method} {url}{sent} has no unused answer in {self._path}. "
             f"Recorded and not yet used:\n{left}\nIf the request is right, record the cassette again."
         )
 

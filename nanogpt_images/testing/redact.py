@@ -1,4 +1,4 @@
-"""What must not reach a file that is committed: keys, and the secrets of signed URLs. Prompts stay."""
+"""Remove secrets from recordings: API keys and the queries of signed URLs. Prompts stay."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 REDACTED: Final = "REDACTED"
-# Of the query parameters only those of the API are known to be harmless; signers name theirs as they like.
+# Only the API's own query parameters are known to be harmless; a signature can have any name.
 _HARMLESS: Final = frozenset({"detailed", "from", "to", "group_by"})
-# What tells a client something; cookies and the like stay out.
+# Headers that a client reads; cookies and the like stay out.
 _KEPT_HEADERS: Final = frozenset(
     {
         "content-range",
@@ -26,19 +26,19 @@ _KEPT_HEADERS: Final = frozenset(
         "x-request-id",
     }
 )
-# Long enough, and a word of its own: a prompt may be about risk-averse foxes.
+# A separate word of a minimum length: a prompt may mention risk-averse foxes.
 _KEY: Final = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
 _URL: Final = re.compile(r"https?://[^\s\"'<>]+")
 
 
 def keys_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """The API keys that a request carries."""
+    """Return the API keys in the headers of a request."""
     values = [value for name, value in headers.items() if name.lower() in ("authorization", "x-api-key")]
     return tuple(value.removeprefix("Bearer ").strip() for value in values if value.strip())
 
 
 def clean_url(url: str) -> str:
-    """*url* with the values of its query removed; twice is as once."""
+    """Redact the query values of *url*; redacting twice changes nothing more."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -46,24 +46,21 @@ def clean_url(url: str) -> str:
     if not parts.query:
         return url
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    return parts._replace(query=urlencode([_clean_pair(name, value) for name, value in pairs])).geturl()
-
-
-def _clean_pair(name: str, value: str) -> tuple[str, str]:
-    if not value:
-        return REDACTED, ""
-    return name, value if name in _HARMLESS else REDACTED
+    clean = [
+        (name, value if name in _HARMLESS else REDACTED) if value else (REDACTED, "") for name, value in pairs
+    ]
+    return parts._replace(query=urlencode(clean)).geturl()
 
 
 def clean_text(text: str, keys: Iterable[str]) -> str:
-    """*text* without *keys*, anything shaped like one, and the queries of URLs."""
+    """Redact *keys*, anything that looks like a key, and the queries of URLs in *text*."""
     for key in keys:
         text = text.replace(key, REDACTED)
     return _URL.sub(lambda match: clean_url(match.group()), _KEY.sub(REDACTED, text))
 
 
 def clean_headers(headers: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
-    """The headers of an answer that a client looks at, cleaned."""
+    """Select the headers that a client reads, and redact their values."""
     return {
         name.lower(): clean_text(value, keys)
         for name, value in headers.items()
@@ -72,7 +69,7 @@ def clean_headers(headers: Mapping[str, str], keys: Iterable[str]) -> dict[str, 
 
 
 def clean_body(body: bytes, keys: Iterable[str]) -> bytes:
-    """A text or JSON *body*, cleaned; bytes that are no text are returned as they are."""
+    """Redact a text or JSON *body*; return binary data unchanged."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -81,7 +78,7 @@ def clean_body(body: bytes, keys: Iterable[str]) -> bytes:
         document: object = json.loads(text)
     except (ValueError, RecursionError):
         return clean_text(text, keys).encode()
-    # Through the strings and not over the text: a URL in JSON may be spelt with escapes.
+    # Redact the decoded strings, not the JSON text: a URL may be written with escapes.
     clean = _clean_json(document, tuple(keys))
     return body if clean == document else json.dumps(clean, ensure_ascii=False).encode()
 

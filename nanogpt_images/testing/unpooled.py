@@ -1,4 +1,4 @@
-"""A transport without a pool: it belongs to no event loop, and leaves nothing to be closed."""
+"""A transport without a connection pool: it works in any event loop and needs no closing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class UnpooledTransport:
     """
     Opens a connection for each request and closes it afterwards.
 
-    That makes a client that any event loop can use, one after the other, and that nobody has to close:
-    in tests, the loop of a fixture is often not that of the test.
+    A client with this transport works in several event loops, one after the other, and need not be closed:
+    a fixture and its test often run in different loops.
     """
 
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
-        """Send *request* once; see `Transport.send`."""
+        """Send *request* once, as `Transport.send` does."""
         transport = AiohttpTransport()
         try:
             async with transport.send(request) as response:
@@ -31,4 +31,4 @@ class UnpooledTransport:
                 await transport.aclose()
 
     async def aclose(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: no connection is kept."""

@@ -90,7 +90,7 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def send(self, request: HttpRequest) -> AsyncGenerator[HttpResponse]:
-        """Send *request* once; see `Transport.send`."""
+        """Send *request* once."""
         if request.public_only:
             async with self._sent_in_public(request) as response:
                 yield response
@@ -119,8 +119,9 @@ class AiohttpTransport:
                 if not guard.refused:
                     raise
                 raise ConfigurationError(
-                    f"{_place(request)} is at {', '.join(dict.fromkeys(guard.refused))}, which is not a public address."
-                    " Nothing was sent. Name the host in allow_private_references if it is yours."
+                    f"{_place(request)} is at {', '.join(dict.fromkeys(guard.refused))}, which is not a public address.",
+                    advice="Name the host in allow_private_references if it is yours.",
+                    says_charge=True,
                 ) from error
 
     @asynccontextmanager
@@ -195,7 +196,7 @@ class _Connector(aiohttp.TCPConnector):
         """Its connections are collected with it."""
 
     def close_soon(self) -> None:
-        """Begin to close, on the loop; nobody waits for the end."""
+        """Begin to close, on the loop, without waiting for the end."""
         self._closing = asyncio.ensure_future(self.close())
 
 
@@ -218,7 +219,7 @@ class _OwnSession:
         return self.loop.is_closed() or self.pid != os.getpid()
 
     def drop(self) -> None:
-        """Let go of the session from wherever this is called."""
+        """Release the session, on whatever loop or thread this is called."""
         self.session.detach()
         if self.pid != os.getpid():
             _inherited.append(self.connector)
@@ -316,46 +317,47 @@ def _charge(request: HttpRequest) -> Charge:
 
 
 def _timed_out(request: HttpRequest, *, status: int | None = None) -> RequestTimeoutError:
-    charge = _charge(request)
     return RequestTimeoutError(
-        f"no complete answer from {_place(request)} within {request.timeout_s:g} s. {charge.sentence}",
-        charge=charge,
+        f"no complete answer from {_place(request)} within {request.timeout_s:g} s.",
+        charge=_charge(request),
+        says_charge=request.paid,
         status=status,
     )
 
 
 def _connect_timed_out(request: HttpRequest, seconds: float) -> ConnectError:
-    return ConnectError(f"no connection to {_place(request)} within {seconds:g} s. Nothing was sent.")
+    return ConnectError(f"no connection to {_place(request)} within {seconds:g} s.")
 
 
 def _broken(request: HttpRequest, error: Exception, *, status: int | None = None) -> NanoGPTError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return ConnectError(
-            f"the certificate of {_place(request)} does not verify: {_certificate_fault(error)}. Nothing was sent. "
-            "Where it is a server or a proxy of your own, pass a context that knows its authority as ssl_context."
+            f"the certificate of {_place(request)} does not verify: {_certificate_fault(error)}.",
+            advice="Where it is a server or a proxy of your own, pass a context that knows its authority as ssl_context.",
         )
     reason = _reason(error)
-    # aiohttp takes credentials from netrc where it takes proxies from the environment, and tells of it in words alone.
+    # aiohttp takes credentials from netrc where it takes proxies from the environment, and says so in words alone.
     if "AUTHORIZATION" in reason and not request.body_begun:
         return ConfigurationError(
-            f"netrc has an entry for {urlsplit(request.url).hostname}, and trust_env uses it in place of the key. "
-            "Nothing was sent. Remove the entry, point NETRC to another file, or leave trust_env out."
+            f"netrc has an entry for {urlsplit(request.url).hostname}, and trust_env uses it in place of the key.",
+            advice="Remove the entry, point NETRC to another file, or leave trust_env out.",
+            says_charge=True,
         )
     # aiohttp's InvalidURL is one, and what it lets pass of a host name that IDNA cannot encode another.
     if isinstance(error, ValueError) and not request.body_begun:
-        return ConfigurationError(f"{_place(request)} is not a usable URL. Nothing was sent.")
+        return ConfigurationError(f"{_place(request)} is not a usable URL.", says_charge=True)
     if isinstance(error, RuntimeError) and not request.body_begun:
-        return ConfigurationError(f"cannot send to {_place(request)}: {error}. Nothing was sent.")
+        return ConfigurationError(f"cannot send to {_place(request)}: {error}.", says_charge=True)
     sent = request.body_begun or (
         request.body is None and not isinstance(error, aiohttp.ClientConnectorError)
     )
     if not sent:
-        return ConnectError(f"cannot reach {_place(request)}: {reason}. Nothing was sent.")
-    charge = _charge(request)
+        return ConnectError(f"cannot reach {_place(request)}: {reason}.")
     when = "before an answer came" if status is None else f"within the answer (status {status})"
     return OutcomeUnknownError(
-        f"the connection to {_place(request)} broke {when}: {reason}. {charge.sentence}",
-        charge=charge,
+        f"the connection to {_place(request)} broke {when}: {reason}.",
+        charge=_charge(request),
+        says_charge=request.paid,
         status=status,
     )
 

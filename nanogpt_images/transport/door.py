@@ -32,7 +32,7 @@ class Door:
         self._redact = redact
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
-        """Send *request* once; see `Transport.send`."""
+        """Send *request* once."""
         return self._cleaned(request)
 
     @asynccontextmanager

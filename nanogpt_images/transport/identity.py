@@ -23,7 +23,7 @@ _MAX_BYTES: Final = 4096
 
 async def service_at(base_url: str, transport: Transport, *, headers: Mapping[str, str]) -> str:
     """
-    The service at *base_url*: `sandbox`, `loopback:PORT` with the path if there is one, else the URL itself.
+    Return the service at *base_url*: `sandbox`, `loopback:PORT` with the path if there is one, else the URL itself.
 
     What listens on loopback is asked once whether it is the sandbox; other addresses are not asked. No answer, or one
     that is not understood, means that it is not.
@@ -45,7 +45,7 @@ async def service_at(base_url: str, transport: Transport, *, headers: Mapping[st
 
 
 def may_replace(bound: str, service: str) -> bool:
-    """Whether a journal bound to *bound* by an earlier version, which told no ports apart, can be of *service*."""
+    """Return whether a journal bound to *bound* by an earlier version, which told no ports apart, can be of *service*."""
     return bound == _LOOPBACK and (service == SANDBOX or service.startswith(f"{_LOOPBACK}:"))
 
 

@@ -1,4 +1,4 @@
-"""A transport that tells of each attempt: a line in the log at DEBUG, and an event to the observers."""
+"""A transport that reports each attempt: a line in the log at DEBUG, and an event to the observers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ObservedTransport:
     """
     Watches *transport*.
 
-    What the reader of an answer raises passes through here as well, so that an attempt is told of with its
+    What the reader of an answer raises passes through here as well, so that an attempt is reported with its
     outcome for the caller, and not with the bare status.
 
     Attributes:
@@ -37,7 +37,7 @@ class ObservedTransport:
     def check_open(self) -> None:
         """Raise ConfigurationError where the client is closed."""
         if self.closed:
-            raise ConfigurationError("this client is closed; make a new one. Nothing was sent.")
+            raise ConfigurationError("this client is closed; make a new one.", says_charge=True)
 
     def send(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
         """Send *request* once; see `Transport.send`. Raises ConfigurationError where the client is closed."""

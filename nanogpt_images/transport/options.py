@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, cast
 from urllib.parse import urlsplit
 
 import attrs
@@ -93,7 +93,7 @@ class ClientOptions:
         return f"{parts.scheme}://{parts.netloc}"
 
     def request_headers(self) -> dict[str, str]:
-        """Headers of every request to the API; no repr shows the key, or what the caller's own hold."""
+        """Return headers of every request to the API; no repr shows the key, or what the caller's own hold."""
         headers = [("User-Agent", self.user_agent), ("Accept", "application/json")]
         headers += [(name, Secret(value)) for name, value in self.headers.items()]
         if self.api_key is not None and self.auth == "bearer":
@@ -105,7 +105,7 @@ class ClientOptions:
 
 
 def checked_key(key: str | None) -> str | None:
-    """The key without surrounding white space; None where there is none."""
+    """Return the key without surrounding white space; None where there is none."""
     if key is None or not key.strip():
         return None
     key = key.strip()
@@ -115,19 +115,20 @@ def checked_key(key: str | None) -> str | None:
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The caller's headers; what HTTP cannot carry is refused, and not repeated: it may be a secret."""
-    for name, value in headers.items():
-        # Annotations do not keep a caller from passing a number.
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
+    """Return the caller's headers. What HTTP cannot carry is refused, and not repeated in the text: it may be a secret."""
+    # Annotations do not keep a caller from passing a number.
+    given = cast("Mapping[object, object]", headers)
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError("headers: a name is not one that a header can have.")
-        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
             raise ConfigurationError(f"headers: the value of {name} is not text without control characters.")
     return dict(headers)
 
 
 def checked_base_url(url: str) -> str:
     """
-    The base URL without a trailing slash; https, or anything on loopback.
+    Return the base URL without a trailing slash; https, or anything on loopback.
 
     The vendor's documents give other SDKs an address with `/v1`, `/api/v1` or `/api` at its end. Here these are parts of
     the paths, so they are left out of an address of the service, or of loopback, that has nothing else in its path.
@@ -152,7 +153,7 @@ def checked_base_url(url: str) -> str:
     # urlsplit drops line breaks and keeps backslashes, aiohttp's parser does neither.
     if not url.isprintable() or " " in url or "\\" in url:
         raise ConfigurationError(
-            f"base_url {shown_url(url)!r} holds characters that do not belong into a URL."
+            f"base_url {shown_url(url)!r} contains characters that are not allowed in a URL."
         )
     url = url.rstrip("/")
     path = urlsplit(url).path.rstrip("/")
@@ -161,7 +162,7 @@ def checked_base_url(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host*, a name or an address, is this machine."""
+    """Return whether *host*, a name or an address, is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

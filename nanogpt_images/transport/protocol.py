@@ -12,7 +12,7 @@ from .._base.display import shown_url
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Default hook: do nothing."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -50,7 +50,7 @@ class HttpRequest:
     withheld: bool = False
 
     def begin_body(self) -> None:
-        """To be called by a transport just before the first byte of the body is written."""
+        """Record that the body is about to leave; a transport calls this just before it writes the first byte."""
         self.body_begun = True
         self.on_body()
 
@@ -69,7 +69,7 @@ class HttpResponse(Protocol):
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body in pieces of any size, at most about 256 KiB, without joining them."""
+        """Return the body in pieces of any size, at most about 256 KiB, without joining them."""
         ...
 
 

@@ -53,7 +53,7 @@ class RetryPolicy:
     @classmethod
     def documented(cls) -> RetryPolicy:
         """
-        The service's own, looser advice: back off and repeat 408, 429 and every 5xx, and lost connections.
+        Follow the service's own, looser advice: back off and repeat 408, 429 and every 5xx, and lost connections.
 
         A lost response may have been charged, and no idempotency key exists: this can pay twice.
         """
@@ -69,7 +69,7 @@ class RetryPolicy:
         uniform: Callable[[], float] = random.random,
     ) -> float | None:
         """
-        Seconds to wait before the next attempt; None means "raise *error*".
+        Return the seconds to wait before the next attempt; None means "raise *error*".
 
         Args:
             error: How the last attempt failed.

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ..errors import ConfigurationError
 
-# A shorter text is no secret, and would be found by chance.
+# A shorter text is not a secret, and would be found by chance.
 _LEAST_CHARACTERS: Final = 8
 # So much of a key that was cut off is one as well; "sk-nano-" alone is not.
 _PART_CHARACTERS: Final = 12
@@ -69,7 +69,7 @@ class Redactor:
             self._begun = _Finder(self._secret, part)
 
     def body(self, body: bytes | bytearray) -> bytes:
-        """*body* without the secret, for decoding: what a service echoes shows up in no field."""
+        """Return *body* without the secret, for decoding: what a service echoes shows up in no field."""
         if self._secret is None:
             return bytes(body)
         text = body.decode(json.detect_encoding(bytes(body[:4])), "replace")
@@ -80,15 +80,15 @@ class Redactor:
         return self.text(text).encode("utf-8", "replace")
 
     def text(self, text: str) -> str:
-        """*text* without the secret."""
+        """Return *text* without the secret."""
         return text if self._secret is None else self._whole.replace(text)
 
     def excerpt(self, text: str) -> str:
-        """*text*, which may have been cut, without the secret and without its beginning."""
+        """Return *text*, which may have been cut, without the secret and without its beginning."""
         return text if self._secret is None else self._begun.replace(text)
 
     def value(self, value: object) -> object:
-        """A JSON value without the secret, names included; the very same where it does not hold it."""
+        """Return a JSON value without the secret, names included; the very same where it does not hold it."""
         return self._clean(value, self._whole) if self._secret is not None else value
 
     def error(self, error: BaseException) -> None:
@@ -144,7 +144,7 @@ class _Finder:
         self._base64 = tuple({text for plain in inner for text in (plain, plain.translate(_URL_SAFE))})
 
     def is_in(self, text: str) -> bool:
-        """Whether *text*, or what it decodes to, holds the part."""
+        """Return whether *text*, or what it decodes to, holds the part."""
         for _ in range(_ROUNDS):
             folded = text.casefold()
             if (
@@ -162,7 +162,7 @@ class _Finder:
         return False
 
     def replace(self, text: str) -> str:
-        """*text* with a mark in place of each occurrence; a mark alone where it holds the secret in a way of its own."""
+        """Return *text* with a mark in place of each occurrence; a mark alone where it holds the secret in a way of its own."""
         if not self.is_in(text):
             return text
         pieces: list[str] = []
@@ -184,7 +184,7 @@ class _Finder:
         )
 
     def _end(self, text: str, found: re.Match[str]) -> int:
-        """Where the secret ends that begins with *found*."""
+        """Return where the secret ends that begins with *found*."""
         end = found.end()
         if found["base64"]:
             rest = _BASE64.match(text, end)
@@ -199,14 +199,14 @@ class _Finder:
 
 
 def not_pickled() -> ConfigurationError:
-    """What pickling a client, or a part of one, raises."""
+    """Return the error that pickling a client, or a part of one, raises."""
     return ConfigurationError(
         "a client holds connections and a key and cannot be pickled; make one per process."
     )
 
 
 def _spellings(character: str) -> str:
-    """A pattern of the ways in which *character* can be written."""
+    """Return a pattern of the ways in which *character* can be written."""
     code, plain = ord(character), re.escape(character)
     return (
         rf"(?:{plain}|%(?:25)*{code:02x}|\\+(?:u00{code:02x}|x{code:02x}|{plain})"
@@ -215,7 +215,7 @@ def _spellings(character: str) -> str:
 
 
 def _inner_base64(text: str, shift: int) -> str:
-    """What base64 of any text shows of *text*, where *shift* bytes modulo three stand before it."""
+    """Return what base64 of any text shows of *text*, where *shift* bytes modulo three stand before it."""
     encoded = base64.b64encode(b"\0" * shift + text.encode()).decode().rstrip("=")
     first = (0, 2, 3)[shift]
     whole = (shift + len(text)) % 3 == 0

@@ -37,32 +37,23 @@ Reader = Callable[[HttpResponse], Awaitable[T]]
 _MAX_JSON_BYTES: Final = 64 * 2**20
 
 
-async def _nothing(*_: object) -> None:
-    """Nobody wants to know."""
-
-
-def _no_news(*_: object) -> None:
-    """Nobody wants to know, nor to wait."""
-
-
-@attrs.frozen(kw_only=True)
 class AttemptHooks:
-    """
-    What a batch does around the attempts of a paid request.
+    """What is done around the attempts of a paid request. A batch and a client's budget override what they need."""
 
-    Attributes:
-        before: Awaited after pacing and before each attempt; what it raises keeps the attempt from being made.
-        refused: Awaited when an attempt failed and another will follow.
-        started: Called when an attempt's body leaves, or is known not to; perhaps more than once.
-        paused: Called with the seconds for which the service's limit keeps everybody with this key from starting.
-        withheld: Called when an attempt was broken off and certainly never left.
-    """
+    async def before(self) -> None:
+        """Run after pacing and before each attempt; what it raises keeps the attempt from being made. Default: do nothing."""
 
-    before: Callable[[], Awaitable[None]] = _nothing
-    refused: Callable[[NanoGPTError], Awaitable[None]] = _nothing
-    started: Callable[[], None] = _no_news
-    paused: Callable[[float], None] = _no_news
-    withheld: Callable[[], None] = _no_news
+    async def refused(self, error: NanoGPTError) -> None:
+        """Run when an attempt failed and another will follow. Default: do nothing."""
+
+    def started(self) -> None:
+        """Run when an attempt's body leaves, or is known not to; perhaps more than once. Default: do nothing."""
+
+    def paused(self, seconds: float) -> None:
+        """Run when the service's limit keeps everybody with this key from starting for so long. Default: do nothing."""
+
+    def withheld(self) -> None:
+        """Run when an attempt was broken off and certainly never left. Default: do nothing."""
 
 
 NO_HOOKS: Final = AttemptHooks()
@@ -131,7 +122,7 @@ class Sender:
         return await self._send(request, self._read_json(path), target=path)
 
     def _with_key_in(self, header: str | None) -> dict[str, str]:
-        """The headers of a request, the key in *header* instead of where it stands in them."""
+        """Return the headers of a request, the key in *header* instead of where it stands in them."""
         if header is None or self._key is None:
             return self._headers
         own = (self._key, f"Bearer {self._key}")
@@ -249,7 +240,7 @@ class Sender:
                 hooks.withheld()
 
     def _pause(self, error: RateLimitError, slot: StartSlot, hooks: AttemptHooks) -> None:
-        """Let everybody wait: the limit is the key's, not this request's. Only the request's own delay grows."""
+        """Make all requests wait: the limit is the key's, not this request's. Only the request's own delay grows."""
         asked_s = self._retry.initial_delay_s if error.retry_after_s is None else error.retry_after_s
         pause_s = min(asked_s, self._retry.max_retry_after_s)
         if self.limiter.pause(pause_s, left_at=slot.at):
@@ -272,10 +263,6 @@ class Sender:
 
     def _clean_start(self, body: bytearray) -> bytes:
         return self.redact.excerpt(body[:1000].decode("utf-8", "replace")).encode()
-
-    async def aclose(self) -> None:
-        """Close the transport."""
-        await self._transport.aclose()
 
 
 class Slots:
@@ -302,7 +289,7 @@ class Slots:
 
 
 async def read_failure(response: HttpResponse) -> bytes:
-    """The beginning of a body of failure, marked where it was cut off; one that breaks off still has its status."""
+    """Return the beginning of a body of failure, marked where it was cut off; one that breaks off still has its status."""
     body = bytearray()
     try:
         async for chunk in response.chunks():

@@ -54,7 +54,7 @@ class PromptLimit:
     trim_whitespace: bool = False
 
     def measure(self, prompt: str) -> int:
-        """Length of *prompt* in the unit of the limit."""
+        """Return the length of *prompt* in the unit of the limit."""
         text = prompt.strip() if self.trim_whitespace else prompt
         return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
@@ -124,7 +124,7 @@ class ModelRecord(Displayed):
 
     def price_bounds(self, resolution: str | None = None) -> tuple[float, float] | None:
         """
-        Lowest and highest USD of one image, over all tiers and with every add-on; None where no price is known.
+        Return the lowest and highest USD of one image, over all tiers and with every add-on; None where no price is known.
 
         Input images are charged on top: `price_tables.inputs`.
 
@@ -247,5 +247,5 @@ class Listing(Displayed, Sequence[RecordT_co], Generic[RecordT_co]):
         return iter(self.data)
 
     def find(self, model_id: str) -> RecordT_co | None:
-        """The record with this ID, or None."""
+        """Return the record with this ID, or None."""
         return next((record for record in self.data if record.id == model_id), None)

@@ -18,7 +18,7 @@ class EnumSpec:
     default: str | None = None
 
     def accepts(self, value: object) -> bool:
-        """Whether *value* is listed, compared as the text that goes over the wire."""
+        """Return whether *value* is listed, compared as the text that goes over the wire."""
         return str(value) in self.values
 
 
@@ -31,7 +31,7 @@ class RangeSpec:
     default: float | None = None
 
     def accepts(self, value: object) -> bool:
-        """Whether *value* is a number inside the range."""
+        """Return whether *value* is a number inside the range."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         above = self.minimum is None or value >= self.minimum
@@ -45,7 +45,7 @@ class BooleanSpec:
     default: bool | None = None
 
     def accepts(self, value: object) -> bool:
-        """Always: the service decides."""
+        """Return True: the service decides."""
         del value
         return True
 
@@ -57,7 +57,7 @@ class UnknownSpec:
     raw: object = None
 
     def accepts(self, value: object) -> bool:
-        """Always: the service decides."""
+        """Return True: the service decides."""
         del value
         return True
 
@@ -94,7 +94,7 @@ class CountRule:
             )
 
     def images(self, n: int | None) -> int:
-        """Images that a request with this *n* makes; None stands for "no n sent"."""
+        """Return how many images a request with this *n* makes; None stands for "no n sent"."""
         return self.fixed or n or max(1, self.minimum)
 
     def __str__(self) -> str:
@@ -127,7 +127,7 @@ def split_count(total: int, rule: CountRule) -> list[int | None]:
     Source: docs/service.md, "List image models", `fixed_image_count`; "List models of the Image API", `n`.
     """
     if total < 1:
-        raise ParameterError(f"count must be at least 1, not {total}. Nothing was sent.", parameter="count")
+        raise ParameterError(f"count must be at least 1, not {total}.", parameter="count")
     per_request = rule.fixed or rule.maximum
     requests = -(-total // per_request)
     if rule.fixed is not None:

@@ -15,13 +15,25 @@ _SIZE = re.compile(r"(\d+)\s*[x*\u00d7]\s*(\d+)")
 @functools.lru_cache(maxsize=4096)
 def normalise_token(token: str) -> str:
     """
-    The spelling by which resolutions are compared: `1024*1024`, `1024X1024` and `1024x1024` are one.
+    Return the spelling by which resolutions are compared: `1024*1024`, `1024X1024` and `1024x1024` are one.
 
     Only for comparison; a request carries the token as the catalogue lists it.
     """
     text = token.strip().lower()
     size = _SIZE.fullmatch(text)
     return f"{size[1]}x{size[2]}" if size else text
+
+
+_MEGAPIXELS = re.compile(r"(\d{1,4}(?:\.\d{1,4})?)\s*mp")
+
+
+def pixels_of(token: str) -> int | None:
+    """Return how many pixels a resolution token such as `1024x1024` or `2mp` stands for; None where it does not say."""
+    text = normalise_token(token)
+    if size := _SIZE.fullmatch(text[:32]):
+        return int(size[1]) * int(size[2])
+    megapixels = _MEGAPIXELS.fullmatch(text)
+    return round(float(megapixels[1]) * 2**20) if megapixels else None
 
 
 @attrs.frozen
@@ -73,18 +85,18 @@ class PriceTable:
         return bool(self.per_image) or self.flat_usd is not None
 
     def states(self, resolution: str) -> bool:
-        """Whether the table names *resolution*."""
+        """Return whether the table names *resolution*."""
         return normalise_token(resolution) in self._by_token
 
     def lookup(self, resolution: str | None) -> float | None:
-        """USD per image at *resolution* when the table states it, else None."""
+        """Return USD per image at *resolution* when the table states it, else None."""
         if resolution is not None and (usd := self._by_token.get(normalise_token(resolution))) is not None:
             return usd
         return self.flat_usd
 
     def bounds(self, resolution: str | None) -> tuple[float, float] | None:
         """
-        Lowest and highest USD per image that *resolution* can cost.
+        Return the lowest and highest USD per image that *resolution* can cost.
 
         The two are equal where the table states the resolution; otherwise they span the whole table.
         None where no price is known at all.
@@ -118,18 +130,25 @@ class PriceTables:
         tiers: By field of the request (`rendering_speed`) and its value (`QUALITY`): USD per image instead.
         add_ons: By name (`lora`): USD per image on top, for a request that names it.
         inputs: USD per input image; None where that could not be found out.
-        others: Tables whose meaning is not known; they count for the worst case.
+        requests: By name: USD once for each request, on top.
+        megapixels: By name: USD for each megapixel of each image, on top.
+        others: Tables whose meaning is not known; in the worst case each is charged on top of every image.
+        unpriced: Names of prices of another unit, such as `per_token`: what they add up to cannot be known.
         currency: `USD`, unless the catalogue says otherwise.
     """
 
     tiers: Mapping[str, Mapping[str, PriceTable]] = attrs.field(factory=_no_tiers)
     add_ons: Mapping[str, PriceTable] = attrs.field(factory=_no_tables)
     inputs: PriceTable | None = NO_PRICES
+    requests: Mapping[str, PriceTable] = attrs.field(factory=_no_tables)
+    megapixels: Mapping[str, PriceTable] = attrs.field(factory=_no_tables)
     others: Mapping[str, PriceTable] = attrs.field(factory=_no_tables)
+    unpriced: frozenset[str] = frozenset()
     currency: str = "USD"
 
     def __bool__(self) -> bool:
-        return bool(self.tiers or self.add_ons or self.inputs or self.others)
+        beside = (self.requests, self.megapixels, self.others, self.unpriced)
+        return bool(self.tiers or self.add_ons or self.inputs or any(beside))
 
     @property
     def all_tiers(self) -> tuple[PriceTable, ...]:
@@ -138,7 +157,9 @@ class PriceTables:
 
     def bounds(self, base: PriceTable, resolution: str | None) -> tuple[float, float] | None:
         """
-        Lowest and highest USD that an image at *resolution* can cost, over all tiers and with every add-on.
+        Return the lowest and highest USD that an image at *resolution* can cost, over all tiers and with every add-on.
+
+        What is charged by the request or by the megapixel is not in it.
 
         Args:
             base: The prices that name no tier.
@@ -147,16 +168,16 @@ class PriceTables:
         spans = [span for table in (base, *self.all_tiers) if (span := _span(table, resolution)) is not None]
         if not spans:
             return None
-        add_ons = [
-            span[1] for table in self.add_ons.values() if (span := _span(table, resolution)) is not None
+        on_top = [
+            span[1]
+            for table in (*self.add_ons.values(), *self.others.values())
+            if (span := _span(table, resolution)) is not None
         ]
-        others = [span[1] for table in self.others.values() if (span := _span(table, resolution)) is not None]
-        dearest = max(high for _, high in spans) + sum(add_ons)
-        return min(low for low, _ in spans), max(dearest, *others, 0.0)
+        return min(low for low, _ in spans), max(high for _, high in spans) + sum(on_top)
 
 
 def _span(table: PriceTable, resolution: str | None) -> tuple[float, float] | None:
-    """The bounds of *table*, where None is every resolution: then the price of those it does not name counts too."""
+    """Return the bounds of *table*, where None is every resolution: then the price of those it does not name counts too."""
     if resolution is not None:
         return table.bounds(resolution)
     prices = [*table.per_image.values(), *(() if table.flat_usd is None else (table.flat_usd,))]
@@ -164,7 +185,7 @@ def _span(table: PriceTable, resolution: str | None) -> tuple[float, float] | No
 
 
 def dearer(one: PriceTable, other: PriceTable) -> PriceTable:
-    """The table that two sources state together: where both name a price, the dearer one."""
+    """Join what two sources state: where both name a price, the dearer one."""
     if not one or not other or one.currency.upper() != other.currency.upper():
         return one or other
     spellings = {normalise_token(token): token for table in (other, one) for token in table.per_image}
@@ -182,15 +203,20 @@ def dearer(one: PriceTable, other: PriceTable) -> PriceTable:
 
 
 def dearer_tables(one: PriceTables, other: PriceTables) -> PriceTables:
-    """The tables that two sources state together, as `dearer` joins each."""
-    if not one or not other or one.currency.upper() != other.currency.upper():
+    """Join the tables that two sources state, as `dearer` joins each."""
+    if not one or not other:
         return one or other
+    if one.currency.upper() != other.currency.upper():
+        return attrs.evolve(one, unpriced=one.unpriced | {f"prices in {other.currency}"})
     fields = (*one.tiers, *(field for field in other.tiers if field not in one.tiers))
     return PriceTables(
         tiers={field: _joined(one.tiers.get(field, {}), other.tiers.get(field, {})) for field in fields},
         add_ons=_joined(one.add_ons, other.add_ons),
         inputs=dearer(one.inputs or NO_PRICES, other.inputs or NO_PRICES),
+        requests=_joined(one.requests, other.requests),
+        megapixels=_joined(one.megapixels, other.megapixels),
         others=_joined(one.others, other.others),
+        unpriced=one.unpriced | other.unpriced,
         currency=one.currency,
     )
 

@@ -108,10 +108,10 @@ class Reference:
 
 
 def is_link(text: str) -> bool:
-    """Whether *text* is an http(s) URL."""
+    """Return whether *text* is an http(s) URL."""
     return text[:8].lower().startswith(("http://", "https://"))
 
 
 def is_data_url(text: str) -> bool:
-    """Whether *text* is a data URL."""
+    """Return whether *text* is a data URL."""
     return text[:5].lower() == "data:"

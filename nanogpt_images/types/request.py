@@ -27,10 +27,10 @@ def _references(sources: ReferenceInput | Sequence[ReferenceInput] | None) -> tu
 
 
 def _whole(value: int | None) -> int | None:
-    """*value* as an int where it is a whole number, also of a type such as numpy's."""
+    """Return *value* as an int where it is a whole number, also of a type such as numpy's."""
     if value is None:  # what most calls leave out; a check against a protocol takes 20 µs
         return None
-    given: object = cast("object", value)
+    given = cast("object", value)
     if isinstance(given, float):
         return int(given) if given.is_integer() else value
     return (
@@ -39,7 +39,7 @@ def _whole(value: int | None) -> int | None:
 
 
 def _must_be(what: str, *kinds: type) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    """A validator: the value is None or of one of *kinds*; callers need not check their annotations."""
+    """Return a validator: the value is None or of one of *kinds*; callers need not check their annotations."""
 
     def check(request: ImageRequest, field: attrs.Attribute[object], value: object) -> None:
         model = cast("object", request.model)
@@ -47,7 +47,7 @@ def _must_be(what: str, *kinds: type) -> Callable[[Any, attrs.Attribute[Any], An
         fits = isinstance(value, kinds) and (not isinstance(value, bool) or bool in kinds)
         if not (fits or (value is None and optional)):
             raise ParameterError(
-                f"{field.name} must be {what}, not {shown(value)}. Nothing was sent.",
+                f"{field.name} must be {what}, not {shown(value)}.",
                 model=model if isinstance(model, str) else None,
                 parameter=field.name,
             )
@@ -170,7 +170,7 @@ MASK_FIELD: Final = "maskDataUrl"
 
 
 def has_images(request: ImageRequest) -> bool:
-    """Whether *request* has input images, also in `extra`; such a request may go without a prompt."""
+    """Return whether *request* has input images, also in `extra`; such a request may go without a prompt."""
     return bool(request.references) or any(map(request.extra.get, INPUT_FIELDS))
 
 
@@ -183,7 +183,7 @@ def stream_refusal(request: ImageRequest) -> ParameterError | None:
     if request.extra.get("stream") in (None, False, "false"):
         return None
     return ParameterError(
-        f"{request.model}: stream is not supported, an answer is one JSON document; leave it out. Nothing was sent.",
+        f"{request.model}: stream is not supported, an answer is one JSON document; leave it out.",
         model=request.model,
         parameter="stream",
     )
@@ -191,7 +191,7 @@ def stream_refusal(request: ImageRequest) -> ParameterError | None:
 
 def asked_counts(request: ImageRequest) -> tuple[object, ...]:
     """
-    The counts of a request, of whatever types the caller gave them; the service goes by the first.
+    Return the counts of a request, of whatever types the caller gave them; the service goes by the first.
 
     Source: docs/service.md, "Generate", `n`: `nImages` takes precedence.
     """
@@ -200,5 +200,5 @@ def asked_counts(request: ImageRequest) -> tuple[object, ...]:
 
 
 def asked_count(request: ImageRequest) -> object:
-    """The count that the service will go by; None where there is none."""
+    """Return the count that the service will go by; None where there is none."""
     return next(iter(asked_counts(request)), None)

@@ -94,13 +94,13 @@ class Image(ImageData):
 
     @classmethod
     def stored(cls, stored: ReceivedImage, **more: object) -> Image:
-        """The image that was received as *stored*."""
+        """Return the image that was received as *stored*."""
         facts = {**describe(stored), **more}
         return cls(**facts)  # type: ignore[arg-type]
 
     async def read(self) -> bytes:
         """
-        The encoded bytes, from wherever they are: memory, the file, or the signed URL.
+        Read the encoded bytes from wherever they are: memory, the file, or the signed URL.
 
         Raises:
             DownloadError: The URL cannot be downloaded.
@@ -129,7 +129,7 @@ class Image(ImageData):
 
     async def to_pil(self) -> PillowImage:
         """
-        The image as a Pillow image, its pixels loaded. Needs the extra `pillow`.
+        Load the image as a Pillow image, its pixels included. Needs the extra `pillow`.
 
         Awaited, because decoding takes a tenth of a second for ten megapixels: it is done in a thread, and the
         event loop goes on.
@@ -197,7 +197,7 @@ class GenerationResult(ResultData):
 
 
 def describe(stored: ReceivedImage) -> dict[str, object]:
-    """The fields of an image that follow from its bytes."""
+    """Return the fields of an image that follow from its bytes."""
     return {
         "index": stored.index,
         "data": stored.data,
@@ -211,7 +211,7 @@ def describe(stored: ReceivedImage) -> dict[str, object]:
 
 
 def target_of(path: str | os.PathLike[str], index: int) -> Path:
-    """The file that a caller's *path* names."""
+    """Return the file that a caller's *path* names."""
     target = Path(path)
     # A trailing slash is gone once the text is a Path.
     into = os.fspath(path).endswith(("/", os.sep)) or os.path.isdir(target)  # pathlib's raises for some names

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -79,7 +79,7 @@ def decode_answer(
     broken: Mapping[int, str] = _NONE_BROKEN,
 ) -> Answer:
     """
-    The facts of a success.
+    Decode the facts of a success.
 
     Its images are paid for, so a fault within a text, such as a character cut in two, costs that text and no image.
 
@@ -128,7 +128,7 @@ def decode_answer(
 
 def _tolerant(text: bytes) -> object:
     """
-    The value of JSON *text*, whatever its strings hold: undecodable bytes, control characters, unknown escapes.
+    Parse JSON *text*, whatever its strings hold: undecodable bytes, control characters, unknown escapes.
 
     Raises:
         ValueError: Its structure is not that of JSON.
@@ -143,11 +143,12 @@ def _tolerant(text: bytes) -> object:
 
 
 def _entries(data: object, received: Collection[int]) -> tuple[tuple[AnswerEntry, ...], Mapping[int, str]]:
-    """The entries with an image, and why those at other indices cannot be decoded."""
+    """Return the entries with an image, and why those at other indices cannot be decoded."""
     entries: list[AnswerEntry] = []
     undecoded: dict[int, str] = {}
-    for index, item in enumerate(data if isinstance(data, list) else ()):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-        fields = as_object(item)  # pyright: ignore[reportUnknownArgumentType]
+    items = cast("list[object]", data) if isinstance(data, list) else []
+    for index, item in enumerate(items):
+        fields = as_object(item)
         url = as_text(fields.get("url"))
         extra = {name: value for name, value in fields.items() if name not in ("b64_json", "url")}
         if index in received:
@@ -164,7 +165,7 @@ def _entries(data: object, received: Collection[int]) -> tuple[tuple[AnswerEntry
 
 def _data_of(url: str) -> bytes:
     """
-    The bytes in a data URL.
+    Return the bytes in a data URL.
 
     Raises:
         RefusedError: There are none.
@@ -189,7 +190,7 @@ def _task_id(body: Json) -> str | None:
 
 
 def _currency(body: Json) -> str:
-    """The first currency that is not USD among what the answer names; USD where it names none."""
+    """Return the first currency that is not USD among what the answer names; USD where it names none."""
     # Source: docs/service.md, "The answer to a generation": with `paymentSource` XNO the cost may be in XNO.
     named = (as_text(body.get(name)) for name in ("currency", "paymentSource"))
     return next((name.strip() for name in named if name is not None and name.strip().upper() != "USD"), "USD")

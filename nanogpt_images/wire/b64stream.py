@@ -131,11 +131,6 @@ class ImageStream:
         self._wasted = 0  # bytes of text of the images that cannot be used
 
     @property
-    def images(self) -> int:
-        """Number of completed images."""
-        return len(self.sizes)
-
-    @property
     def rest(self) -> bytes:
         """The body so far with `true` in place of each image; it may break off anywhere."""
         return bytes(self._rest)

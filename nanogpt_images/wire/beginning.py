@@ -15,7 +15,7 @@ _CLOSERS: Final = {b"{": b"}", b"[": b"]"}
 
 def beginning(text: bytes) -> bytes:
     """
-    The longest beginning of the object *text* whose members are whole, with its containers closed.
+    Return the longest beginning of the object *text* whose members are whole, with its containers closed.
 
     What does not break off comes back as it is, and `{}` where nothing is whole. Of text that was never JSON the
     result need not be JSON either.

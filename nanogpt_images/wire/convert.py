@@ -28,7 +28,7 @@ Json = dict[str, object]
 
 
 def as_text(value: object) -> str | None:
-    """Text that is not blank, verbatim; a number as its text. Anything else is None."""
+    """Return text that is not blank, verbatim; a number as its text. Anything else is None."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -39,7 +39,7 @@ def as_text(value: object) -> str | None:
 
 
 def as_number(value: object) -> float | None:
-    """A finite number, or text that spells one; ints stay ints. Anything else, NaN and infinity are None."""
+    """Return a finite number, or text that spells one; ints stay ints. Anything else, NaN and infinity are None."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -53,7 +53,7 @@ def as_number(value: object) -> float | None:
 
 
 def as_usd(value: object, *, most: int = MAX_USD) -> float | None:
-    """An amount of money, which the service also sends as decimal text; None below 0 and above *most*."""
+    """Return an amount of money, which the service also sends as decimal text; None below 0 and above *most*."""
     if type(value) is float and 0 <= value <= most:
         return value  # nearly all of them, and false for NaN
     number = as_number(value)
@@ -61,7 +61,7 @@ def as_usd(value: object, *, most: int = MAX_USD) -> float | None:
 
 
 def as_int(value: object) -> int | None:
-    """A whole number, also as `4.0` or `"4"`. Anything else is None."""
+    """Return a whole number, also as `4.0` or `"4"`. Anything else is None."""
     if value is None or type(value) is int:
         return value
     number = as_number(value)
@@ -69,7 +69,7 @@ def as_int(value: object) -> int | None:
 
 
 def as_flag(value: object) -> bool | None:
-    """A boolean, also as 0, 1, `"true"` or `"false"`. Anything else is None."""
+    """Return a boolean, also as 0, 1, `"true"` or `"false"`. Anything else is None."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -85,7 +85,7 @@ _LATEST_IN_SECONDS = 1e11
 
 def as_time(value: object) -> datetime | None:
     """
-    A time in UTC, from a Unix time in seconds or milliseconds, or from ISO 8601 text.
+    Return a time in UTC, from a Unix time in seconds or milliseconds, or from ISO 8601 text.
 
     Text without an offset is taken as UTC. Assumption: zero and less stand for "not known", hence None.
     """
@@ -103,7 +103,7 @@ def as_time(value: object) -> datetime | None:
 
 
 def as_texts(value: object) -> tuple[str, ...]:
-    """The texts of a list, nulls and other kinds left out; a lone text counts as a list of one."""
+    """Return the texts of a list, nulls and other kinds left out; a lone text counts as a list of one."""
     if value is None:
         return ()
     items = cast("list[object]", value) if isinstance(value, list) else [value]
@@ -113,23 +113,23 @@ def as_texts(value: object) -> tuple[str, ...]:
 
 
 def are_texts(items: list[object]) -> TypeGuard[list[str]]:
-    """Whether all are texts that are not blank: the common case, told at the speed of C."""
+    """Return whether all are texts that are not blank: the common case, checked at the speed of C."""
     return set(map(type, items)) == {str} and all(map(str.strip, cast("list[str]", items)))
 
 
 def as_object(value: object) -> Json:
-    """A JSON object, the very one; anything else is an empty one."""
+    """Return a JSON object, the very one; for anything else an empty one."""
     return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def as_objects(value: object) -> tuple[Json, ...]:
-    """The objects of a list, nulls and other kinds left out; a lone object counts as a list of one."""
+    """Return the objects of a list, nulls and other kinds left out; a lone object counts as a list of one."""
     items = cast("list[object]", value) if isinstance(value, list) else [value]
     return tuple([cast("Json", item) for item in items if isinstance(item, dict)])
 
 
 def shorten(value: object, limit: int = 200) -> str:
-    """The beginning of a decoded body, for an error's excerpt."""
+    """Return the beginning of a decoded body, for an error's excerpt."""
     text = value if isinstance(value, str) else _REPR.repr(value)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
@@ -163,7 +163,7 @@ _HOOKS: Mapping[object, Callable[[object], object]] = {
 @functools.cache
 def converter() -> Converter:
     """
-    The converter, made on first use: importing the package must stay cheap.
+    Return the converter, made on first use: importing the package must stay cheap.
 
     It knows the annotations of `_HOOKS` and attrs classes made of them. A class with a field `extra`
     gets there whatever keys it does not name.

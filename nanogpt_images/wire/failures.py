@@ -27,7 +27,7 @@ from ..errors import (
     ServerError,
     StatusError,
 )
-from .billing import Statement, speaks_of_work, statement_of
+from .charges import Statement, speaks_of_work, statement_of
 from .convert import as_object, as_text, as_usd
 
 _EXCERPT_CHARS: Final = 200
@@ -91,7 +91,7 @@ def decode_failure(
     now: datetime | None = None,
 ) -> StatusError:
     """
-    The error that an answer of failure means.
+    Decode an answer of failure into the error that it means.
 
     Args:
         status: HTTP status, 300 or more.
@@ -111,13 +111,13 @@ def decode_failure(
         cost = next((usd for name in COST_HEADERS if (usd := as_usd(headers.get(name)))), None)
         if failure.shows_work or cost or speaks_of_work(failure.said):
             charge = Charge.UNKNOWN
-    sentence, check_usd, cost_usd = charge.sentence, moderation_usd(headers), None
+    moderated, check_usd, cost_usd = "", moderation_usd(headers), None
     kind = _class_of(status, failure)
     free = charge is Charge.REJECTED or (kind is ContentPolicyError and charge is not Charge.NOT_SENT)
     if free and (check_usd or (check_usd is None and _is_moderated(failure, kind))):
         charge, cost_usd = Charge.CHARGED, check_usd
         amount = "the service does not say how much" if check_usd is None else f"{check_usd:g} USD"
-        sentence = f"The moderation of the request was charged ({amount}), the image was not."
+        moderated = f"The moderation of the request was charged ({amount}), the image was not."
     retry_after_s = parse_retry_after(headers.get("Retry-After"), now=now)
     parts = [f"{target}: the service answered {status}"]
     if failure.code and failure.code != str(status):
@@ -132,11 +132,12 @@ def decode_failure(
     if status == 404 and kind is StatusError:
         parts[0] = f"{shown_url(url) or target}: the service answered 404, there is nothing at this address"
         advice = "Check base_url: that of the service is https://nano-gpt.com, without a path."
-    message = f"{': '.join(parts).rstrip('.')}. {sentence if paid else ''}".rstrip()
     return kind(
-        f"{message} {advice}".rstrip(),
+        f"{': '.join(parts).rstrip('.')}. {moderated}".rstrip(),
+        advice=advice,
         status=status,
         charge=charge,
+        says_charge=paid and not moderated,
         request_id=failure.request_id or headers.get("X-Request-ID"),
         code=failure.code,
         type=failure.type,
@@ -149,7 +150,7 @@ def decode_failure(
 
 
 def moderation_usd(headers: Mapping[str, str]) -> float | None:
-    """What an inline moderation cost; it is charged on top, also when it blocks. Source: docs/service.md, "Inline moderation"."""
+    """Return what an inline moderation cost; it is charged on top, also when it blocks. Source: docs/service.md, "Inline moderation"."""
     return as_usd(headers.get("x-nanogpt-inline-moderation-cost-usd"))
 
 
@@ -159,7 +160,7 @@ def _is_moderated(failure: Failure, kind: type[StatusError]) -> bool:
 
 def charge_of(status: int, text: str, *, paid: bool) -> Charge:
     """
-    What an answer of failure says about money.
+    Return what an answer of failure says about money.
 
     Its text goes first, where it is clear. Without one, a status below 500 is a refusal, and so are 408, 425 and
     503: by their definition the work was not begun. A text that leaves a doubt makes any of them unknown.
@@ -185,7 +186,7 @@ def charge_of(status: int, text: str, *, paid: bool) -> Charge:
 
 
 def parse_retry_after(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Seconds out of a `Retry-After` header: a number, or an HTTP date. None for anything else."""
+    """Parse a `Retry-After` header, a number or an HTTP date, into seconds. None for anything else."""
     if value is None:
         return None
     try:
@@ -238,7 +239,7 @@ def _plain_name(name: str) -> str:
 
 
 def _said(document: object) -> str:
-    """Every text within *document*, one a line, and a field such as `"charged": true` as a statement."""
+    """Yield every text within *document*, one a line, and a field such as `"charged": true` as a statement."""
     found: list[str] = []
     rest = [document]
     while rest:
@@ -279,7 +280,7 @@ def _class_of(status: int, failure: Failure) -> type[StatusError]:
 
 
 def _names_a_model(failure: Failure) -> bool:
-    """Whether a 404 is about a model. A page of HTML, or a message about a path, tells of a wrong address."""
+    """Return whether a 404 is about a model. A page of HTML, or a message about a path, means a wrong address."""
     return (
         "model" in (failure.code or "")
         or failure.parameter == "model"
@@ -312,7 +313,7 @@ def _plain(body: bytes) -> str:
 
 
 def _without_markup(text: str) -> str:
-    """The text outside tags, scripts and styles."""
+    """Return the text outside tags, scripts and styles."""
     kept: list[str] = []
     hidden = False
     for place, piece in enumerate(_TAG.split(text)):

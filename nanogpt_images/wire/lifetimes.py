@@ -16,7 +16,7 @@ _MILLISECONDS: Final = 1e11
 
 def life_is_over(link: str, *, received_at: float, now: float, host_date: str | None = None) -> bool:
     """
-    Whether a signed URL that is refused can never be downloaded any more.
+    Return whether a signed URL that is refused can never be downloaded any more.
 
     Args:
         link: The URL.
@@ -33,7 +33,7 @@ def life_is_over(link: str, *, received_at: float, now: float, host_date: str | 
 
 def expiry_of(link: str) -> float | None:
     """
-    The moment that a URL's query names as its end (seconds since the epoch); None where it names none.
+    Return the moment that a URL's query names as its end (seconds since the epoch); None where it names none.
 
     Read are `Expires` (a number of seconds), `X-Amz-Date` with `X-Amz-Expires`, the same of `X-Goog-`, and `se`.
     """

@@ -13,7 +13,7 @@ LISTED_MODELS = "/api/v1/images/models"
 
 def endpoints_path(model_id: str, returned: str | None) -> str:
     """
-    Where the endpoint metadata of a model is.
+    Return where the endpoint metadata of a model is.
 
     Args:
         model_id: ID; slashes stay as they are, as in the paths that the service returns.
@@ -26,9 +26,7 @@ def endpoints_path(model_id: str, returned: str | None) -> str:
     Source: docs/service.md, "Endpoint metadata"; "List models of the Image API", `endpoints`.
     """
     if not model_id or not {".", ".."}.isdisjoint(model_id.split("/")) or not _is_encodable(model_id):
-        raise ParameterError(
-            f"{model_id!r} is not the ID of a model. Nothing was sent.", model=model_id, parameter="model"
-        )
+        raise ParameterError(f"{model_id!r} is not the ID of a model.", model=model_id, parameter="model")
     if returned is not None and _is_plain_path(returned):
         return returned
     return f"{LISTED_MODELS}/{quote(model_id, safe='/:@')}/endpoints"

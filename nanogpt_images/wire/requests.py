@@ -24,7 +24,7 @@ PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
 
 def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str | None = None) -> bytes:
     """
-    The JSON body of *request*.
+    Encode the JSON body of *request*.
 
     Args:
         request: What the caller asks for.
@@ -45,7 +45,7 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
     ):
         raise ParameterError(
             f"{request.model}: {', '.join(twice)} stands in extra, and other input images take its place; pass all of "
-            "them as arguments, or all in extra. Nothing was sent.",
+            "them as arguments, or all in extra.",
             model=request.model,
             parameter=twice[0],
         )
@@ -54,14 +54,14 @@ def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str
         text = _ENCODER.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(
-            f"{request.model}: the request cannot be written as JSON ({error}). Nothing was sent.",
+            f"{request.model}: the request cannot be written as JSON ({error}).",
             model=request.model,
         ) from error
     encoded = text.encode("utf-8", "replace")
     if len(encoded) > MAX_BODY_BYTES:
         raise ParameterError(
             f"{request.model}: the request is {len(encoded):,} bytes; the service takes {MAX_BODY_BYTES:,}, input "
-            "images and prompt together. Scale the images down or shorten the prompt. Nothing was sent.",
+            "images and prompt together. Scale the images down or shorten the prompt.",
             model=request.model,
             parameter="input_references" if references or mask else "prompt",
         )

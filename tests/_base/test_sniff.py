@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -196,7 +196,6 @@ SIGNATURES = [
 ]
 
 
-@settings(max_examples=300)
 @given(start=st.sampled_from(SIGNATURES), data=st.binary(max_size=200))
 def test_any_bytes_give_an_answer(start: bytes, data: bytes) -> None:
     """Random bytes behind every signature never raise, and a size is complete or absent."""

@@ -39,16 +39,23 @@ def test_failures_are_grouped_by_class_code_and_model() -> None:
             model="m",
             count=3,
             key="fox-2",
-            text="no 2",
+            text="no 2. Nothing was charged.",
         ),
-        BatchFailure(error="ConnectError", code=None, model="m", count=1, key="fox-1", text="refused"),
+        BatchFailure(
+            error="ConnectError",
+            code=None,
+            model="m",
+            count=1,
+            key="fox-1",
+            text="refused. Nothing was sent.",
+        ),
         BatchFailure(
             error="ContentPolicyError",
             code="content_policy_violation",
             model="other",
             count=1,
             key="fox-5",
-            text="no 5",
+            text="no 5. Nothing was charged.",
         ),
     )
 

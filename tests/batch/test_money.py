@@ -63,7 +63,7 @@ OUTCOMES = {
     "409": REFUSED,
     "413": REFUSED,
     "429": POSTPONED,
-    "503": REFUSED,
+    "503": POSTPONED,
     "content_policy": REFUSED,
     "integer_code": REFUSED,
     "redirect": REFUSED,
@@ -223,7 +223,7 @@ async def test_a_request_that_can_never_fit_stops_the_run_with_the_way_on(open_j
     """A budget of nothing sends nothing."""
     async with open_job() as job:
         _, report = await job.run(job.rows(3), budget_usd=0)
-        assert "raise the budget" in str(report.stopped)
+        assert "Raise the budget" in str(report.stopped)
         assert job.sandbox.ledger.posts == []
 
 
@@ -473,7 +473,7 @@ async def test_a_file_of_another_request_is_no_proof(open_job, monkeypatch) -> N
 async def strand(job, monkeypatch, rows) -> None:
     """Run *rows* in a batch that dies between the disk and the journal."""
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "done", dead)
+        patch.setattr(Journal, "record", dead)
         with pytest.raises(RuntimeError, match="killed"):
             await job.run(rows)
 

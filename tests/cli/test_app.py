@@ -154,3 +154,17 @@ def test_a_directory_that_cannot_be_is_bad_usage(run: Run, manifest: Path, call:
     done = run(*call, "x" * 300)
     assert done.code == 2
     assert done.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (["plan", "absent.txt", "-m", "tiny-and-fast"], False),
+        (["batch", "absent.txt", "-m", "tiny-and-fast", "-o", "out"], True),
+    ],
+)
+def test_a_verb_that_sends_nothing_does_not_say_so(run: Run, call: list[str], says: bool) -> None:
+    """The same fault ends with the sentence about money only where money could have been spent."""
+    done = run(*call)
+    assert "there is no file absent.txt" in done.err
+    assert ("Nothing was sent." in done.err) is says

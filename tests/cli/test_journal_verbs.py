@@ -177,7 +177,7 @@ def test_the_account_of_another_service(run: Run, troubled: BlockingSandbox) -> 
 def stopped(run: Run, service: BlockingSandbox, rows: int) -> list[str]:
     """Have a budget stop a batch after a third of its rows; the options of the next command."""
     Path("many.txt").write_text("".join(f"prompt {i}\n" for i in range(rows)))
-    options = ["--base-url", service.url, "--no-gallery"]
+    options = ["--base-url", service.url, "--no-gallery", "--no-pacing"]
     batch = ("batch", "many.txt", "-m", "tiny-and-fast", "-o", "out", "-q", *options)
     assert run(*batch, "--budget", f"{rows // 3 * 0.0001:.4f}").code == 3
     assert len(service.ledger.billed) == rows // 3
@@ -268,3 +268,19 @@ def test_a_batch_of_the_command_lines_own_sandbox_goes_on(
     assert run(*batch, "--base-url", service.url).code == 0
     done = run(*batch, "--sandbox", "--json")
     assert (done.code, done.document["requests"]) == (0, 0)
+
+
+def test_a_retry_downloads_what_an_unknown_request_brought(
+    run: Run, service: BlockingSandbox, tmp_path: Path
+) -> None:
+    """Signed URLs of an answer that broke off are what `status` points to, and `retry` downloads them without paying."""
+    (tmp_path / "fox.txt").write_text("a fox\n")
+    service.set_faults(Fault("close_in_response_body", times=1), Fault("url_503"))
+    options = ("--route", "openai", "--delivery", "url", "--count", "4", "-q", "--base-url", service.url)
+    assert run("batch", "fox.txt", "-m", "tiny-and-fast", "-o", "out", *options).code == 1
+    service.set_faults()
+    assert "--unknown" not in run("status", "out").out
+    done = run("retry", "out", "--json", "--base-url", service.url)
+    assert (done.code, done.document["unresolved"], len(service.ledger.posts)) == (1, 1, 1)
+    assert done.document["images"] == len(list((tmp_path / "out" / "images").iterdir())) > 0
+    assert "--unknown" in run("status", "out").out

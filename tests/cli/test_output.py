@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.batch.events import BatchReport
-from nanogpt_images.cli.errors import document, exit_code, sentence
+from nanogpt_images.cli.errors import document, exit_code, report, sentence
 from nanogpt_images.cli.output import duration, money, one_line, size
 from nanogpt_images.cli.progress import Meter, RunTarget
 from nanogpt_images.errors import (
@@ -18,6 +18,7 @@ from nanogpt_images.errors import (
     ConnectError,
     InsufficientBalanceError,
     ManifestError,
+    NanoGPTError,
     NotFoundError,
     OutputError,
     PermissionDeniedError,
@@ -98,12 +99,28 @@ def test_exit_codes(error: Exception, code: int | None) -> None:
 
 
 def test_sentence_tells_of_money_once() -> None:
-    """A message that says what became of the money is not told twice; one that does not is completed."""
-    assert sentence(ManifestError("no rows. Nothing was sent.")) == "no rows. Nothing was sent."
+    """The sentence about the money comes of the charge, before the request and the hint."""
+    assert sentence(ManifestError("no rows.")) == "no rows. Nothing was sent."
     error = ServerError("it broke", status=500, charge=Charge.UNKNOWN, request_id="req-1")
     assert sentence(error).startswith(
         "it broke. It may have been charged. Request req-1. Look at your account"
     )
+
+
+@pytest.mark.parametrize(
+    ("pays", "error", "text"),
+    [
+        (True, ManifestError("no rows."), "error: no rows. Nothing was sent."),
+        (False, ManifestError("no rows."), "error: no rows."),
+        (False, OutputError("no room.", charge=Charge.CHARGED), "error: no room. It was charged."),
+    ],
+)
+def test_only_a_verb_that_pays_says_that_nothing_was_sent(
+    capsys: pytest.CaptureFixture[str], pays: bool, error: NanoGPTError, text: str
+) -> None:
+    """Where nothing could have been sent, that nothing was is no news."""
+    report(error, as_json=False, pays=pays)
+    assert capsys.readouterr().err == f"{text}\n"
 
 
 def test_document_is_of_plain_values() -> None:

@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from nanogpt_images import RetryPolicy
+from nanogpt_images.batch.batch_options import BatchOptions
 from nanogpt_images.batch.events import BatchEvent, BatchReport
 from nanogpt_images.batch.journal import Ending, Journal, ManifestRecord, Totals
 from nanogpt_images.batch.rows import BatchRow
@@ -20,7 +21,6 @@ from nanogpt_images.distributed.driver import DistributedBatch
 from nanogpt_images.distributed.messages import ApiKey, Job, UnreachableError
 from nanogpt_images.distributed.replay import ReplayableRows
 from nanogpt_images.distributed.worker import Worker
-from nanogpt_images.money.nano import to_nano
 from nanogpt_images.sandbox import Fault, Sandbox
 
 MODEL = "tiny-and-fast"
@@ -164,11 +164,15 @@ class Setup:
     ) -> DistributedBatch:
         job = Job(
             manifest=manifest,
-            out=self.out,
+            options=BatchOptions(
+                out=self.out,
+                concurrency=concurrency,
+                budget_usd=budget_usd,
+                retry_unknown=retry_unknown,
+            ),
             base_url=self.sandbox.url,
             keys=tuple(keys or [ApiKey(key=self.sandbox.api_key)]),
             requests_per_second=requests_per_second,
-            budget_nano=None if budget_usd is None else to_nano(budget_usd),
         )
 
         async def connect() -> Cluster:
@@ -180,9 +184,6 @@ class Setup:
             job=job,
             connect=connect,
             workers=workers,
-            concurrency=concurrency,
-            read=lambda row, place: BatchRow.of(row, line=place),
-            retry_unknown=retry_unknown,
         )
 
     async def run(self, rows: Rows | None, **options: Any) -> tuple[list[BatchEvent], BatchReport]:

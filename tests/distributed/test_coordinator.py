@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from nanogpt_images.batch.batch_options import BatchOptions
+from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.distributed.coordinator import Coordinator
 from nanogpt_images.distributed.messages import ApiKey, Job
-from nanogpt_images.distributed.reports import Done, Failed
 from nanogpt_images.errors import BudgetExceededError, Charge
 from nanogpt_images.money.nano import to_nano
 
@@ -23,7 +24,7 @@ async def test_a_late_report_resolves_what_was_given_up(setup: OpenSetup) -> Non
         keys = [ApiKey(key=here.sandbox.api_key)]
         coordinator = Coordinator(
             Job(
-                out=here.out,
+                options=BatchOptions(out=here.out),
                 base_url=here.sandbox.url,
                 keys=keys,
                 requests_per_second=None,
@@ -58,7 +59,7 @@ async def test_an_answer_that_comes_before_its_workers_hello_counts_for_its_key(
             ApiKey(key="sk-nano-other", budget_usd=0.05),
         ]
         job = Job(
-            out=here.out,
+            options=BatchOptions(out=here.out),
             base_url=here.sandbox.url,
             keys=keys,
             requests_per_second=None,

@@ -259,3 +259,24 @@ async def test_the_reasons_of_failures_are_in_the_report(setup: OpenSetup) -> No
         (failure,) = report.failures
         assert (failure.error, failure.model, failure.count) == ("BadRequestError", MODEL, 3)
         assert report.failed == 3
+
+
+async def test_links_of_an_answer_that_broke_off_are_not_paid_for_again(setup: OpenSetup) -> None:
+    """Workers download the whole URLs of half an answer, in the same run or in a later one; what is missing stays unknown."""
+    cut = Fault("close_in_response_body", times=1)
+    async with setup(cut, Fault("url_503")) as job:
+        rows = job.rows(1, count=4, route="openai", response_format="url")
+        _, report = await job.run(rows)
+        assert (report.images, report.unknown, report.open_downloads, report.requests) == (0, 1, 0, 1)
+        job.sandbox.set_faults()
+        events, report = await job.run(rows)
+        assert [event.state for event in events] == [State.UNKNOWN]
+        assert report.images == len(job.files) > 0
+        assert (report.skipped, report.unresolved, report.unknown, report.ok) == (1, 1, 0, False)
+        job.sandbox.set_faults(Fault("close_in_response_body", times=1))
+        others = job.rows(1, key="other", count=4, route="openai", response_format="url")
+        _, report = await job.run(others)
+        assert (report.unknown, report.requests) == (1, 1)
+        assert report.images > 0
+        assert len(job.billed) == 2
+        assert (await job.totals()).followed_links == 0

@@ -197,7 +197,7 @@ async def test_wrong_options(out: Path) -> None:
     with pytest.raises(ParameterError, match="to must be one of"):
         await export_batch(out, to="xlsx")  # type: ignore[arg-type]
     for to in ("csv", "webdataset"):
-        with pytest.raises(ParameterError, match="embed_images goes with parquet"):
+        with pytest.raises(ParameterError, match="embed_images requires to='parquet'"):
             await export_batch(out, to=to, embed_images=True)
     with pytest.raises(ParameterError, match="max_shard_bytes"):
         await export_batch(out, to="webdataset", max_shard_bytes=0)
@@ -251,5 +251,5 @@ def test_csv_disarms_formulas(tmp_path: Path, prompt: str, raw: bool) -> None:
 async def test_raw_goes_with_csv(out: Path) -> None:
     """The option reaches the file, and is refused where there are no formulas."""
     await export_batch(out, to="csv", raw=True)
-    with pytest.raises(ParameterError, match="raw goes with csv"):
+    with pytest.raises(ParameterError, match="raw requires to='csv'"):
         await export_batch(out, to="parquet", raw=True)

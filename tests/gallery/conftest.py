@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from nanogpt_images.batch.journal import ImageRecord, Journal, SignedUrl
+from nanogpt_images.batch.outcomes import Done, Failed, Linked
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
 from nanogpt_images.types.parameters import CountRule
@@ -105,20 +106,23 @@ async def _end(journal: Journal, out: Path, unit: Any, row: Row, place: int) -> 
     request_id = f"req-{place}"
     images = _write(out, unit, row, place)
     if isinstance(row.ending, Charge):
-        await journal.failed(
+        await journal.record(
             unit.id,
-            row.ending,
-            error_type="ContentPolicyError" if row.ending is Charge.REJECTED else "OutcomeUnknownError",
-            error_text=f"it went wrong: {row.prompt[:40]}",
-            images=images if row.files else [],
-            request_id=request_id,
+            Failed(
+                charge=row.ending,
+                error_type="ContentPolicyError" if row.ending is Charge.REJECTED else "OutcomeUnknownError",
+                error_text=f"it went wrong: {row.prompt[:40]}",
+                images=images if row.files else [],
+                request_id=request_id,
+            ),
         )
     elif row.ending == "linked":
-        await journal.linked(
-            unit.id, [SignedUrl(index=0, url="https://files.invalid/secret")], request_id=request_id
+        await journal.record(
+            unit.id,
+            Linked(links=[SignedUrl(index=0, url="https://files.invalid/secret")], request_id=request_id),
         )
     else:
-        await journal.done(unit.id, images, cost_nano=40_000_000, request_id=request_id)
+        await journal.record(unit.id, Done(images=images, cost_nano=40_000_000, request_id=request_id))
 
 
 def _write(out: Path, unit: Any, row: Row, place: int) -> list[ImageRecord]:

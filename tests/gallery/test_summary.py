@@ -45,7 +45,7 @@ def test_troubles() -> None:
     trouble = tiles(totals(failed=3, unknown=2))[-1]
     assert trouble.value == "5"
     assert trouble.notes == ["3 failed, 1 of them charged", "2 unknown, up to $0.10 may have been charged"]
-    assert tiles(totals(done=1))[-1].notes == ["every outcome is known"]
+    assert tiles(totals(done=1))[-1].notes == ["all outcomes are known"]
 
 
 def test_a_job_without_rows() -> None:

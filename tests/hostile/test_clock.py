@@ -10,6 +10,7 @@ import pytest
 
 from nanogpt_images import AsyncClient, Charge, RateLimitError, RetryPolicy
 from nanogpt_images.batch.journal import Journal, SignedUrl
+from nanogpt_images.batch.outcomes import Done, Linked
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.sandbox import Fault, Sandbox
@@ -33,8 +34,8 @@ async def test_a_journal_does_not_trust_the_clock(tmp_path: Path) -> None:
         done, unknown, linked, _ = [found.unit.id for found in await journal.admit(rows)]
         for unit_id in (done, unknown, linked):
             await journal.sent(unit_id, 10)
-        await journal.done(done, [], cost_nano=10)
-        await journal.linked(linked, [SignedUrl(index=0, url="https://host/1")], cost_nano=10)
+        await journal.record(done, Done(images=[], cost_nano=10))
+        await journal.record(linked, Linked(links=[SignedUrl(index=0, url="https://host/1")], cost_nano=10))
     async with await Journal.open(tmp_path, service=None, clock=clock) as journal:
         assert len(await journal.holders()) == 1
         found = await journal.admit(rows)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from cells import ASKED, MODEL, PROMPT, URL_ONLY, Cell, Outcome
+from cells import ASKED, MODEL, PROMPT, URL_ONLY, Cell, Outcome, share
 from leaks import nothing_left, unfinished_files
 
 import nanogpt_images as ngi
 from nanogpt_images.cli import app
 from nanogpt_images.cli import client as _client
 from nanogpt_images.sandbox import BlockingSandbox
-from nanogpt_images.sandbox.faults.kinds import KINDS
 
 CODES = {"AuthenticationError": 4, "InsufficientBalanceError": 4, "PermissionDeniedError": 4}
 """Exit codes of errors that have their own."""
@@ -60,7 +59,7 @@ def run(
     log.handlers[:], log.propagate = before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", share(0, of=2))
 def test_generate(kind: str, service: BlockingSandbox, tmp_path: Path, run: Callable[[Cell], Run]) -> None:
     """`generate` writes the images, or tells in one document what became of them and of the money."""
     cell = Cell(kind, service)
@@ -80,7 +79,7 @@ def test_generate(kind: str, service: BlockingSandbox, tmp_path: Path, run: Call
     assert len(list(out.iterdir()) if out.exists() else ()) == outcome.images + cell.expected.stored
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", share(1, of=2))
 def test_batch(kind: str, service: BlockingSandbox, tmp_path: Path, run: Callable[[Cell], Run]) -> None:
     """`batch` ends with the exit code that its row calls for; run again without the fault, it pays once at most."""
     cell = Cell(kind, service)

@@ -75,7 +75,16 @@ def test_a_forgotten_client_is_named_and_holds_nothing_up(run_script: RunScript,
     assert not [noise for noise in NOISE if noise in ended.errors], ended.errors
 
 
-@pytest.mark.parametrize("script", FORGOTTEN.values(), ids=FORGOTTEN)
+QUIET = ("async, collected in its loop", "blocking, a global", "blocking, with a batch that was never left")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, id=name, marks=() if name in QUIET else pytest.mark.long)
+        for name, script in FORGOTTEN.items()
+    ],
+)
 def test_without_development_mode_nothing_is_said(run_script: RunScript, script: str) -> None:
     """In an ordinary interpreter a forgotten client makes no noise at all."""
     ended = run_script(script, sys.executable)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 from fakes import PNG, Reply, ScriptedTransport, connected
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images import (
@@ -27,6 +27,7 @@ from nanogpt_images import (
     TransportError,
 )
 from nanogpt_images.batch.journal import ImageRecord, Journal
+from nanogpt_images.batch.outcomes import Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit
@@ -113,7 +114,6 @@ CUTS = pytest.mark.parametrize(
 
 
 @given(st.integers(0, len(BODY) - 1), st.integers(1, 200))
-@settings(max_examples=300)
 def test_cancelling_keeps_what_a_timeout_at_the_same_byte_keeps(cut: int, size: int) -> None:
     """Wherever it strikes, however the bytes were cut into chunks."""
     pieces = [BODY[start : min(start + size, cut)] for start in range(0, cut, size)]
@@ -124,7 +124,13 @@ def test_cancelling_keeps_what_a_timeout_at_the_same_byte_keeps(cut: int, size: 
 
         store = MemoryStore()
         with pytest.raises((asyncio.CancelledError, RequestTimeoutError)):
-            await receive(Reply(200, [*pieces, fail]), store, model="m", max_image_bytes=2**20)
+            await receive(
+                Reply(200, [*pieces, fail]),
+                store,
+                model="m",
+                max_image_bytes=2**20,
+                as_result=lambda received: received,
+            )
         return [image.data for image in store.kept]
 
     expected = [IMAGES[index] for index in whole_at(cut)]
@@ -160,6 +166,28 @@ async def test_batch(cancel, cut: int, tmp_path: Path) -> None:
             assert found == ({State.DONE if count == ASKED else State.UNKNOWN: 1}, IMAGES[:count])
             async with client.retry_batch(tmp_path) as rest:
                 await rest.wait()
+            assert len(transport.requests) == 1
+
+
+@WAYS
+@pytest.mark.parametrize("count", range(ASKED + 1))
+async def test_links_of_a_cancelled_batch(cancel, count: int, tmp_path: Path) -> None:
+    """Signed URLs that came whole before the cancellation are downloaded by the next run, and not paid for again."""
+    row = {"prompt": "x", "model": MODEL, "count": ASKED, "route": "openai", "response_format": "url"}
+    async with connected() as (real, sandbox):
+        answer = await real.images.generate_openai("x", model=MODEL, n=ASKED, response_format="url")
+        entries = [json.dumps({"url": image.url}).encode() for image in answer.images]
+        body = b'{"data":[' + b",".join(entries) + b"]}"
+        cut = body.index(entries[count - 1]) + len(entries[count - 1]) if count else 5
+        transport = Halting(real, cut, body=body)
+        async with AsyncClient(sandbox.api_key, sandbox.url, transport=transport) as client:
+            await cancel(lambda: client.run_batch([row], out=tmp_path), transport)
+            assert await look(tmp_path) == ({State.UNKNOWN: 1}, [])
+            async with client.retry_batch(tmp_path) as rest:
+                await rest.wait()
+            states, images = await look(tmp_path)
+            assert states == {State.DONE if count == ASKED else State.UNKNOWN: 1}
+            assert (len(images), rest.report.images) == (count, count)
             assert len(transport.requests) == 1
 
 
@@ -303,7 +331,9 @@ async def test_a_retry_does_not_pay_again_for_images_that_are_there(charge: Char
             await journal.sent(unit.id, 10)
             (tmp_path / "images").mkdir(exist_ok=True)
             images = [stored(tmp_path, unit, index) for index in range(wanted)]
-            await journal.failed(unit.id, charge, error_type="E", error_text="t", images=images, cost_nano=10)
+            await journal.record(
+                unit.id, Failed(charge=charge, error_type="E", error_text="t", images=images, cost_nano=10)
+            )
     async with connected() as (client, sandbox):
         async with client.retry_batch(tmp_path, unknown=True) as run:
             await run.wait()

@@ -27,6 +27,15 @@ async def test_what_fits_is_reserved_at_once() -> None:
     assert budget.reserved == 10
 
 
+async def test_what_does_not_fit_now_is_not_reserved_without_a_wait() -> None:
+    """A second attempt that the budget does not hold at this moment is not made."""
+    budget = Budget(10)
+    budget_gate = BudgetGate(budget)
+    assert budget_gate.reserve_now(8)
+    assert not budget_gate.reserve_now(3)
+    assert budget.reserved == 8
+
+
 async def test_a_reservation_waits_for_one_that_may_turn_out_cheaper() -> None:
     """The worst case of an open request is no reason to stop yet."""
     budget = Budget(10)
@@ -75,7 +84,7 @@ async def test_a_waiter_gives_up_when_the_money_is_spent(end: str) -> None:
 async def test_the_text_says_what_is_spent_and_what_to_do() -> None:
     """Price, spending and budget are in USD, and the way on is named."""
     budget_gate = BudgetGate(Budget(2_000_000_000, spent_nano=1_500_000_000))
-    with pytest.raises(BudgetExceededError, match=r"\$1\.0000.*\$1\.5000.*\$2\.0000.*raise the budget"):
+    with pytest.raises(BudgetExceededError, match=r"\$1\.0000.*\$1\.5000.*\$2\.0000.*Raise the budget"):
         await budget_gate.reserve(1_000_000_000)
 
 

@@ -133,10 +133,10 @@ def test_a_name_that_cannot_be_given_leaves_no_empty_file(
     monkeypatch.setattr(os, "link", _refuse(code))
     store = DirectoryStore(tmp_path, numbered)
     store.open(0).write(PNG)
-    with pytest.raises(OutputError, match=f"cannot name .*{os.strerror(code)}") as caught:
+    with pytest.raises(OutputError, match=f"cannot name .*{os.strerror(code)}"):
         store.finish([0])
     (kept,) = tmp_path.iterdir()
-    assert caught.value.partial[0].path == kept
+    assert store.kept[0].path == kept
     assert (kept.suffix, kept.read_bytes()) == (".part", PNG)
 
 
@@ -149,7 +149,7 @@ def test_a_temporary_file_that_is_gone_leaves_no_empty_file(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="cannot name") as caught:
         store.finish([0])
     assert "whole" not in str(caught.value)
-    assert caught.value.partial == ()
+    assert store.kept == ()
     assert listing(tmp_path) == []
 
 
@@ -305,7 +305,7 @@ def test_a_full_disk_does_not_lose_an_image(
     with pytest.raises(OutputError, match=r"cannot write to .*: No space left on device") as caught:
         store.finish([0])
     assert caught.value.charge is Charge.NOT_SENT
-    (image,) = caught.value.partial
+    (image,) = store.kept
     assert (image.data, image.path, image.size_bytes, image.info.width) == (PNG, None, len(PNG), 1)
     assert image.sha256 == hashlib.sha256(PNG).hexdigest()
     assert listing(tmp_path) == []
@@ -319,9 +319,9 @@ def test_of_two_images_the_first_reaches_a_disk_that_fills(
     store.open(0).write(PNG)
     monkeypatch.setattr(os, "write", _refuse(errno.ENOSPC))
     store.open(1).write(PNG)
-    with pytest.raises(OutputError) as caught:
+    with pytest.raises(OutputError):
         store.finish([0, 1])
-    first, second = caught.value.partial
+    first, second = store.kept
     assert first.path.read_bytes() == second.data == PNG
 
 
@@ -349,7 +349,7 @@ def test_a_whole_image_without_a_name_is_kept(tmp_path: Path, monkeypatch: pytes
     store = DirectoryStore(tmp_path, numbered, overwrite=True)
     store.open(0).write(PNG)
     monkeypatch.setattr(os, "replace", _refuse(errno.EACCES))
-    with pytest.raises(OutputError, match="The image is whole in") as caught:
+    with pytest.raises(OutputError, match="The complete image is in") as caught:
         store.finish([0])
     (hidden,) = listing(tmp_path)
     assert hidden in str(caught.value)

@@ -22,19 +22,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.errors import Charge, NanoGPTError, ParameterError, ReferenceImageError
-from nanogpt_images.references import (
+from nanogpt_images.references import ReferenceLoader, one
+from nanogpt_images.references.loader import check_total, load_all
+from nanogpt_images.references.one import ImageLoader
+from nanogpt_images.types.model import Model, ReferenceLimits
+from nanogpt_images.types.reference import (
     MAX_BODY_BYTES,
     MAX_OPENAI_ENCODED_BYTES,
     Reference,
     ReferenceInput,
-    ReferenceLoader,
     Remote,
-    check_total,
-    load_reference,
-    load_references,
-    one,
 )
-from nanogpt_images.types.model import Model, ReferenceLimits
+from nanogpt_images.types.request import GenerateRequest, ImageRequest, OpenAIRequest
 
 LINK = "https://images.test/fox.png?signature=secret"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24"></svg>'
@@ -69,6 +68,14 @@ def opened(data: bytes) -> PIL.Image.Image:
 
 def decoded(reference: Reference) -> bytes:
     return base64.b64decode(reference.url.partition(",")[2], validate=True)
+
+
+async def load_reference(source: ReferenceInput, *, position: int | None = None, **options) -> Reference:
+    return await ImageLoader(**options).load(source, position)
+
+
+async def load_references(sources: Collection[ReferenceInput], **options) -> tuple[Reference, ...]:
+    return await load_all(ImageLoader(**options), sources)
 
 
 @attrs.frozen
@@ -171,7 +178,7 @@ async def test_the_openai_route_fetches_links(source: ReferenceInput) -> None:
 @pytest.mark.parametrize(
     ("limits", "max_encoded_bytes", "expected"),
     [
-        (None, None, 30 * 2**20),
+        (ReferenceLimits(), None, 30 * 2**20),
         (ReferenceLimits(max_bytes=1000), None, 1000),
         (ReferenceLimits(max_bytes=2**40), None, 30 * 2**20),
         (ReferenceLimits(max_bytes=1000), 400, 300),
@@ -179,7 +186,7 @@ async def test_the_openai_route_fetches_links(source: ReferenceInput) -> None:
     ],
 )
 async def test_no_more_is_fetched_than_could_be_sent(
-    limits: ReferenceLimits | None, max_encoded_bytes: int | None, expected: int
+    limits: ReferenceLimits, max_encoded_bytes: int | None, expected: int
 ) -> None:
     """A fetch is limited to what the model and the request could take."""
     fetch = FakeFetch(PNG[:40])
@@ -200,7 +207,9 @@ async def test_a_link_is_fetched_from_a_real_server() -> None:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/fox"
-        with pytest.raises(ReferenceImageError, match=r"^input_references\[3\]: 127\.0\.0\.1 is at"):
+        with pytest.raises(
+            ReferenceImageError, match=r"^input_references\[3\]: 127\.0\.0\.1 has the address"
+        ):
             await load_reference(url, remote="fetch", position=3)
         reference = await load_reference(url, remote="fetch", allow_private=True)
     finally:
@@ -221,7 +230,7 @@ async def test_a_fetch_that_fails_is_an_error_of_ours(error: Exception) -> None:
 async def test_what_is_fetched_must_be_an_image() -> None:
     """An HTML page behind the URL is refused, naming the host alone."""
     with pytest.raises(
-        ReferenceImageError, match=r"\(images\.test\) is no PNG, .* begins with b'<!DOCTYP'"
+        ReferenceImageError, match=r"\(images\.test\) is not a PNG, .* begins with b'<!DOCTYP'"
     ) as caught:
         await load_reference(LINK, remote="fetch", fetch=FakeFetch(b"<!DOCTYPE html>"))
     assert "secret" not in str(caught.value)
@@ -375,7 +384,7 @@ async def test_an_object_without_a_url_is_refused(source: dict[str, object]) -> 
 
 async def test_an_empty_result_image_is_refused() -> None:
     """A result's image that holds nothing is an error, not a crash."""
-    with pytest.raises(ReferenceImageError, match="without data, path or url"):
+    with pytest.raises(ReferenceImageError, match="without data, path and url"):
         await load_reference(ResultImage(), remote="link")
 
 
@@ -417,8 +426,8 @@ FOX_LIMITS = ReferenceLimits(max_items=3, min_width=16, min_height=16, max_bytes
     ("data", "text"),
     [
         (padded(5001), r"is 5,001 bytes; fox-1 takes at most 5,000 per image"),
-        (encoded("PNG", (15, 16)), r"is 15x16 pixels; fox-1 takes no less than 16x16"),
-        (encoded("PNG", (16, 15)), r"is 16x15 pixels; fox-1 takes no less than 16x16"),
+        (encoded("PNG", (15, 16)), r"is 15x16 pixels; fox-1 takes at least 16x16"),
+        (encoded("PNG", (16, 15)), r"is 16x15 pixels; fox-1 takes at least 16x16"),
         (WEBP, r"is image/webp; fox-1 takes png, jpg"),
         (SVG, r"is image/svg\+xml; fox-1 takes png, jpg"),
     ],
@@ -507,7 +516,10 @@ async def test_the_first_failure_ends_the_others() -> None:
             cancelled = True
         raise AssertionError
 
-    with anyio.fail_after(10), pytest.raises(ReferenceImageError, match=r"input_references\[1\] is no PNG"):
+    with (
+        anyio.fail_after(10),
+        pytest.raises(ReferenceImageError, match=r"input_references\[1\] is not a PNG"),
+    ):
         await load_references([LINK, b"not an image"], remote="fetch", fetch=fetch)
     assert cancelled
 
@@ -546,9 +558,9 @@ async def test_the_total_is_limited() -> None:
 
 async def test_links_count_with_their_own_length() -> None:
     """A link takes of the body what its text takes."""
-    check_total([Reference(url=LINK)], max_encoded_bytes=len(LINK))
+    check_total(ImageLoader(remote="link", max_encoded_bytes=len(LINK)), [Reference(url=LINK)])
     with pytest.raises(ParameterError):
-        check_total([Reference(url=LINK)], max_encoded_bytes=len(LINK) - 1)
+        check_total(ImageLoader(remote="link", max_encoded_bytes=len(LINK) - 1), [Reference(url=LINK)])
 
 
 async def test_an_image_that_alone_is_too_large_is_refused_unread(tmp_path: Path) -> None:
@@ -567,14 +579,10 @@ async def test_a_repr_is_short_and_without_secrets() -> None:
     assert "secret" not in repr(Reference(url=LINK))
 
 
-@attrs.frozen
-class Request:
-    """A request, as far as the loader looks at it."""
-
-    route: str
-    references: tuple[ReferenceInput, ...] = ()
-    mask_data_url: ReferenceInput | None = None
-    model: str = "fox-1"
+def request(route: str, references: tuple = (), mask: ReferenceInput | None = None) -> ImageRequest:
+    if route == "images":
+        return GenerateRequest(model="fox-1", input_references=references)
+    return OpenAIRequest(model="fox-1", image_data_urls=references, mask_data_url=mask)
 
 
 FOX = Model(id="fox-1", references=FOX_LIMITS)
@@ -583,8 +591,8 @@ FOX = Model(id="fox-1", references=FOX_LIMITS)
 async def test_the_loader_links_or_fetches_by_route() -> None:
     """The normalized route gets the link, the OpenAI-compatible one a data URL."""
     loader = ReferenceLoader(fetch=FakeFetch(JPEG))
-    on_images = await loader.load(Request("images", (LINK,)), FOX)
-    on_openai = await loader.load(Request("openai", (LINK,)), FOX)
+    on_images = await loader.load(request("images", (LINK,)), FOX)
+    on_openai = await loader.load(request("openai", (LINK,)), FOX)
     assert on_images.urls == (LINK,)
     assert on_openai.urls == (data_url(JPEG, "image/jpeg"),)
     assert on_images.mask is on_openai.mask is None
@@ -592,7 +600,7 @@ async def test_the_loader_links_or_fetches_by_route() -> None:
 
 async def test_a_mask_is_loaded_but_is_no_input_image() -> None:
     """A mask becomes a data URL; the model's limits, which are those of input images, do not hold for it."""
-    loaded = await ReferenceLoader().load(Request("openai", (PNG,) * 3, WEBP), FOX)
+    loaded = await ReferenceLoader().load(request("openai", (PNG,) * 3, WEBP), FOX)
     assert loaded.urls == (data_url(PNG),) * 3
     assert loaded.mask == data_url(WEBP, "image/webp")
 
@@ -601,7 +609,7 @@ async def test_a_mask_counts_towards_the_total() -> None:
     """Image and mask that fit alone, but not together, are refused."""
     half = padded(MAX_OPENAI_ENCODED_BYTES * 3 // 8)
     with pytest.raises(ParameterError, match=r"2 images are .* takes 4,194,304"):
-        await ReferenceLoader().load(Request("openai", (half,), half), None)
+        await ReferenceLoader().load(request("openai", (half,), half), None)
 
 
 @pytest.mark.parametrize(
@@ -609,22 +617,22 @@ async def test_a_mask_counts_towards_the_total() -> None:
 )
 async def test_each_route_has_its_limit_without_a_model(route: str, most: int) -> None:
     """The limit of a request's size holds also where nothing is known of the model."""
-    await ReferenceLoader().load(Request(route, (padded(most * 3 // 4 - 100),)), None)
+    await ReferenceLoader().load(request(route, (padded(most * 3 // 4 - 100),)), None)
     with pytest.raises(ParameterError, match=f"takes {most:,} in all") as caught:
-        await ReferenceLoader().load(Request(route, (padded(most * 3 // 4 + 3),)), None)
+        await ReferenceLoader().load(request(route, (padded(most * 3 // 4 + 3),)), None)
     assert caught.value.model == "fox-1"
 
 
 async def test_the_loader_applies_the_models_limits() -> None:
     """With a model known, its limits hold, under the parameter's name on the route."""
     with pytest.raises(ParameterError, match=r"image_data_url\[0\] is image/webp") as caught:
-        await ReferenceLoader().load(Request("openai", (WEBP,)), FOX)
+        await ReferenceLoader().load(request("openai", (WEBP,)), FOX)
     assert caught.value.parameter == "image_data_url"
 
 
 async def test_a_request_without_images_loads_none() -> None:
     """Most requests have no input images."""
-    loaded = await ReferenceLoader().load(Request("images"), FOX)
+    loaded = await ReferenceLoader().load(request("images"), FOX)
     assert (loaded.urls, loaded.mask) == ((), None)
 
 

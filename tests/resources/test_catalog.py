@@ -209,7 +209,9 @@ async def test_a_listing_that_is_not_found_is_no_missing_model(service: Service)
     """A 404 for the listings themselves is not told as one of the model that was asked for."""
     missing = NotFoundError("the service answered 404", status=404)
     service.bodies = {IMAGE_MODELS: missing, MODELS: missing}
-    with pytest.raises(StatusError, match="the catalogue cannot be had: the service answered 404") as caught:
+    with pytest.raises(
+        StatusError, match="the catalogue is not available: the service answered 404"
+    ) as caught:
         await Catalog(service).get("gpt-image-2")
     assert not isinstance(caught.value, NotFoundError)
 

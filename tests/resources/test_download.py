@@ -128,8 +128,8 @@ async def test_progress_renews_the_attempts() -> None:
         ([Reply(200, [b"<ht", b"ml><body>"])], False, "a page of HTML", 1),
         ([Reply(200, [b"x" * 6_000] * 2)], False, "larger than 10,000 bytes", 1),
         ([Reply(302, b"", {"Location": "/x"})] * 9, False, "redirects without end", 4),
-        ([Reply(302, b"", {"Location": "file:///etc/passwd"})], False, "no web address", 1),
-        ([Reply(302, b"", {"Location": "https://[bad"})], False, "no web address", 1),
+        ([Reply(302, b"", {"Location": "file:///etc/passwd"})], False, "not a web address", 1),
+        ([Reply(302, b"", {"Location": "https://[bad"})], False, "not a web address", 1),
         ([Reply(302, b"", {"Location": "http://files.example/"})], False, "to plain http", 1),
         ([Reply(304, b"")], False, "304", 1),
     ],
@@ -255,7 +255,7 @@ async def test_a_file_of_another_format_without_a_length_is_taken_as_it_is() -> 
 async def test_a_url_that_is_no_web_address_is_not_asked_for(url: str) -> None:
     """What the service gives as a URL reaches the transport only as http or https with a host."""
     made, transport, _ = downloads()
-    with pytest.raises(DownloadError, match="no web address"):
+    with pytest.raises(DownloadError, match="not a web address"):
         await made.read(url)
     assert not transport.requests
 
@@ -287,12 +287,11 @@ async def test_several_files(tmp_path: Path) -> None:
         await made.fetch_all([(1, URL), (3, FRESH)], DirectoryStore(tmp_path / "b", lambda index, total: "b"))
     assert list((tmp_path / "b").iterdir()) == []
     made, _, _ = downloads(Reply(404, b""), Reply(200, PNG))
+    store = DirectoryStore(tmp_path / "c", lambda index, total: f"{index}")
     with pytest.raises(DownloadError) as caught:
-        await made.fetch_all(
-            [(1, URL), (3, URL)], DirectoryStore(tmp_path / "c", lambda index, total: f"{index}")
-        )
+        await made.fetch_all([(1, URL), (3, URL)], store)
     assert caught.value.expired
-    assert [image.index for image in caught.value.partial] == [3]
+    assert [image.index for image in store.kept] == [3]
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["3.png"]
 
 

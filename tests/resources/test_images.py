@@ -627,7 +627,7 @@ async def test_without_a_catalogue_the_request_goes_out_with_a_warning(
             result = await client.images.generate("x", model="tiny-and-fast")
     assert len(result.images) == 1
     assert len(sandbox.ledger.posts) == 1
-    (record,) = [record for record in caplog.records if "goes out unchecked" in record.message]
+    (record,) = [record for record in caplog.records if "is sent unchecked" in record.message]
     assert record.name == "nanogpt_images"
     assert "tiny-and-fast" in record.message
 
@@ -745,6 +745,26 @@ async def test_a_failed_download_keeps_the_link(tmp_path: Path) -> None:
     assert caught.value.partial.cost_usd == 0.5
     assert list(tmp_path.iterdir()) == []
     assert [request.method for request in transport.requests] == ["POST"] + ["GET"] * 4
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_links_of_an_answer_that_broke_off_are_downloaded(tmp_path: Path, alive: bool) -> None:
+    """Of an answer that is cut behind its first URL, generate_to leaves the file, or the URL, in the error's `partial`."""
+    async with connected() as (client, _):
+        links = await client.images.generate_openai("x", model="tiny-and-fast", n=2, response_format="url")
+        url = links.images[0].url if alive else "http://127.0.0.1:9/f.png"
+        body = json.dumps({"data": [{"url": url}, {"url": "https://cut"}]}).encode()
+        transport = Mixed(
+            client, Reply(200, body[:-12], breaks=OutcomeUnknownError("cut", charge=Charge.UNKNOWN))
+        )
+        async with AsyncClient(
+            KEY, "http://localhost", transport=transport, retry=RetryPolicy(initial_delay_s=0)
+        ) as other:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await other.images.generate_to(tmp_path, "x", model="m", n=2, name="fox", validate=False)
+    (image,) = caught.value.partial.images
+    assert [path.name for path in tmp_path.iterdir()] == (["fox.png"] if alive else [])
+    assert (image.url, image.path) == ((None, tmp_path / "fox.png") if alive else (url, None))
 
 
 class Mixed(ScriptedTransport):

@@ -9,6 +9,7 @@ import pytest
 import nanogpt_images as ngi
 from nanogpt_images.sandbox import Fault, Sandbox
 
+FOX = {"prompt": "a red fox", "model": "gpt-image-2", "resolution": "1024x1024"}
 PRICE_USD = 0.06551  # gpt-image-2 at 1024x1024, as the sandbox's catalogue has it
 
 
@@ -74,6 +75,29 @@ async def test_policy_that_may_pay_twice_still_keeps_the_budget() -> None:
             with pytest.raises(ngi.OutcomeUnknownError):
                 await client.images.generate("a red fox", model="gpt-image-2", resolution="1024x1024")
         assert len(sandbox.ledger.posts) == 3
+
+
+async def test_an_attempt_that_may_have_been_charged_stays_spent_when_the_next_one_succeeds() -> None:
+    """Two prices are gone, although one answer came: a third does not fit."""
+    policy = ngi.RetryPolicy(repeat_unknown=True, initial_delay_s=0)
+    async with Sandbox(requests_per_second=None, faults=[Fault("reset_after_body", times=1)]) as sandbox:
+        async with _client(sandbox, budget_usd=2 * PRICE_USD, retry=policy) as client:
+            assert (await client.images.generate(**FOX)).images
+            with pytest.raises(ngi.BudgetExceededError):
+                await client.images.generate(**FOX)
+        assert len(sandbox.ledger.posts) == 2
+
+
+async def test_the_dearest_reading_of_a_request_has_to_fit() -> None:
+    """Where two fields name a resolution the service may go by either, so the price of the documented one is not enough."""
+    async with Sandbox() as sandbox:
+        async with _client(sandbox, budget_usd=0.015) as client:
+            assert (await client.catalog.get("krea-v2/turbo")).prices.bounds(None) == (0.008, 0.016)
+            with pytest.raises(ngi.BudgetExceededError):
+                await client.images.generate(
+                    "a red fox", model="krea-v2/turbo", resolution="1k", extra={"size": "2k"}
+                )
+        assert not sandbox.ledger.posts
 
 
 async def test_unknown_price_is_refused_or_assumed() -> None:

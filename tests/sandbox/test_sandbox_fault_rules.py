@@ -105,9 +105,9 @@ def test_file(tmp_path, wrap):
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("7", "must hold an array"),
-        ('{"fault": []}', "must hold an array"),
-        ("[7]", "entry 1: a fault is an object"),
+        ("7", "must contain an array"),
+        ('{"fault": []}', "must contain an array"),
+        ("[7]", "entry 1: a fault must be an object"),
         ('["500", {"every": 2}]', "entry 2: .*kind"),
         ('[{"kind": "nope"}]', "entry 1: Unknown fault kind"),
         ('[{"kind": "500", "evry": 2}]', "entry 1: unknown key 'evry'"),
@@ -116,7 +116,7 @@ def test_file(tmp_path, wrap):
         ('[{"kind": 500}]', "entry 1: kind cannot be 500"),
         ('[{"kind": "500", "every": 0}]', "entry 1: every must be at least 1"),
         ('[{"kind": "500", "rate": 2}]', "entry 1: rate must be from 0 to 1"),
-        ('[{"kind": "500", "route": "nowhere"}]', "entry 1: route"),
+        ('[{"kind": "500", "route": "nowhere"}]', "entry 1: unknown route 'nowhere'"),
     ],
 )
 def test_bad_files(tmp_path, text, message):

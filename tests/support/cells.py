@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
+import pytest
 from fault_expectations import EXPECTED, POLICY, Expectation
 from leaks import PATIENCE_S, assert_idle, spent
 
@@ -26,6 +27,25 @@ EMBEDDED = [kind for kind in KINDS if kind not in URL_ONLY]
 """Kinds that strike where images come in the answer."""
 LINKED = [kind for kind, about in KINDS.items() if about.delivery != "b64_json"]
 """Kinds that strike where images come as URLs."""
+
+
+def in_turn(entries: Iterable[str], meets: Callable[[str, str], bool]) -> list[object]:
+    """Each entry point with each kind that it *meets*; a kind is `long` at all of them but one, which take turns."""
+    cells: list[object] = []
+    for number, kind in enumerate(KINDS):
+        met = [entry for entry in entries if meets(entry, kind)]
+        for place, entry in enumerate(met):
+            marks = () if place == number % len(met) else pytest.mark.long
+            cells.append(pytest.param(entry, kind, id=f"{entry}-{kind}", marks=marks))
+    return cells
+
+
+def share(place: int, of: int) -> list[object]:
+    """All kinds; *of* tests that each have another *place* share them, and what is not their share is `long`."""
+    return [
+        pytest.param(kind, marks=() if number % of == place else pytest.mark.long)
+        for number, kind in enumerate(KINDS)
+    ]
 
 
 def settle(service: BlockingSandbox) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from nanogpt_images import AsyncClient
-from nanogpt_images.outputs import PART_SUFFIX
+from nanogpt_images._base.owner import PART_SUFFIX
 
 # The other end of a socket, or a thread that was told to end, may need a moment of another thread's time.
 PATIENCE_S = 10
@@ -78,18 +78,18 @@ def assert_idle(client: AsyncClient) -> None:
     assert slots._semaphore is None or slots._semaphore._value == slots._count, "a slot is still taken"
     for cache in (client.catalog._image_models, client.catalog._models, client.catalog._endpoints):
         assert not cache._flights, f"{cache._name} is still being loaded"
-    if client.images._spending is not None:
+    if client._pipeline._spending is not None:
         assert reserved(client) == 0, "money is still reserved"
 
 
 def reserved(client: AsyncClient) -> int:
     """Nano-USD that *client*'s own budget has set aside."""
-    return client.images._spending.reserves._budget.reserved
+    return client._pipeline._spending.reserves._budget.reserved
 
 
 def spent(client: AsyncClient) -> int:
     """Nano-USD that *client*'s own budget counts as spent."""
-    return client.images._spending.reserves._budget.spent
+    return client._pipeline._spending.reserves._budget.spent
 
 
 def unfinished_files(directory: Path) -> list[Path]:

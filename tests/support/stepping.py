@@ -38,9 +38,11 @@ class Ending:
     cancelled: bool = False
 
 
-async def at_each_step(attempt: Callable[[int], Awaitable[Ending]]) -> int:
-    """Call *attempt* with 1, 2, 3 … until the operation in it ends before it is cancelled; how many steps it took."""
-    for step in itertools.count(1):
+async def at_each_step(
+    attempt: Callable[[int], Awaitable[Ending]], *, first: int = 1, stride: int = 1
+) -> int:
+    """Call *attempt* with *first*, then every *stride* on, until the operation ends before it is cancelled; the last step."""
+    for step in itertools.count(first, stride):
         ending = await attempt(step)
         if not ending.struck:
             assert not ending.cancelled

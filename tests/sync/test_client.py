@@ -19,7 +19,7 @@ from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 from nanogpt_images.sync import client as sync
 
 PAIRS = [
-    (images.Images, sync.Images, {"run", "downloaded", "provenance_of"}),
+    (images.Images, sync.Images, set[str]()),
     (catalog.Catalog, sync.Catalog, {"aclose", "cached"}),
     (account.Account, sync.Account, set[str]()),
     (ngi.AsyncClient, ngi.Client, {"aclose"}),
@@ -141,3 +141,11 @@ def test_unused_client_starts_no_thread() -> None:
     before = threading.active_count()
     with ngi.Client("sk-nano-unused", "http://127.0.0.1:9"):
         assert threading.active_count() == before
+
+
+def test_both_clients_offer_the_same_names() -> None:
+    """No attribute of one client is missing on the other, but for how it is closed."""
+    asynchronous, blocking = (
+        {name for name in dir(kind) if name[0] != "_"} for kind in (ngi.AsyncClient, ngi.Client)
+    )
+    assert asynchronous - {"aclose"} == blocking - {"close"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
 from fakes import Clock, Reply, ScriptedTransport
@@ -150,6 +151,13 @@ async def test_a_broken_body_of_failure_still_has_its_status() -> None:
         await bench.post()
 
 
+class Hooks(AttemptHooks):
+    """Calls functions where a test gives them."""
+
+    def __init__(self, **functions: Callable[..., Awaitable[None]]) -> None:
+        vars(self).update(functions)
+
+
 async def test_a_per_second_429_pauses_everybody() -> None:
     """After a 429 no other request starts before the service's `Retry-After` is over."""
     bench = Bench(Reply(429, b"", {"Retry-After": "5"}), Reply(200, b"other"), Reply(200, b"first"))
@@ -164,7 +172,7 @@ async def test_a_per_second_429_pauses_everybody() -> None:
         return bench.clock.now
 
     task = asyncio.create_task(other())
-    await bench.post(hooks=AttemptHooks(refused=note))
+    await bench.post(hooks=Hooks(refused=note))
     assert await task >= 5
 
 
@@ -213,7 +221,7 @@ async def test_hooks_run_in_order() -> None:
     async def refused(error: NanoGPTError) -> None:
         told.append(f"refused {error.charge.value}")
 
-    await bench.post(hooks=AttemptHooks(before=before, refused=refused))
+    await bench.post(hooks=Hooks(before=before, refused=refused))
     assert told == ["before at 0.00, 0 sent", "refused rejected", "before at 1.05, 1 sent"]
 
 
@@ -225,7 +233,7 @@ async def test_a_hook_can_keep_an_attempt_from_being_made() -> None:
 
     bench = Bench(Reply(200, b"image"), limit=1, max_connections=1)
     with pytest.raises(ValueError, match="disk full"):
-        await bench.post(hooks=AttemptHooks(before=before))
+        await bench.post(hooks=Hooks(before=before))
     assert bench.transport.requests == []
     assert await bench.post() == b"image"
 
@@ -239,7 +247,7 @@ async def test_the_last_refusal_is_not_told_as_one_to_be_repeated() -> None:
 
     bench = Bench(*[BUSY] * 5)
     with pytest.raises(ServerError):
-        await bench.post(hooks=AttemptHooks(refused=refused))
+        await bench.post(hooks=Hooks(refused=refused))
     assert len(told) == 4
 
 
@@ -273,7 +281,7 @@ async def test_a_wait_between_attempts_holds_no_place() -> None:
     async def refused(_: NanoGPTError) -> None:
         order.append(await bench.post())
 
-    order.append(await bench.post(hooks=AttemptHooks(refused=refused)))
+    order.append(await bench.post(hooks=Hooks(refused=refused)))
     assert order == [b"other", b"first"]
 
 

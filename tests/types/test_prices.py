@@ -107,7 +107,7 @@ SPEEDS = {"rendering_speed": {"TURBO": PriceTable({"1k": 0.03}), "QUALITY": Pric
         (PriceTables(tiers=SPEEDS), None, (0.03, 0.09)),
         (PriceTables(tiers=SPEEDS), "1k", (0.03, 0.09)),
         (PriceTables(add_ons={"lora": PriceTable(flat_usd=0.02)}), "1k", (0.04, 0.06)),
-        (PriceTables(others={"odd": PriceTable({"8k": 0.5})}), None, (0.04, 0.5)),
+        (PriceTables(others={"odd": PriceTable({"8k": 0.5})}), None, (0.04, 0.54)),
         (PriceTables(inputs=PriceTable(flat_usd=9.0)), None, (0.04, 0.04)),
     ],
 )

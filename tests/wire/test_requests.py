@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images import Charge, GenerateRequest, OpenAIRequest, ParameterError
-from nanogpt_images.references import MAX_BODY_BYTES
+from nanogpt_images.types.reference import MAX_BODY_BYTES
 from nanogpt_images.wire.requests import PATHS, encode_body
 
 

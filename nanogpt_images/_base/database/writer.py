@@ -1,4 +1,4 @@
-"""The thread that owns a database: it commits together whatever is waiting."""
+"""The thread that owns a database and commits all waiting operations together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
 
-from ...errors import JournalError, NanoGPTError, OutputError
+from ...errors import JournalError, NanoGPTError
 from .. import durable
 
 ResultT = TypeVar("ResultT")
@@ -47,7 +47,7 @@ class _Waiting(Protocol[WorkStoreT]):
 
 
 class _Job(Generic[StoreT, ResultT]):
-    """One operation, the files that must be on disk before it is committed, and who waits for it."""
+    """An operation, the files that must be on disk before it is committed, and the future of its caller."""
 
     def __init__(
         self, work: Callable[[StoreT], ResultT], files: Sequence[Path], future: asyncio.Future[ResultT]
@@ -62,7 +62,7 @@ class _Job(Generic[StoreT, ResultT]):
         self._results.append(self._work(store))
 
     def deliver(self) -> None:
-        # A caller that was cancelled no longer waits; its operation was carried out all the same.
+        # A caller that was cancelled no longer waits; its operation was executed anyway.
         if self._future.done():
             return
         if self.error is not None:
@@ -83,7 +83,7 @@ class Writer(Generic[StoreT]):
         make_error: Callable[[str], NanoGPTError] = JournalError,
     ) -> None:
         """
-        Nothing is opened before `start`.
+        Prepare only: `start` opens the store.
 
         Args:
             make_store: Called in the thread.
@@ -106,16 +106,14 @@ class Writer(Generic[StoreT]):
         Open the store.
 
         Raises:
-            JournalError: See the store; also where no thread can be started any more.
-            OutputError: See the store.
+            JournalError: As for the store; also where no thread can be started.
+            OutputError: As for the store.
         """
         # A daemon, so that a journal left open does not keep the interpreter: it is safe against a kill.
         try:
             threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
         except RuntimeError as error:
-            raise self._make_error(
-                f"the {self._name}'s thread cannot start: {error}. Nothing was sent."
-            ) from error
+            raise self._make_error(f"the {self._name}'s thread cannot start: {error}.") from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
@@ -124,7 +122,7 @@ class Writer(Generic[StoreT]):
 
     async def run(self, work: Callable[[StoreT], ResultT], files: Sequence[Path] = ()) -> ResultT:
         """
-        Carry out *work* and return once it is committed.
+        Execute *work* and return once it is committed.
 
         A cancelled caller stops waiting; the work is done nevertheless.
 
@@ -140,7 +138,7 @@ class Writer(Generic[StoreT]):
 
     async def stop(self) -> None:
         """
-        Carry out what waits, and close the store. Cancelling the caller does not cut this short.
+        Execute what waits, and close the store. Cancelling the caller does not cut this short.
 
         Raises:
             JournalError: The store could not record that it was left; the next one to open it will.
@@ -159,7 +157,7 @@ class Writer(Generic[StoreT]):
         try:
             store = self._make_store()
         except BaseException as error:
-            # In this order: whoever was broken off while it opened waits for the end, and then looks at the error.
+            # In this order: a caller cancelled while the store opened waits for `_closed` and then looks at the error.
             self._in_loop(_settle, self._opened, error)
             self._in_loop(_settle, self._closed, None)
             return
@@ -167,7 +165,7 @@ class Writer(Generic[StoreT]):
         failure: BaseException | None = None
         try:
             while jobs := self._next_group():
-                self._carry_out(store, jobs)
+                self._execute(store, jobs)
                 self._in_loop(_deliver, jobs)
         finally:
             try:
@@ -177,7 +175,7 @@ class Writer(Generic[StoreT]):
             self._in_loop(_settle, self._closed, failure)
 
     def _next_group(self) -> list[_Waiting[StoreT]]:
-        """What waits, at least one unless the end has come: the end is the last thing in the queue."""
+        """Take what waits, at least one job; nothing at the end, which is the last entry of the queue."""
         first = self._queue.get()
         if first is None:
             return []
@@ -191,7 +189,7 @@ class Writer(Generic[StoreT]):
                 group.append(following)
         return group
 
-    def _carry_out(self, store: StoreT, group: Sequence[_Waiting[StoreT]]) -> None:
+    def _execute(self, store: StoreT, group: Sequence[_Waiting[StoreT]]) -> None:
         if self._fsync_images:
             _make_durable(group)
         ready = [job for job in group if job.error is None]
@@ -210,7 +208,7 @@ class Writer(Generic[StoreT]):
     def _in_loop(
         self, call: Callable[ArgumentsP, None], *args: ArgumentsP.args, **named: ArgumentsP.kwargs
     ) -> None:
-        # The loop may be gone without having closed the journal; then nobody waits any more.
+        # The loop may have ended without closing the journal; then no caller waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(partial(call, *args, **named))
 
@@ -239,7 +237,7 @@ def _make_durable(group: Sequence[_Waiting[StoreT]]) -> None:
         try:
             durable.sync_files(job.files)
         except OSError as error:
-            job.error = _not_on_disk(error)
+            job.error = durable.not_on_disk(error)
         else:
             synced += job.files
     try:
@@ -247,14 +245,7 @@ def _make_durable(group: Sequence[_Waiting[StoreT]]) -> None:
     except OSError as error:
         for job in group:
             if job.files:
-                job.error = job.error or _not_on_disk(error)
-
-
-def _not_on_disk(error: OSError) -> OutputError:
-    return OutputError(
-        f"an image could not be put on the disk ({error.strerror or error}: {error.filename})."
-        " It was charged, and the journal does not count it as done."
-    )
+                job.error = job.error or durable.not_on_disk(error)
 
 
 def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:

@@ -1,16 +1,16 @@
 """The journal of a batch: intent before each POST, outcome after each image, in one SQLite file."""
 
+from ..outcomes import ImageRecord, SignedUrl
 from .journal import Journal
 from .records import (
     Admission,
     Ending,
     Holder,
-    ImageRecord,
     KeptImage,
     ManifestRecord,
     ModelSpending,
+    Remainder,
     ResultRecord,
-    SignedUrl,
     SpendingByModel,
     Totals,
     UnitRecord,
@@ -25,6 +25,7 @@ __all__ = [
     "KeptImage",
     "ManifestRecord",
     "ModelSpending",
+    "Remainder",
     "ResultRecord",
     "SignedUrl",
     "SpendingByModel",

@@ -1,22 +1,27 @@
-"""How units come into a journal, and who may work on them."""
+"""How units enter a journal, and which process may work on them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from ...errors import Charge
 from ...types.parameters import CountRule
+from ..outcomes import SignedUrl
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
-from . import manifests
+from . import manifests, results
+from .database.schema import FOLLOWED
 from .database.store import Store
 from .division import Found, divide
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
-from .records import Admission, SignedUrl
+from .records import Admission
 
 _ENDED = "SELECT id FROM process WHERE ended_at IS NOT NULL"
+# Files behind signed URLs are kept for a day (docs/service.md): what they show is not paid for again before.
+_FILES_LIVE_S: Final = 86_400
 _FREE = f"(owner IS NULL OR owner IN ({_ENDED}))"
 
 # A retry closes the accounts of the attempt: a known cost stays spent, and what may have been charged stays held.
@@ -36,6 +41,9 @@ def admit(
 
     Units that failed without a charge in an earlier run are open again. Identical rows are counted over
     all calls of one process, which must therefore admit each row of its manifest once.
+
+    Raises:
+        JournalError: The journal is new, and an image of a row is there that was paid for.
     """
     running = store.members.running()
     held = running | store.members.relied_on()
@@ -48,6 +56,7 @@ def admit(
         there, bought = divide(store, row, rule, held, alone=alone)
         admissions += [_admit(store, found, row, running) for found in there]
         for unit in bought:
+            results.refuse_again(store.directory, unit, store.stray_stems)
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
     manifests.advance(store, len(rows))
@@ -69,18 +78,14 @@ def admit(
 
 
 def _admit(store: Store, found: Found, row: BatchRow, running: Collection[int]) -> Admission:
-    """The admission of a unit that the journal knows."""
+    """Return the admission of a unit that the journal knows."""
     unit, state = found.unit_of(row), State(found.state)
     if found.owner in running:
         return Admission(unit=unit, state=state, claimed=False)
     if found.charge and reopens_on_resume(state, Charge(found.charge)):
         state = advance(state, Event.RETRIED)
         store.connection.execute(f"{_REOPEN} WHERE seq = ?", (state.value, None, store.clock(), found.seq))
-    return (
-        _claim(store, found.seq, unit, state)
-        if is_open(state)
-        else Admission(unit=unit, state=state, claimed=False)
-    )
+    return _claim(store, found.seq, unit, state)
 
 
 def _add(store: Store, unit: Unit, planned: int | None) -> Admission:
@@ -97,14 +102,30 @@ def _add(store: Store, unit: Unit, planned: int | None) -> Admission:
 
 
 def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
-    store.connection.execute("UPDATE unit SET owner = ? WHERE seq = ?", (store.members.own_id, seq))
-    if state is not State.LINKED:
+    """Claim a unit where there is work to do: a request to send, or links to download."""
+    own = "UPDATE unit SET owner = ? WHERE seq = ?"
+    if state is State.PENDING:
+        store.connection.execute(own, (store.members.own_id, seq))
         return Admission(unit=unit, state=state, claimed=True)
-    select = "SELECT links, linked_at, request_id FROM unit WHERE seq = ?"
-    text, linked_at, request_id = store.connection.execute(select, (seq,)).fetchone()
-    links = tuple(SignedUrl(index=index, url=url) for index, url in json.loads(text))
+    if state not in (State.LINKED, State.UNKNOWN, State.FAILED):
+        return Admission(unit=unit, state=state, claimed=False)
+    select = (
+        "SELECT links, linked_at, request_id, charge,"
+        " (SELECT json_group_array(idx) FROM image WHERE image.unit = seq) FROM unit WHERE seq = ?"
+    )
+    text, linked_at, request_id, charge, kept = store.connection.execute(select, (seq,)).fetchone()
+    if text is None:
+        return Admission(unit=unit, state=state, claimed=False)
+    store.connection.execute(own, (store.members.own_id, seq))
     return Admission(
-        unit=unit, state=state, claimed=True, links=links, linked_at=linked_at, request_id=request_id
+        unit=unit,
+        state=state,
+        claimed=True,
+        links=tuple(SignedUrl(index=index, url=url) for index, url in json.loads(text)),
+        linked_at=linked_at,
+        request_id=request_id,
+        kept=frozenset(json.loads(kept)),
+        charge=Charge(charge) if charge else None,
     )
 
 
@@ -112,23 +133,24 @@ def claim_next(
     store: Store, state: State, after: int, limit: int, *, left_by_peers: bool
 ) -> tuple[list[Admission], int]:
     """
-    Claim units of the journal itself, in the order of admission.
+    Claim units that are in the journal, in the order of admission.
 
     Args:
         store: The journal.
-        state: `PENDING` or `LINKED`.
+        state: `PENDING`, `LINKED`, or `UNKNOWN` and `FAILED` for those with links.
         after: 0, or what the previous call returned.
         limit: How many at most.
         left_by_peers: Only what other processes of this job had claimed and left behind.
 
     Returns:
-        The units, and where to go on; none when there are no more.
+        The units, and where the next call continues; no units at the end.
     """
     store.members.bury_dead()
     owner = f"owner IN ({_ENDED} AND {store.members.peers})" if left_by_peers else _FREE
+    links = "" if is_open(state) else f" AND {FOLLOWED}"
     found = store.connection.execute(
         f"SELECT {UNIT_COLUMNS}, seq FROM unit"  # noqa: S608 - constants of this package
-        f" WHERE state = '{state.value}' AND seq > ? AND {owner} ORDER BY seq LIMIT ?",
+        f" WHERE state = '{state.value}'{links} AND seq > ? AND {owner} ORDER BY seq LIMIT ?",
         (after, limit),
     ).fetchall()
     claimed = [_claim(store, record[-1], read_unit(record[:UNIT_WIDTH]), state) for record in found]
@@ -154,7 +176,11 @@ def reopen(store: Store, *, unknown: bool) -> int:
             after = advance(state, Event.RETRIED).value
             opened += store.connection.execute(
                 f"{_REOPEN} WHERE state = '{state.value}' AND charge = ?"  # noqa: S608
-                " AND (owner = ? OR owner NOT IN (SELECT id FROM process WHERE ended_at IS NULL))",
-                (after, None, store.clock(), charge.value if charge else "", store.members.own_id),
+                " AND (owner = ? OR owner NOT IN (SELECT id FROM process WHERE ended_at IS NULL))"
+                " AND (links IS NULL OR linked_at < ?)",
+                (
+                    *(after, None, store.clock(), charge.value if charge else "", store.members.own_id),
+                    store.clock() - _FILES_LIVE_S,
+                ),
             ).rowcount
     return opened

@@ -1,4 +1,4 @@
-"""A directory whose journal is gone: its images come into a new one, so that they are not paid for again."""
+"""Take over a directory whose journal is gone: its images enter a new journal, so that they are not paid for again."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import attrs
 from ..._base.logs import get_logger
 from ...errors import ManifestError, OutputError
 from ...money.nano import to_nano
+from ..outcomes import UNKNOWN_TYPE, ImageRecord
 from ..rows import BatchRow, Route
 from ..states import State
 from ..units import Unit, unit_id
 from . import results
 from .database.store import Store
-from .records import UNKNOWN_TYPE, ImageRecord
 
 _log = get_logger(__name__)
 _SPARE_NAME: Final = "results.before-adopt.jsonl"
@@ -39,7 +39,7 @@ _OPENAI_ONLY: Final = frozenset(
     ]
 )
 _MOST_TRIED: Final = 1_000
-# Requests of the journal that is gone had lower numbers, and so has none that follows.
+# Above the numbers of all requests, those of the lost journal and those that follow.
 _FIRST_ADOPTED: Final = 1 << 32
 
 
@@ -56,7 +56,7 @@ def adopt(store: Store) -> int:
     """
     Add the images of `results.jsonl` whose files are as it says, each as a request of its own that is done.
 
-    The list is written anew from the journal; where lines were not taken over, the old one stays beside it.
+    The list is rewritten from the journal; where lines were not taken over, the old list stays beside it.
 
     Returns:
         How many images were added.
@@ -66,7 +66,7 @@ def adopt(store: Store) -> int:
     """
     path = store.directory / results.FILE_NAME
     if not results.lists_images(store.directory):
-        if not store.holds_units() and results.holds_images(store.directory):
+        if not store.holds_units() and results.image_stems(store.directory):
             _log.warning(
                 "no image in %s could be taken over: %s, which says what each one shows, is gone or empty. All rows are"
                 " paid for again; the images stay.",
@@ -79,7 +79,7 @@ def adopt(store: Store) -> int:
         if len(lines) < len(found):
             shutil.copyfile(path, path.with_name(_SPARE_NAME))
     except OSError as error:
-        raise OutputError(f"{path} cannot be read ({error.strerror or error}). Nothing was sent.") from error
+        raise OutputError(f"{path} cannot be read ({error.strerror or error}).") from error
     _log.warning(
         "%d of %d images of %s were taken over%s.",
         *(len(lines), len(found), path),
@@ -109,7 +109,7 @@ def adopt(store: Store) -> int:
     )
     # The size is that of no list, so it is written from the journal.
     store.connection.execute("UPDATE stored SET images = ?, results_bytes = -1", (len(lines),))
-    results.mend(store.connection, store.directory)
+    results.rewrite(store.connection, store.directory)
     return len(lines)
 
 
@@ -150,14 +150,14 @@ def _new_id(digest: str, number: int) -> str:
 
 
 def _ids(digest: str) -> Iterator[str]:
-    """The IDs that the requests of a row can have had."""
+    """List the IDs that the requests of a row can have had."""
     for number in range(_MOST_TRIED):
         yield unit_id(digest, number)
         yield unit_id(digest, _FIRST_ADOPTED + number)
 
 
 def _line(directory: Path, text: bytes) -> _Line | None:
-    """What a line of the list says, if it is one, and its file is what it says."""
+    """Read a line of the list; None where it is not one, or where its file is not what it says."""
     try:
         fields = cast("dict[str, object]", json.loads(text))
         image = ImageRecord(
@@ -195,7 +195,7 @@ def _is_there(directory: Path, image: ImageRecord) -> bool:
 
 
 def _row(fields: dict[str, object], image: ImageRecord) -> BatchRow:
-    """The row of a line; the list does not name its route, but the parameters do, or the name of the file."""
+    """Return the row of a line; its parameters or its file's name tell its route, which the list does not name."""
     given = {name: fields.get(name) for name in ("prompt", "model", "key", "parameters")}
     routes: tuple[Route, ...] = ("images", "openai")
     by_route = {route: BatchRow.of({**given, "route": route}) for route in routes}

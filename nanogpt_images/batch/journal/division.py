@@ -1,8 +1,8 @@
 """
 What a row is owed: the units that the journal holds of its content count for it, and only the rest is bought.
 
-The process that admits a row first divides it. Its units bind all others, whatever their catalogues say: what is
-missing is counted in images.
+The process that admits a row first divides it. All other processes keep to its units, even where their catalogues
+differ: what is missing is counted in images.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Found(NamedTuple):
         return int.from_bytes(self.id[-NUMBER_BYTES:])
 
     def unit_of(self, row: BatchRow) -> Unit:
-        """The unit, for *row*."""
+        """Make the unit, for *row*."""
         return Unit(
             id=self.id.hex(),
             row=row,
@@ -176,6 +176,6 @@ def _fitting(store: Store, free: list[Found], counts: list[int | None], rule: Co
 
 
 def _places(store: Store, content: bytes, replica: int) -> list[tuple[int, int]]:
-    """Part and end of each unit that shares a *replica*: what is bought for the same row is named after them."""
+    """Return part and end of each unit that shares a *replica*; new units of the same row are named after them."""
     select = "SELECT part, first_index + images FROM unit WHERE id BETWEEN ? AND ? AND replica = ?"
     return store.connection.execute(select, (content, content + _LAST, replica)).fetchall()

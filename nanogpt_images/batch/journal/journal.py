@@ -1,4 +1,4 @@
-"""The journal as the rest of a batch sees it: every operation is awaited, and committed when it returns."""
+"""The journal as the rest of a batch uses it: every operation is awaited, and committed when it returns."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..._base.database.writer import Writer
-from ...errors import Charge
 from ...money.outcome_bounds import BookedRequest
 from ...types.parameters import CountRule
+from ..outcomes import ImageRecord, Outcome, images_of
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, adoption, manifests, transitions
-from . import pages as listing
-from . import queries as reports
+from . import admission, adoption, manifests, pages, queries, transitions
 from .database.store import Store
 from .records import (
     Admission,
     Ending,
     Holder,
-    ImageRecord,
     ManifestRecord,
+    Remainder,
     ResultRecord,
-    SignedUrl,
     SpendingByModel,
     Totals,
     UnitRecord,
@@ -40,7 +37,7 @@ _CHUNK = 500
 
 class Journal:
     """
-    What a batch means to do, has done and has paid, in `DIR/journal.db`.
+    The plan, the outcomes and the costs of a batch, in `DIR/journal.db`.
 
     An operation returns when it is on the disk. Operations that wait at the same time share one commit.
     A cancelled caller does not undo its operation. Bound to the event loop in which it was opened.
@@ -67,22 +64,23 @@ class Journal:
         clock: Callable[[], float] = time.time,
     ) -> Journal:
         """
-        Open the journal of *directory*; both are made where they do not exist.
+        Open the journal of *directory*; create both where they do not exist.
 
-        What dead processes left behind is sorted out: requests they had sent become unknown, the rest is free.
+        Requests that dead processes had sent become unknown; what they had only claimed becomes free.
 
         Args:
             directory: The batch's directory.
             service: What the batch talks to, such as its base URL; None accepts any.
             join: Take part in the work of a process that has the journal open.
             read_only: Change nothing and hold nothing; the journal must exist.
-            adopt: Where there is no journal of the images that `results.jsonl` lists, take them over; without a list
-                none can be, and the directory is accepted.
+            adopt: Take over the images that `results.jsonl` lists where their journal is gone; without a list, accept
+                the directory and take over nothing.
             fsync_images: Put image files on the disk itself before their outcome is committed.
             clock: Seconds since the epoch.
 
         Raises:
-            JournalError: It is gone although its images are there, in use, damaged, of a newer version or of another service; the text has the way out.
+            JournalError: It is missing beside its images, in use, damaged, of a newer version or of another service; the
+                text has the way out.
             OutputError: The directory cannot be made or written.
         """
         journal = cls()
@@ -103,7 +101,7 @@ class Journal:
 
     async def aclose(self) -> None:
         """
-        Commit what waits and leave the journal; what is still under way becomes unknown.
+        Commit what waits and leave the journal; requests in flight become unknown.
 
         Raises:
             JournalError: Leaving could not be recorded (a full disk); the next process to open it does that.
@@ -169,68 +167,24 @@ class Journal:
         """
         await self._run(lambda store: transitions.sent(store, unit_id, reserved_nano, cap_nano))
 
-    async def refused(self, unit_id: str) -> None:
-        """Record that a sent unit was neither carried out nor charged: it is pending again, and still claimed."""
-        await self._run(lambda store: transitions.refused(store, unit_id))
-
-    async def repeated(self, unit_id: str) -> None:
-        """Record that a sent unit may have been charged and is to be sent again: pending, its worst case counted."""
-        await self._run(lambda store: transitions.repeated(store, unit_id))
-
-    async def linked(
-        self,
-        unit_id: str,
-        links: Sequence[SignedUrl],
-        *,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
+    async def record(self, unit_id: str, outcome: Outcome) -> None:
         """
-        Record the signed URLs of an answer, before they are downloaded.
+        Record what became of a unit, in the same commit as the images that came of it.
+
+        Image files are synced first, and each image gets its line in `results.jsonl`.
 
         Args:
-            unit_id: A unit that was sent.
-            links: What is to be downloaded.
-            images: Images of the same answer that are on disk already.
-            cost_nano: What the service says it cost; None counts what was reserved.
-            request_id: The service's ID of the request.
-        """
-        await self._store(
-            images,
-            lambda store: transitions.linked(
-                store, unit_id, links, images=images, cost_nano=cost_nano, request_id=request_id
-            ),
-        )
-
-    async def done(
-        self,
-        unit_id: str,
-        images: Sequence[ImageRecord],
-        *,
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """
-        Record that the images of a unit are on disk, and add their lines to `results.jsonl`.
-
-        Args:
-            unit_id: A unit that was sent or linked, or one of an earlier run that is unknown or linked and
-                turned out well.
-            images: Those not recorded before; their files are synced first.
-            cost_nano: What the service says it cost; None counts what was recorded with the links, else
-                what was reserved.
-            request_id: The service's ID of the request.
+            unit_id: A unit that was sent or linked; `Failed` also ends one that is pending and will not be sent,
+                `Done` one of an earlier run that is unknown and turned out well.
+            outcome: What became of it.
 
         Raises:
+            JournalError: The outcome cannot follow the unit's state: a second payment or a lost image would follow.
             OutputError: A file is not there; the unit stays as it was.
         """
-        await self._store(
-            images,
-            lambda store: transitions.done(
-                store, unit_id, images, cost_nano=cost_nano, request_id=request_id
-            ),
-        )
+        images = images_of(outcome)
+        files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
+        await self._run(lambda store: transitions.record(store, unit_id, outcome), files)
 
     async def reused(
         self, unit_id: str, images: Sequence[ImageRecord], *, request_id: str | None = None
@@ -243,69 +197,14 @@ class Journal:
             images: Its images; their files are synced first.
             request_id: The service's ID of the request that was paid for.
         """
-        await self._store(images, lambda store: transitions.reused(store, unit_id, images, request_id))
-
-    async def failed(
-        self,
-        unit_id: str,
-        charge: Charge,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        cost_nano: int | None = None,
-        request_id: str | None = None,
-    ) -> None:
-        """
-        Record that a unit ended without all of its images.
-
-        Args:
-            unit_id: A unit that was sent or linked, or one that is pending and will not be sent.
-            charge: `UNKNOWN` makes the unit unknown and keeps what was reserved for it counted.
-            error_type: Name of the error's class.
-            error_text: Its text.
-            images: What could be saved all the same.
-            cost_nano: For a charged one, what it cost; None counts what was reserved.
-            request_id: The service's ID of the request.
-        """
-        await self._store(
-            images,
-            lambda store: transitions.failed(
-                store,
-                unit_id,
-                charge=charge,
-                error_type=error_type,
-                error_text=error_text,
-                images=images,
-                cost_nano=cost_nano,
-                request_id=request_id,
-            ),
-        )
-
-    async def unknown(
-        self,
-        unit_id: str,
-        *,
-        error_type: str,
-        error_text: str,
-        images: Sequence[ImageRecord] = (),
-        request_id: str | None = None,
-    ) -> None:
-        """Record that nothing tells what became of a sent unit: `failed` with `Charge.UNKNOWN`."""
-        await self.failed(
-            unit_id,
-            Charge.UNKNOWN,
-            error_type=error_type,
-            error_text=error_text,
-            images=images,
-            request_id=request_id,
-        )
+        files = [self.directory / PurePosixPath(image.file) for image in images]
+        await self._run(lambda store: transitions.reused(store, unit_id, images, request_id), files)
 
     async def found(self, unit_id: str) -> State:
         """
-        Record that who works on a unit is alive: an unknown one is under way again, a linked one is this process's.
+        Record that the worker of a unit is alive: an unknown unit is in flight again, a linked one is this process's.
 
-        Only for who knows that: the caller has heard from the worker, and nobody asked for the unit anew meanwhile.
+        Call it only after word from that worker, and where the unit was not sent again since.
 
         Returns:
             The state of the unit afterwards; other states than these two stay as they are.
@@ -314,23 +213,20 @@ class Journal:
 
     async def settle(self) -> int:
         """
-        Count requests as done that were given up and have all of their images.
+        Count requests as done that were given up although all of their images are there.
 
         Returns:
             How many requests that were.
         """
         return await self._run(transitions.settled)
 
-    async def postponed(self, unit_id: str, *, error_type: str, error_text: str) -> None:
-        """Record why the download of a linked unit did not succeed in this run; a later run goes on with it."""
-        await self._run(lambda store: transitions.postponed(store, unit_id, error_type, error_text))
-
     async def reopen(self, *, unknown: bool = False) -> int:
         """
         Open failed units again, for `pending` to find; those that have all of their images are done.
 
         Args:
-            unknown: Also those that were, or may have been, charged: they are paid for again.
+            unknown: Also those that were, or may have been, charged: they are paid for again. Those with links
+                that are still to be downloaded stay as they are for a day, which is as long as files are kept.
 
         Returns:
             How many units were opened.
@@ -344,13 +240,14 @@ class Journal:
 
     async def pending(self, *, left_by_peers: bool = False, chunk: int = _CHUNK) -> AsyncIterator[Admission]:
         """
-        Claim and yield what the journal itself holds open: downloads first, then what is to be sent.
+        Claim and yield what the journal itself holds open: downloads first, also the links of what failed or is
+        unknown, then what is to be sent.
 
         Args:
             left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
             chunk: How many are claimed at once.
         """
-        for state in (State.LINKED, State.PENDING):
+        for state in (State.LINKED, State.UNKNOWN, State.FAILED, State.PENDING):
             after = 0
             while True:
                 claim = partial(
@@ -363,56 +260,56 @@ class Journal:
                     yield found
 
     def unknowns(self) -> AsyncIterator[Ending]:
-        """Units whose outcome nobody knows, in the order of admission."""
+        """Yield the units whose outcome is unknown, in the order of admission."""
         return self._endings(State.UNKNOWN)
 
     def failures(self) -> AsyncIterator[Ending]:
-        """Units that failed, in the order of admission."""
+        """Yield the units that failed, in the order of admission."""
         return self._endings(State.FAILED)
 
     def open_downloads(self) -> AsyncIterator[Ending]:
-        """Units that are paid for and wait for their downloads, in the order of admission."""
+        """Yield the units that are paid for and wait for their downloads, in the order of admission."""
         return self._endings(State.LINKED)
 
     def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
         """
-        The images on disk, in the order in which they came; only *chunk* of them are in memory at a time.
+        Yield the images on disk in the order in which they came; only *chunk* of them are in memory at a time.
 
         Args:
             chunk: How many are read at once.
         """
-        return self._pages(lambda after, store: listing.results(store, after, chunk))
+        return self._pages(lambda after, store: pages.results(store, after, chunk))
 
     async def units(self, *, chunk: int = _CHUNK) -> AsyncIterator[UnitRecord]:
         """
-        Every unit with the images kept of it, in the order of admission.
+        Yield every unit with its images, in the order of admission.
 
         Args:
             chunk: How many are read at once.
         """
-        async for page in self._pages(lambda after, store: listing.units(store, after, chunk)):
+        async for page in self._pages(lambda after, store: pages.units(store, after, chunk)):
             for record in page:
                 yield record
 
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
-        """Which of *files*, relative to the directory, are images that the journal knows."""
-        return await self._run(lambda store: reports.recorded(store, files))
+        """Select those of *files*, relative to the directory, that are images which the journal knows."""
+        return await self._run(lambda store: queries.recorded(store, files))
 
     async def totals(self) -> Totals:
-        """The sums of the whole journal, over all processes and earlier runs; quick whatever its size."""
-        return await self._run(reports.totals)
+        """Return the sums of the whole journal, over all processes and earlier runs; equally quick for any size."""
+        return await self._run(queries.totals)
 
-    async def left_open(self) -> dict[State, int]:
-        """How many requests are still to do and in the hands of no other living process, by `PENDING` and `LINKED`."""
-        return await self._run(reports.left_open)
+    async def remainder(self) -> Remainder:
+        """Return what the job of all processes still has to do, with what living peers have in hand."""
+        return await self._run(queries.remainder)
 
     async def spending(self) -> SpendingByModel:
-        """What was spent on each model, and when, for comparison with the service's account."""
-        return await self._run(reports.spending)
+        """Return what was spent on each model, and when, for comparison with the service's account."""
+        return await self._run(queries.spending)
 
     async def booked(self) -> list[BookedRequest]:
         """Every request that was sent, for comparison with the service's account."""
-        return await self._run(reports.booked)
+        return await self._run(queries.booked)
 
     async def resolve(self, unit_ids: Sequence[str], *, charged: bool) -> int:
         """
@@ -425,32 +322,28 @@ class Journal:
         return await self._run(lambda store: sum(change(store, unit_id) for unit_id in unit_ids))
 
     async def holders(self) -> list[Holder]:
-        """The living processes that work on the journal, this one included unless it only reads."""
+        """List the living processes that work on the journal, this one included unless it only reads."""
         return await self._run(lambda store: store.members.holders())
 
     async def service(self) -> str | None:
-        """The service that the journal was made with."""
+        """Return the service that the journal was made with."""
         return await self._run(lambda store: store.meta("service"))
 
     async def _endings(self, state: State) -> AsyncIterator[Ending]:
-        async for page in self._pages(lambda after, store: reports.endings(store, state, after, _CHUNK)):
+        async for page in self._pages(lambda after, store: queries.endings(store, state, after, _CHUNK)):
             for ending in page:
                 yield ending
 
     async def _pages(
         self, read: Callable[[int, Store], tuple[list[ResultT], int]]
     ) -> AsyncIterator[list[ResultT]]:
-        """What *read* gives of the store after a place, from the beginning until there is no more."""
+        """Yield what *read* returns, from the beginning of the store until there is no more."""
         after = 0
         while True:
             page, after = await self._run(partial(read, after))
             if not page:
                 return
             yield page
-
-    async def _store(self, images: Sequence[ImageRecord], work: Callable[[Store], None]) -> None:
-        files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
-        await self._run(work, files)
 
     async def _run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
         return await self._writer.run(work, files)

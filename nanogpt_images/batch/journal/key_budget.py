@@ -1,4 +1,4 @@
-"""What each of several keys spent: the journal as one key's requests use it."""
+"""A cap for each of several keys: the journal as the requests of one key use it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .journal import Journal
 
 ResultT = TypeVar("ResultT")
 
-# Beside the tables of `schema`: only jobs with several keys have them, and other versions do not mind them.
-# What is sent is bound to its key, and the trigger moves that key's sum, whoever tells later what became of it.
+# Beside the tables of `schema`: only jobs with several keys have them, and other versions ignore them.
+# A sent request stays bound to its key: the trigger moves that key's sum, whichever worker records the outcome.
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS account (name TEXT PRIMARY KEY, committed_nano INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS account_unit (seq INTEGER PRIMARY KEY, name TEXT NOT NULL)",
@@ -54,14 +54,14 @@ class KeyBudget(Journal):
         self._cap_nano = cap_nano
 
     async def aclose(self) -> None:
-        """Nothing: the journal that it is a part of is closed elsewhere."""
+        """Do nothing: the journal that it belongs to is closed elsewhere."""
 
     async def committed_nano(self) -> int:
-        """What the key has spent, and what may be charged to it."""
+        """Return what the key has spent, and what may be charged to it (nano-USD)."""
         return await self._writer.run(lambda store: _committed(store, self._name))
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
-        """See `Journal.sent`; also raises BudgetExceededError where the key's own cap could be passed."""
+        """Record as `Journal.sent` does; also raise BudgetExceededError where the key's own cap could be passed."""
 
         def within_cap(store: Store) -> None:
             spent = _committed(store, self._name)
@@ -69,7 +69,6 @@ class KeyBudget(Journal):
                 raise BudgetExceededError(
                     f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(spent):.4f} of the"
                     f" ${to_usd(self._cap_nano):.4f} for {self._label} is spent or reserved."
-                    " Nothing was sent for it."
                 )
             store.connection.execute("INSERT OR IGNORE INTO account VALUES (?, 0)", (self._name,))
             store.connection.execute(

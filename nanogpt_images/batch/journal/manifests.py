@@ -53,7 +53,7 @@ def advance(store: Store, rows: int) -> None:
 
 
 def recorded(store: Store) -> tuple[ManifestRecord, ...]:
-    """The manifests of the job."""
+    """Return the manifests of the job."""
     return tuple(record for _, record in _recorded(store))
 
 

@@ -9,10 +9,11 @@ from typing import Final, TypeAlias
 
 from ...errors import Charge
 from ...money.nano import to_usd
+from ..outcomes import ImageRecord
 from ..states import State
 from .database.store import Store
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, RawUnit, read_unit
-from .records import ImageRecord, KeptImage, ResultRecord, UnitRecord
+from .records import KeptImage, ResultRecord, UnitRecord
 
 _Record: TypeAlias = tuple[*RawUnit, int, str, str, int | None, str | None, str | None, str | None, int, int]
 _ImageRecord: TypeAlias = tuple[int, int, str, str, int | None, int | None, int, str, int]
@@ -30,7 +31,7 @@ _IMAGES: Final = (
 
 def units(store: Store, after: int, limit: int) -> tuple[list[UnitRecord], int]:
     """
-    Units in the order of admission.
+    Read units in the order of admission.
 
     Args:
         store: The journal.
@@ -38,7 +39,7 @@ def units(store: Store, after: int, limit: int) -> tuple[list[UnitRecord], int]:
         limit: How many at most.
 
     Returns:
-        The units, and where to go on; none when there are no more.
+        The units, and where the next call continues; no units at the end.
     """
     found = store.connection.execute(_UNITS, (after, limit)).fetchall()
     if not found:
@@ -89,7 +90,7 @@ def _record(store: Store, record: _Record, images: tuple[KeptImage, ...]) -> Uni
 
 def results(store: Store, after: int, limit: int) -> tuple[list[ResultRecord], int]:
     """
-    Images on disk, in the order in which they came.
+    Read the images on disk, in the order in which they came.
 
     Args:
         store: The journal.
@@ -97,7 +98,7 @@ def results(store: Store, after: int, limit: int) -> tuple[list[ResultRecord], i
         limit: How many at most.
 
     Returns:
-        The images, and where to go on; none when there are no more.
+        The images, and where the next call continues; no images at the end.
     """
     select = (
         "SELECT unit.row, unit.first_index + idx, unit.request_id, file, media_type, width, height, bytes, sha256,"

@@ -1,4 +1,4 @@
-"""What a journal tells: sums, and the units that ended badly."""
+"""Queries of a journal: its sums, and the units that ended badly."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ..rows import BatchRow
 from ..states import Event, State, advance, is_open
 from ..units import Unit
 from . import manifests
+from .database.schema import FOLLOWED
 from .database.store import Store
-from .records import Ending, ModelSpending, SpendingByModel, Totals
+from .records import Ending, ModelSpending, Remainder, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
@@ -27,7 +28,7 @@ _EndingRecord: TypeAlias = tuple[*RawUnit, int, str, str | None, str | None, str
 
 
 def read_unit(record: RawUnit) -> Unit:
-    """The unit of a record of `UNIT_COLUMNS`."""
+    """Read the unit of a record of `UNIT_COLUMNS`."""
     identity, row, n, images, part, parts, first_index, replica = record
     return Unit(
         id=identity.lower(),
@@ -42,13 +43,13 @@ def read_unit(record: RawUnit) -> Unit:
 
 
 def committed_nano(store: Store) -> int:
-    """What a budget has to count over all processes: spent, reserved and unknown."""
+    """Sum what a budget has to count over all processes: spent, reserved and unknown."""
     query = "SELECT sum(cost_nano + reserved_nano + unknown_nano) FROM tally"
     return int(store.connection.execute(query).fetchone()[0])
 
 
 def totals(store: Store) -> Totals:
-    """The sums of the whole journal; as quick for a million rows as for ten."""
+    """Sum the whole journal; as quick for a million rows as for ten."""
     units = dict.fromkeys(State, 0)
     reserved = dict.fromkeys(State, 0)
     select = "SELECT state, sum(units), sum(reserved_nano) FROM tally GROUP BY state"
@@ -65,6 +66,7 @@ def totals(store: Store) -> Totals:
         "SELECT sum(units) FROM tally WHERE state = ? AND charge = ?",
         (State.FAILED.value, Charge.CHARGED.value),
     ).fetchone()
+    (followed,) = store.connection.execute(f"SELECT count(*) FROM unit WHERE {FOLLOWED}").fetchone()  # noqa: S608
     (stored,) = store.connection.execute("SELECT images FROM stored").fetchone()
     for lost_units, lost_nano in _stranded(store):
         units[State.SENT] -= lost_units
@@ -83,23 +85,27 @@ def totals(store: Store) -> Totals:
         spent_nano=cost,
         reserved_nano=reserved[State.SENT],
         unknown_nano=unknown + reserved[State.UNKNOWN],
+        followed_links=followed,
         manifests=manifests.recorded(store),
     )
 
 
-def left_open(store: Store) -> dict[State, int]:
-    """Requests that are open and in the hands of no other living process, by `PENDING` and `LINKED`."""
+def remainder(store: Store) -> Remainder:
+    """Count what the job still has to do, this process's share and that of the others."""
     store.members.bury_dead()
-    select = (
-        "SELECT count(*) FROM unit WHERE state = '{}' AND (owner IS NULL OR owner = ?"  # constants of this package
-        " OR owner IN (SELECT id FROM process WHERE ended_at IS NOT NULL))"
+    found = totals(store)
+    open_states = "', '".join(state.value for state in State if state is State.SENT or is_open(state))
+    (held,) = store.connection.execute(
+        f"SELECT count(*) FROM unit WHERE state IN ('{open_states}') AND owner != ?"  # noqa: S608
+        " AND owner IN (SELECT id FROM process WHERE ended_at IS NULL)",
+        (store.members.own_id,),
+    ).fetchone()
+    return Remainder(
+        pending=found.units[State.PENDING] + found.units[State.SENT],
+        open_downloads=found.units[State.LINKED],
+        held_by_others=held,
+        unread=found.unread_rows if store.members.running() - {store.members.own_id} else 0,
     )
-    counted = {
-        state: store.connection.execute(select.format(state.value), (store.members.own_id,)).fetchone()
-        for state in State
-        if is_open(state)
-    }
-    return {state: number for state, (number,) in counted.items()}
 
 
 def _stranded(store: Store) -> list[tuple[int, int]]:
@@ -114,7 +120,7 @@ def _stranded(store: Store) -> list[tuple[int, int]]:
 
 def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[Ending], int]:
     """
-    Units that are `FAILED`, `UNKNOWN` or `LINKED`, in the order of admission.
+    Read units that are `FAILED`, `UNKNOWN` or `LINKED`, in the order of admission.
 
     Args:
         store: The journal.
@@ -123,7 +129,7 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
         limit: How many at most.
 
     Returns:
-        The units, and where to go on; none when there are no more.
+        The units, and where the next call continues; no units at the end.
     """
     where = f"state = '{state.value}'"
     if state is State.UNKNOWN and store.members.gone:
@@ -137,7 +143,7 @@ def endings(store: Store, state: State, after: int, limit: int) -> tuple[list[En
 
 
 def spending(store: Store) -> SpendingByModel:
-    """What was spent on each model, and when. It reads every unit: about a second for a million."""
+    """Sum what was spent on each model, and when. This reads every unit: about a second for a million."""
     select = (
         "SELECT json_extract(row, '$.model') AS model, sum(cost_nano + earlier_cost_nano),"
         " sum(reserved_nano + earlier_unknown_nano)"
@@ -199,7 +205,7 @@ def booked(store: Store) -> list[BookedRequest]:
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:
-    """Which of *files* are images that the journal knows."""
+    """Select those of *files* that are images which the journal knows."""
     found: set[str] = set()
     for some in (files[start : start + _MANY] for start in range(0, len(files), _MANY)):
         marks = ", ".join("?" * len(some))

@@ -1,48 +1,16 @@
-"""What goes into a journal and comes out of it."""
+"""The values that go into a journal and come out of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import attrs
 
-from ..._base.display import shown_url
 from ...errors import Charge
 from ...money.nano import to_usd
+from ..outcomes import ImageRecord, SignedUrl
 from ..states import State
 from ..units import Unit
-
-UNKNOWN_TYPE: Final = "application/octet-stream"
-
-
-@attrs.frozen(kw_only=True)
-class ImageRecord:
-    """
-    An image on disk.
-
-    Attributes:
-        index: Its place in the request's answer, from 0.
-        file: Path relative to the batch's directory, with forward slashes; or the URL of an object.
-        media_type: Such as `image/png`, from the bytes; `UNKNOWN_TYPE` where they do not tell.
-        width: Pixels, where the format tells.
-        height: Pixels, where the format tells.
-        bytes: Size of the file.
-        sha256: Hex digest of the file.
-    """
-
-    index: int
-    file: str
-    media_type: str
-    bytes: int
-    sha256: str
-    width: int | None = None
-    height: int | None = None
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether it is an object of a store, and no file of the directory."""
-        return "://" in self.file
 
 
 @attrs.frozen(kw_only=True)
@@ -82,14 +50,6 @@ class ResultRecord:
 
 
 @attrs.frozen(kw_only=True)
-class SignedUrl:
-    """A signed URL whose image has been charged; `index` is its place in the request's answer."""
-
-    index: int
-    url: str = attrs.field(repr=lambda url: repr(shown_url(url)))
-
-
-@attrs.frozen(kw_only=True)
 class Admission:
     """
     A unit as the journal knows it.
@@ -97,11 +57,13 @@ class Admission:
     Attributes:
         unit: The paid request.
         state: Where it stands now.
-        claimed: It is this process's to send (`PENDING`) or to download (`LINKED`). Where False, it is done,
-            over, or under way in another process.
-        links: What is still to be downloaded, for a `LINKED` one.
+        claimed: It is this process's to send (`PENDING`) or to download (`LINKED`, and what failed or is unknown
+            with links). Where False, it is done, over, or under way in another process.
+        links: What is still to be downloaded.
         linked_at: When the links were journalled (seconds since the epoch).
-        request_id: The service's ID of the request, for a `LINKED` one.
+        request_id: The service's ID of the request, where there are links.
+        kept: Indices of its images that are on disk, where there are links.
+        charge: What is known about the money of a request that failed or is unknown, where there are links.
     """
 
     unit: Unit
@@ -110,6 +72,8 @@ class Admission:
     links: tuple[SignedUrl, ...] = ()
     linked_at: float | None = None
     request_id: str | None = None
+    kept: frozenset[int] = frozenset()
+    charge: Charge | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -162,12 +126,12 @@ class UnitRecord:
 
     Attributes:
         unit: The paid request.
-        state: Where it stands; what a dead process had under way is unknown.
+        state: Where it stands; what a dead process had sent is unknown.
         charge: What is known about the money of one that failed or is unknown.
         error_type: Name of the error's class, for one that failed, is unknown or waits for its download.
         error_text: Its text.
         request_id: The service's ID of the request.
-        cost_nano: What its last attempt cost; for one that is under way or unknown, the most it can cost.
+        cost_nano: What its last attempt cost; for one in flight or unknown, the most it can cost.
         attempts: How often it was sent.
         images: Those on disk, those of earlier attempts first.
     """
@@ -228,8 +192,9 @@ class Totals:
         to_come_nano: The part of it that is for units still to be sent.
         unpriced_units: Units whose price was not known then; they are in neither.
         spent_nano: What was charged for certain.
-        reserved_nano: The worst case of what is under way.
-        unknown_nano: The worst case of what may have been charged and cannot be told.
+        reserved_nano: The worst case of requests in flight.
+        unknown_nano: The worst case of requests whose outcome is unknown.
+        followed_links: Failed and unknown requests of which signed URLs are still to be downloaded.
         manifests: The files that its rows come from, as far as they came from files.
     """
 
@@ -244,6 +209,7 @@ class Totals:
     spent_nano: int
     reserved_nano: int
     unknown_nano: int
+    followed_links: int = 0
     manifests: tuple[ManifestRecord, ...] = ()
 
     @property
@@ -288,13 +254,31 @@ class Totals:
 
 
 @attrs.frozen(kw_only=True)
+class Remainder:
+    """
+    What a job of several processes still has to do when one of them ends.
+
+    Attributes:
+        pending: Requests to be sent, or under way in another process.
+        open_downloads: Paid images to be downloaded, by request.
+        held_by_others: Those of both that other living processes have in hand.
+        unread: Rows of all manifests that were never read, while other processes live that may read them.
+    """
+
+    pending: int
+    open_downloads: int
+    held_by_others: int
+    unread: int
+
+
+@attrs.frozen(kw_only=True)
 class ModelSpending:
     """
     What a job spent on one model, in nano-USD.
 
     Attributes:
         spent_nano: What was charged for certain.
-        open_nano: The worst case of what is under way or unknown.
+        open_nano: The worst case of requests in flight or unknown.
     """
 
     model: str

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
-from ..units import MARKED_NAME
-from .records import ImageRecord
+from ..outcomes import ImageRecord
+from ..units import MARKED_NAME, Unit
 
 FILE_NAME = "results.jsonl"
 _WRITE_BYTES = 1 << 20
@@ -34,7 +34,7 @@ def line(
     *,
     reused: bool = False,
 ) -> bytes:
-    """The line of *image* of a *row* in JSON; its index counts within that, its file is relative to the line's."""
+    """Return the line of an *image* of a *row* (JSON): the index counts within the row, the file is relative to the list."""
     # Not through BatchRow: its checks, made when the row was admitted, would take most of the time.
     fields = json.loads(row)
     record = {
@@ -61,7 +61,7 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
     Add *lines* in one write, so that processes which share the file do not mix theirs.
 
     Returns:
-        False where they could not be written: the journal holds them, and the file is mended from it later.
+        False where they could not be written: the journal holds them, and the file is rewritten from it later.
     """
     data = b"".join(lines)
     try:
@@ -71,51 +71,59 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
         finally:
             os.close(descriptor)
     except OSError as error:
-        _LOG.warning("%s could not be written (%s); it will be mended from the journal.", FILE_NAME, error)
+        _LOG.warning("%s could not be written (%s); it will be rewritten from the journal.", FILE_NAME, error)
         return False
 
 
 def lists_images(directory: Path) -> bool:
-    """Whether `results.jsonl` is there and says anything."""
+    """Return whether `results.jsonl` exists and is not empty."""
     path = directory / FILE_NAME
     return path.is_file() and path.stat().st_size > 0
 
 
-def holds_images(directory: Path) -> bool:
-    """Whether `images` holds a file whose name ends in the mark of a request."""
+def image_stems(directory: Path) -> frozenset[str]:
+    """
+    Return the stems of the files in `images` whose names look as a batch gives them.
+
+    A user's own file can look the same, such as `x-20240101.png`: only a request of that very stem says whose it is.
+    """
     try:
         with os.scandir(directory / "images") as entries:
-            return any(MARKED_NAME.fullmatch(entry.name) and entry.is_file() for entry in entries)
+            found = [MARKED_NAME.fullmatch(entry.name) for entry in entries if entry.is_file()]
     except OSError:
-        # It is not there, or the batch will say what is wrong with it before it sends anything.
-        return False
+        # It does not exist, or the batch will say what is wrong with it before it sends anything.
+        return frozenset()
+    return frozenset(match["stem"] for match in found if match)
 
 
-def refuse(directory: Path, *, is_new: bool = True) -> None:
+def refuse(directory: Path) -> None:
     """
-    Make sure that no images of an earlier batch are in the way of a new journal.
-
-    Args:
-        directory: The batch's directory.
-        is_new: The journal knows no request, so any image in the directory is of another one.
-
-    Raises:
-        JournalError: `results.jsonl` lists images that the journal would not know, or `images` holds some.
+    Raise JournalError where `results.jsonl` lists images of an earlier batch, which a new journal would not know.
     """
     if lists_images(directory):
         raise JournalError(
-            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again. Nothing was"
-            " sent. Choose another directory, or let a new journal take over what is there with --adopt (adopt=True)."
+            f"{directory} holds {FILE_NAME} and no journal of its images, so they would be paid for again.",
+            advice="Choose another directory, or let a new journal take over what is there with --adopt (adopt=True).",
         )
-    if is_new and holds_images(directory):
+
+
+def refuse_again(directory: Path, unit: Unit, stems: Set[str]) -> None:
+    """
+    Raise JournalError where an image of *unit*, which is new to the journal, is among the files of *stems*.
+
+    The stem is made of the request's content, so a batch without a journal wrote that file, and was charged for it.
+    """
+    if any(unit.image_stem(index) in stems for index in range(unit.images)):
         raise JournalError(
-            f"{directory / 'images'} holds images of a batch, and both its journal and {FILE_NAME} are gone or empty, so"
-            f" they would be paid for again. Nothing was sent. Choose another directory, or put {FILE_NAME} back and"
-            " pass --adopt (adopt=True); without that list the same option buys all rows again beside the images."
+            f"{directory / 'images'} holds images of this batch, and both its journal and {FILE_NAME} are gone or empty,"
+            " so they would be paid for again.",
+            says_charge=True,
+            advice=f"Choose another directory, or put {FILE_NAME} back and pass --adopt (adopt=True); without that list"
+            " the same option buys all rows again beside the images.",
         )
 
 
-def mend(connection: sqlite3.Connection, directory: Path) -> None:
+def rewrite(connection: sqlite3.Connection, directory: Path) -> None:
     """
     Rewrite the file, whole or not at all, where its size is not what the journal recorded.
 

@@ -1,19 +1,30 @@
-"""What happens to a unit, written down: each function is one event of `batch.states`."""
+"""The changes of a unit in the journal: each function records one event of `batch.states`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from typing import assert_never
 
 import attrs
 
 from ...errors import BudgetExceededError, Charge, JournalError
 from ...money.nano import to_usd
+from ..outcomes import (
+    Done,
+    Failed,
+    ImageRecord,
+    Linked,
+    Outcome,
+    Postponed,
+    Refused,
+    Repeated,
+    SignedUrl,
+)
 from ..states import Event, State, advance, event_of
 from . import results
 from .database.store import Store
 from .queries import committed_nano
-from .records import ImageRecord, SignedUrl
 
 _MAX_TEXT = 2_000
 _SETTLED = f"CASE WHEN state IN ('{State.LINKED.value}', '{State.FAILED.value}') THEN cost_nano ELSE reserved_nano END"
@@ -25,11 +36,17 @@ class _Current:
     seq: int
     state: State
     attempts: int
+    has_links: bool
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether it has ended badly already, and only its links are still followed up."""
+        return self.has_links and self.state in (State.UNKNOWN, State.FAILED)
 
 
 def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -> None:
     """
-    The POST is about to leave; *reserved_nano* is its worst case.
+    Record that the POST is about to leave; *reserved_nano* is its worst case.
 
     Raises:
         BudgetExceededError: With it, the whole job of all processes could pass *cap_nano*.
@@ -39,7 +56,7 @@ def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -
     if cap_nano is not None and (committed := committed_nano(store)) + reserved_nano > cap_nano:
         raise BudgetExceededError(
             f"the next request may cost ${to_usd(reserved_nano):.4f}, and ${to_usd(committed):.4f} of the budget of"
-            f" ${to_usd(cap_nano):.4f} is spent or reserved. Nothing was sent for it."
+            f" ${to_usd(cap_nano):.4f} is spent or reserved."
         )
     store.connection.execute(
         "UPDATE unit SET state = ?, charge = '', reserved_nano = ?, attempts = attempts + 1, request_id = NULL,"
@@ -48,8 +65,26 @@ def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -
     )
 
 
-def refused(store: Store, unit_id: str) -> None:
-    """It was not carried out and not charged, and may be sent again."""
+def record(store: Store, unit_id: str, outcome: Outcome) -> None:
+    """Record what became of a unit that was sent, or of one that will not be sent."""
+    match outcome:
+        case Refused():
+            _refused(store, unit_id)
+        case Repeated():
+            _repeated(store, unit_id)
+        case Linked():
+            _linked(store, unit_id, outcome)
+        case Done():
+            _done(store, unit_id, outcome)
+        case Failed():
+            _failed(store, unit_id, outcome)
+        case Postponed():
+            _postponed(store, unit_id, outcome)
+        case _:
+            assert_never(outcome)
+
+
+def _refused(store: Store, unit_id: str) -> None:
     current = _claimed(store, unit_id)
     store.connection.execute(
         "UPDATE unit SET state = ?, reserved_nano = 0, updated_at = ? WHERE seq = ?",
@@ -57,8 +92,7 @@ def refused(store: Store, unit_id: str) -> None:
     )
 
 
-def repeated(store: Store, unit_id: str) -> None:
-    """It may have been charged, and is about to be sent again all the same."""
+def _repeated(store: Store, unit_id: str) -> None:
     current = _claimed(store, unit_id)
     after = advance(advance(current.state, Event.UNRESOLVED), Event.RETRIED)
     store.connection.execute(
@@ -68,45 +102,38 @@ def repeated(store: Store, unit_id: str) -> None:
     )
 
 
-def linked(
-    store: Store,
-    unit_id: str,
-    links: Sequence[SignedUrl],
-    *,
-    images: Sequence[ImageRecord],
-    cost_nano: int | None,
-    request_id: str | None,
-) -> None:
-    """The answer holds signed URLs, and perhaps *images* that are on disk already."""
+def _linked(store: Store, unit_id: str, outcome: Linked) -> None:
     current = _claimed(store, unit_id)
     after = advance(current.state, Event.LINKED)
     now = store.clock()
     store.connection.execute(
         f"UPDATE unit SET state = ?, cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0, request_id = ?,"  # noqa: S608
         " links = ?, linked_at = ?, updated_at = ? WHERE seq = ?",
-        (after.value, cost_nano, clean(request_id), _to_text(links), now, now, current.seq),
+        (
+            *(after.value, outcome.cost_nano, clean(outcome.request_id), _to_text(outcome.links)),
+            *(now, now, current.seq),
+        ),
     )
-    _add_images(store, current, images, also=len(links))
+    _add_images(store, current, outcome.images, also=len(outcome.links))
 
 
-def done(
-    store: Store,
-    unit_id: str,
-    images: Sequence[ImageRecord],
-    *,
-    cost_nano: int | None,
-    request_id: str | None,
-) -> None:
-    """Its images are on disk. One that an earlier run left unknown or linked may turn out to be done as well."""
+def _done(store: Store, unit_id: str, outcome: Done) -> None:
+    # One that an earlier run left unknown or linked may turn out to be done as well.
     current = _claimed(store, unit_id, also=(State.UNKNOWN, State.LINKED))
     event = Event.RECOVERED if current.state is State.UNKNOWN else Event.STORED
+    # No event of a request, as in `settled`: it was charged, and its images came after all.
+    has_all = current.is_followed and current.state is State.FAILED
+    after = State.DONE if has_all else advance(current.state, event)
     store.connection.execute(
         f"UPDATE unit SET state = ?, charge = '', cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0,"  # noqa: S608
         " request_id = coalesce(?, request_id), error_type = NULL, error_text = NULL, links = NULL,"
         " updated_at = ? WHERE seq = ?",
-        (advance(current.state, event).value, cost_nano, clean(request_id), store.clock(), current.seq),
+        (
+            *(after.value, outcome.cost_nano, clean(outcome.request_id)),
+            *(store.clock(), current.seq),
+        ),
     )
-    _add_images(store, current, images)
+    _add_images(store, current, outcome.images)
 
 
 def reused(store: Store, unit_id: str, images: Sequence[ImageRecord], request_id: str | None) -> None:
@@ -133,14 +160,14 @@ def settled(store: Store) -> int:
 
 
 def cleared(store: Store, unit_id: str) -> bool:
-    """The account proves that it was not charged: it is pending again. False where it is unknown no more."""
+    """Record that the account proves it was not charged: it is pending again. False where it is unknown no more."""
     return _resolve(
         store, unit_id, Event.CLEARED, "charge = '', error_type = NULL, error_text = NULL, owner = NULL"
     )
 
 
 def confirmed(store: Store, unit_id: str) -> bool:
-    """The account proves that it was charged: it failed, at its worst case. False where it is unknown no more."""
+    """Record that the account proves it was charged: it failed, at its worst case. False where it is unknown no more."""
     return _resolve(
         store, unit_id, Event.CONFIRMED, f"charge = '{Charge.CHARGED.value}', cost_nano = reserved_nano"
     )
@@ -158,42 +185,41 @@ def _resolve(store: Store, unit_id: str, event: Event, change: str) -> bool:
     )
 
 
-def failed(
-    store: Store,
-    unit_id: str,
-    *,
-    charge: Charge,
-    error_type: str,
-    error_text: str,
-    images: Sequence[ImageRecord],
-    cost_nano: int | None,
-    request_id: str | None,
-) -> None:
-    """It ended without (all of) its images; with `Charge.UNKNOWN` its worst case stays reserved."""
+def _failed(store: Store, unit_id: str, outcome: Failed) -> None:
     current = _claimed(store, unit_id)
-    event = event_of(charge)
+    if current.is_followed:
+        # What became of the request stays as it is; this is the end of the downloads of what it brought.
+        store.connection.execute(
+            "UPDATE unit SET links = NULL, updated_at = ? WHERE seq = ?", (store.clock(), current.seq)
+        )
+        _add_images(store, current, outcome.images)
+        return
+    event = event_of(outcome.charge)
     cost = {Event.REJECTED: "0", Event.LOST: f"coalesce(:cost, {_SETTLED})"}.get(event, "cost_nano")
+    now = store.clock()
     kept = "reserved_nano" if event is Event.UNRESOLVED else "0"
     store.connection.execute(
         f"UPDATE unit SET state = :state, charge = :charge, cost_nano = {cost}, reserved_nano = {kept},"  # noqa: S608
         " request_id = coalesce(:request_id, request_id), error_type = :type, error_text = :text,"
-        " updated_at = :now WHERE seq = :seq",
+        " links = :links, linked_at = :linked_at, updated_at = :now WHERE seq = :seq",
         {
             "state": advance(current.state, event).value,
-            "charge": charge.value,
-            "cost": cost_nano,
-            "request_id": clean(request_id),
-            "type": clean(error_type),
-            "text": clean(error_text),
-            "now": store.clock(),
+            "charge": outcome.charge.value,
+            "cost": outcome.cost_nano,
+            "request_id": clean(outcome.request_id),
+            "type": clean(outcome.error_type),
+            "text": clean(outcome.error_text),
+            "links": _to_text(outcome.links) if outcome.links else None,
+            "linked_at": now if outcome.links else None,
+            "now": now,
             "seq": current.seq,
         },
     )
-    _add_images(store, current, images)
+    _add_images(store, current, outcome.images, also=len(outcome.links))
 
 
 def found(store: Store, unit_id: str) -> State:
-    """Whoever sent a unit that is taken for unknown, or downloads a linked one, is alive. The state afterwards."""
+    """Record that the sender of an unknown unit, or the downloader of a linked one, is alive; return the new state."""
     select = "SELECT seq, state FROM unit WHERE id = ?"
     record = store.connection.execute(select, (bytes.fromhex(unit_id),)).fetchone()
     if record is None:
@@ -211,19 +237,20 @@ def found(store: Store, unit_id: str) -> State:
     return state
 
 
-def postponed(store: Store, unit_id: str, error_type: str, error_text: str) -> None:
-    """Its download failed for now; it stays linked, for a later run."""
+def _postponed(store: Store, unit_id: str, outcome: Postponed) -> None:
     current = _claimed(store, unit_id)
+    if current.is_followed:
+        return  # why the request itself failed stays written down
     if current.state is not State.LINKED:
         raise JournalError(f"a request that is {current.state.value} has no download to postpone")
     store.connection.execute(
         "UPDATE unit SET error_type = ?, error_text = ?, updated_at = ? WHERE seq = ?",
-        (clean(error_type), clean(error_text), store.clock(), current.seq),
+        (clean(outcome.error_type), clean(outcome.error_text), store.clock(), current.seq),
     )
 
 
 def clean(text: str | None) -> str | None:
-    """*text* as SQLite can store it, and of bounded length."""
+    """Cut *text* to a bounded length, in a form that SQLite can store."""
     return None if text is None else text[:_MAX_TEXT].encode("utf-8", "replace").decode()
 
 
@@ -233,12 +260,13 @@ def _to_text(links: Sequence[SignedUrl]) -> str:
 
 def _claimed(store: Store, unit_id: str, *, also: Collection[State] = ()) -> _Current:
     found = store.connection.execute(
-        "SELECT seq, state, attempts, owner FROM unit WHERE id = ?", (bytes.fromhex(unit_id),)
+        "SELECT seq, state, attempts, links IS NOT NULL, owner FROM unit WHERE id = ?",
+        (bytes.fromhex(unit_id),),
     ).fetchone()
     if found is None:
         raise JournalError(f"the journal knows no request {unit_id}; admit its row first")
-    seq, state, attempts, owner = found
-    current = _Current(seq, State(state), attempts)
+    seq, state, attempts, has_links, owner = found
+    current = _Current(seq, State(state), attempts, bool(has_links))
     # What another process works on is not touched: that is what keeps two of them from paying for it.
     if owner != store.members.own_id and current.state not in also:
         raise JournalError(f"request {unit_id} is not this process's to work on; admit its row first")

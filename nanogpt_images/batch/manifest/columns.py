@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
@@ -45,7 +45,7 @@ def _object(text: str) -> object:
     value: object = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError
-    return value  # pyright: ignore[reportUnknownVariableType] - BatchRow.of checks what is in it
+    return cast("dict[str, object]", value)
 
 
 _KINDS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
@@ -100,7 +100,7 @@ class Columns:
         """
         if len(header) > _MOST_COLUMNS:
             raise ManifestError(
-                f"line {line}: there are {len(header):,} columns; {_MOST_COLUMNS:,} are the most. Nothing was sent.",
+                f"line {line}: there are {len(header):,} columns; {_MOST_COLUMNS:,} are the most.",
                 line=line,
             )
         names = {name.lower(): name for name in (*ROW_FIELDS, *KNOWN_PARAMETERS, *known)}
@@ -111,17 +111,15 @@ class Columns:
             if field is None and near:
                 raise ManifestError(
                     f"line {line}: column {label!r} is not known; did you mean {names[near[0]]!r}? "
-                    "Rename it, or remove it. Nothing was sent.",
+                    "Rename it, or remove it.",
                     line=line,
                 )
             if field is not None and fields.count(field) > 1:
-                raise ManifestError(
-                    f"line {line}: there are two columns {field!r}. Nothing was sent.", line=line
-                )
+                raise ManifestError(f"line {line}: there are two columns {field!r}.", line=line)
         if "prompt" not in fields and IMAGE_PARAMETERS.isdisjoint(fields):
             found = ", ".join(map(repr, header[:10])) or "none"
             raise ManifestError(
-                f"line {line}: there is no prompt column; the columns are {found}. Nothing was sent.",
+                f"line {line}: there is no prompt column; the columns are {found}.",
                 line=line,
             )
         if None in fields:
@@ -139,7 +137,7 @@ class Columns:
         if any(cell.strip() for cell in cells[len(self.fields) :]):
             raise ManifestError(
                 f"line {line}: there are {len(cells)} cells for {len(self.fields)} columns; "
-                "quote a cell that holds the separator. Nothing was sent.",
+                "quote a cell that holds the separator.",
                 line=line,
             )
         return {
@@ -156,6 +154,4 @@ def _value(field: str, cell: str, line: int) -> object:
     try:
         return parse(cell.strip())
     except (ValueError, RecursionError):
-        raise ManifestError(
-            f"line {line}: {field} must be {kind}, not {cell[:40]!r}. Nothing was sent.", line=line
-        ) from None
+        raise ManifestError(f"line {line}: {field} must be {kind}, not {cell[:40]!r}.", line=line) from None

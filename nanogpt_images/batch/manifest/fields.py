@@ -17,9 +17,9 @@ _MAX_DEPTH: Final = 32
 
 def checked_text(value: object, field: str) -> str:
     if not isinstance(value, str):
-        raise ManifestError(f"{field} must be text, not {short(value)}. Nothing was sent.")
+        raise ManifestError(f"{field} must be text, not {short(value)}.")
     if not value.strip():
-        raise ManifestError(f"{field} is empty. Nothing was sent.")
+        raise ManifestError(f"{field} is empty.")
     return _encodable(value, field)
 
 
@@ -28,7 +28,7 @@ def _encodable(value: str, field: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ManifestError(f"{field} holds half of a surrogate pair. Nothing was sent.") from None
+            raise ManifestError(f"{field} holds half of a surrogate pair.") from None
     return value
 
 
@@ -44,15 +44,13 @@ def checked_count(value: object, field: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
-        raise ManifestError(
-            f"{field} must be a whole number from 1 to {MAX_COUNT:,}, not {short(value)}. Nothing was sent."
-        )
+        raise ManifestError(f"{field} must be a whole number from 1 to {MAX_COUNT:,}, not {short(value)}.")
     return value
 
 
 def json_value(value: object, name: str, depth: int = 0) -> object:
     if depth > _MAX_DEPTH:
-        raise ManifestError(f"{name} is nested deeper than {_MAX_DEPTH} levels. Nothing was sent.")
+        raise ManifestError(f"{name} is nested deeper than {_MAX_DEPTH} levels.")
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -69,7 +67,7 @@ def json_value(value: object, name: str, depth: int = 0) -> object:
     if isinstance(value, list | tuple):
         return [json_value(item, name, depth + 1) for item in cast("list[object]", value)]
     raise ManifestError(
-        f"{name} must be a JSON value (an image goes in as a path or a URL), not {short(value)}. Nothing was sent."
+        f"{name} must be a JSON value (an image goes in as a path or a URL), not {short(value)}."
     )
 
 

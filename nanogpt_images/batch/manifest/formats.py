@@ -46,7 +46,7 @@ class Lines(Iterator[str]):
                 yield text
 
     def fault(self, what: str) -> ManifestError:
-        return ManifestError(f"line {self.number} {what}. Nothing was sent.", line=self.number)
+        return ManifestError(f"line {self.number} {what}.", line=self.number)
 
     def __enter__(self) -> Self:
         return self
@@ -97,9 +97,7 @@ def csv_records(lines: Lines, known: Collection[str]) -> Iterator[Record]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise ManifestError(
-                f"line {start}: {error}; is a quote missing? Nothing was sent.", line=start
-            ) from None
+            raise ManifestError(f"line {start}: {error}; is a quote missing?", line=start) from None
         if cells is None:
             return
         if not any(map(str.strip, cells)):

@@ -149,9 +149,9 @@ def scan_manifest(
     reader = _reader_for(file)
     try:
         if file.is_dir():
-            raise ManifestError(f"{file} is a directory, not a manifest. Nothing was sent.")
+            raise ManifestError(f"{file} is a directory, not a manifest.")
         if not file.exists():
-            raise ManifestError(f"there is no file {file}. Nothing was sent.")
+            raise ManifestError(f"there is no file {file}.")
     except OSError as error:
         raise _unreadable(file, error) from error
     records = _records(file, reader, known_parameters, max_line_bytes)
@@ -177,11 +177,11 @@ def _records(file: Path, reader: Reader, known: Collection[str], max_line_bytes:
     except OSError as error:
         raise _unreadable(file, error) from error
     if empty:
-        raise ManifestError(f"{file} holds no rows. Nothing was sent.")
+        raise ManifestError(f"{file} holds no rows.")
 
 
 def _unreadable(file: Path, error: OSError) -> ManifestError:
-    return ManifestError(f"{file} cannot be read: {error.strerror}. Nothing was sent.")
+    return ManifestError(f"{file} cannot be read: {error.strerror}.")
 
 
 def _row(
@@ -202,5 +202,5 @@ def _reader_for(file: Path) -> Reader:
     if reader := _READERS.get(file.suffix.lower()):
         return reader
     raise ManifestError(
-        f"{file} is no manifest by its suffix {file.suffix!r}; a manifest is .jsonl, .csv, .tsv or .txt. Nothing was sent."
+        f"{file} is no manifest by its suffix {file.suffix!r}; a manifest is .jsonl, .csv, .tsv or .txt."
     )

@@ -52,4 +52,4 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ManifestError(f"{path} cannot be read: {error.strerror}. Nothing was sent.") from error
+        raise ManifestError(f"{path} cannot be read: {error.strerror}.") from error

@@ -62,7 +62,7 @@ def estimate(
     """
     for name, limit in (("requests_per_second", requests_per_second), ("concurrency", concurrency)):
         if limit is not None and not limit > 0:
-            raise ParameterError(f"{name} must be above 0, not {limit}. Nothing was sent.", parameter=name)
+            raise ParameterError(f"{name} must be above 0, not {limit}.", parameter=name)
     if assume_price_usd is not None:
         to_nano(assume_price_usd)
     refuse_one_row(rows)
@@ -179,8 +179,8 @@ class _Suggestions:
     def __call__(self, model_id: str) -> str:
         if model_id not in self._texts:
             if len(self._texts) >= MAX_PROBLEMS:
-                return f"model {model_id!r} is not in the catalogue. Nothing was sent."
+                return f"model {model_id!r} is not in the catalogue."
             near = difflib.get_close_matches(model_id, self._known, n=3)
             hint = f"; did you mean {', '.join(near)}?" if near else "."
-            self._texts[model_id] = f"model {model_id!r} is not in the catalogue{hint} Nothing was sent."
+            self._texts[model_id] = f"model {model_id!r} is not in the catalogue{hint}"
         return self._texts[model_id]

@@ -41,13 +41,11 @@ def request_of(row: BatchRow, n: int | None) -> ImageRequest:
     extra = {name: value for name, value in row.parameters.items() if name not in known and name != "extra"}
     nested = row.parameters.get("extra", {})
     if not isinstance(nested, Mapping):
-        raise ManifestError("extra must be an object of further fields. Nothing was sent.", line=row.line)
+        raise ManifestError("extra must be an object of further fields.", line=row.line)
     if hidden := sorted(_PRICED & nested.keys()):
         # What decides the price must stand where the budget looks for it.
         names = ", ".join(hidden)
-        raise ManifestError(
-            f"extra holds {names}; use count, resolution or size of the row. Nothing was sent.", line=row.line
-        )
+        raise ManifestError(f"extra holds {names}; use count, resolution or size of the row.", line=row.line)
     common: dict[str, object] = {
         "prompt": row.prompt,
         "model": row.model,

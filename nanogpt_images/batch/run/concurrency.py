@@ -1,4 +1,4 @@
-"""How many requests are under way at once: fewer when the service pushes back, more again when it does not."""
+"""The number of requests in flight: fewer while the service pushes back, more again when it does not."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ConcurrencyLimit:
         clock: Monotonic seconds.
 
     Attributes:
-        active: Requests under way.
-        reason: Why it was made slower at last, such as `429 rate_limit_exceeded`.
+        active: Requests in flight.
+        reason: Why it was last made slower, such as `429 rate_limit_exceeded`.
     """
 
     def __init__(self, maximum: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,7 @@ class ConcurrencyLimit:
 
     @property
     def limit(self) -> int:
-        """How many may be under way now."""
+        """How many requests may be in flight now."""
         return int(self._limit)
 
     @asynccontextmanager
@@ -76,11 +76,11 @@ class ConcurrencyLimit:
         return f"{shown} after {self.reason}" if shown else ""
 
     def pause(self, seconds: float) -> None:
-        """Note that nobody may start for that long; what keeps them from it is the limiter."""
+        """Note a pause for all requests; the limiter enforces it."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def slower(self, reason: str) -> None:
-        """The service refused for load."""
+        """Lower the bound: the service refused a request for load."""
         self.reason = reason
         self._refused += 1
         now = self._clock()
@@ -93,7 +93,7 @@ class ConcurrencyLimit:
             self._refused = self._succeeded = 0
 
     def faster(self) -> None:
-        """A request went through."""
+        """Raise the bound: a request went through."""
         self._succeeded += 1
         self._limit = min(float(self.maximum), self._limit + 1.0 / self._limit)
         self._wake()

@@ -1,8 +1,8 @@
-"""The way of one paid request: reserve → pace → journal → post → disk; `endings` has what follows."""
+"""The way of one paid request: reserve → pace → journal → post → disk; `settlement` does what follows."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeGuard
 
 import anyio
 import attrs
@@ -16,52 +16,53 @@ from ...errors import (
     ServerError,
 )
 from ...money.budget_gate import BudgetGate
-from ...resources.images import Images
+from ...resources.pipeline import Pipeline
 from ...transport.pacing.pacer import Pacing
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest
 from ..events import BatchEvent, Tally
+from ..outcomes import Refused, Repeated
 from ..recorder import Recorder
 from .concurrency import ConcurrencyLimit
 from .load import Load, Post
 from .settlement import Phase, Settlement, Task
 from .stop_signal import Halted, StopSignal
 
-# What a cancelled request has brought is written down in that time. What is not, as where it has to be uploaded
-# first, is found on the disk by the next run.
+# The time in which the images of a cancelled request are recorded. Those that take longer, such as uploads, are
+# found on the disk by the next run.
 _LAST_WORDS_S: Final = 5.0
 
 
 @attrs.frozen(kw_only=True)
 class Executor:
     """
-    Carries out tasks. Everything that is shared by the workers of a batch.
+    Executes tasks; shared by the workers of a batch.
 
     Attributes:
-        endings: Writes down what becomes of them.
+        settlement: Records what becomes of them.
         load: Whether the service takes anything at all.
         pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
     """
 
-    images: Images
+    images: Pipeline
     recorder: Recorder
     budget_gate: BudgetGate
     concurrency_limit: ConcurrencyLimit
     stop_signal: StopSignal
     tally: Tally
-    endings: Settlement
+    settlement: Settlement
     load: Load = attrs.field(factory=Load)
     pacer: Pacing | None = None
 
-    async def carry_out(self, task: Task) -> BatchEvent | None:
-        """The outcome of *task*; None when it was not sent because the batch stops."""
+    async def execute(self, task: Task) -> BatchEvent | None:
+        """Execute *task* and return its event; None when it was not sent because the batch stops."""
         if task.problem is not None:
-            return await self.endings.failed(task, task.problem, journalled=False)
+            return await self.settlement.failed(task, task.problem, journalled=False)
         if task.request is None:
-            return await self.endings.download(task, self.endings.placeholder(task), cost=0)
+            return await self.settlement.follow_up(task)
         # Waiting for a place, for money, for the pace or for the next attempt ends when the batch stops.
         with anyio.CancelScope() as waiting:
-            self.stop_signal.idle(waiting)
+            self.stop_signal.cancel_on_stop(waiting)
             try:
                 async with self.concurrency_limit.one():
                     await self.budget_gate.reserve(task.price_nano)
@@ -69,46 +70,48 @@ class Executor:
             except BudgetExceededError as error:
                 self.stop_signal.stop(error)
             finally:
-                self.stop_signal.busy(waiting)
+                self.stop_signal.shield(waiting)
         return None
 
     async def _generate(
         self, task: Task, request: ImageRequest, waiting: anyio.CancelScope
     ) -> BatchEvent | None:
         attempts = _Attempts(self, task, waiting)
-        store = self.endings.store(task.unit)
+        store = self.settlement.store(task.unit)
         try:
-            result = await self.images.run(request, store, validate=False, hooks=attempts.hooks)
+            result = await self.images.run(request, store, validate=False, hooks=attempts)
             attempts.over(refused=False)
         except Halted:
             self.budget_gate.release(task.price_nano)
             return None
         except NanoGPTError as error:
-            self.stop_signal.busy(waiting)
+            self.stop_signal.shield(waiting)
             attempts.answered(error)
             if _for_load(error):
-                return await self.endings.refused(task, error, journalled=attempts.phase is not Phase.WAITING)
-            return await self.endings.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
+                return await self.settlement.refused(
+                    task, error, journalled=attempts.phase is not Phase.WAITING
+                )
+            return await self.settlement.failed(task, error, journalled=attempts.phase is not Phase.WAITING)
         except BaseException:
             with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self.endings.cancelled(task, attempts.phase, store.kept)
+                await self.settlement.cancelled(task, attempts.phase, store)
             raise
         finally:
             attempts.over(refused=None)
         self.stop_signal.succeeded()
         self.concurrency_limit.faster()
-        return await self.endings.succeeded(task, result)
+        return await self.settlement.succeeded(task, result)
 
     async def repeat(self, task: Task, error: NanoGPTError) -> None:
         """Count an attempt that may have been charged, for a policy that sends it again; *error* where money is short."""
         if not self.budget_gate.reserve_now(task.price_nano):
             raise error
-        await self.recorder.repeated(task.unit.id)
+        await self.recorder.record(task.unit.id, Repeated())
         self.budget_gate.hold(task.price_nano)
         self.tally.unknown_nano += task.price_nano
 
     def paused(self, seconds: float) -> None:
-        """Let the other processes of the job wait too, and say why nothing goes on."""
+        """Let the other processes of the job wait too, and show the pause."""
         self.concurrency_limit.pause(seconds)
         self.load.pause(seconds)
         if self.pacer is not None:
@@ -116,85 +119,89 @@ class Executor:
 
     def pressure(self, error: NanoGPTError) -> None:
         """Send less at once where the service asks for it."""
-        if isinstance(error, RateLimitError) or (isinstance(error, ServerError) and error.status == 503):
+        if isinstance(error, RateLimitError) or _is_unavailable(error):
             self.concurrency_limit.slower(f"{error.status} {error.code or ''}".strip())
 
 
-def _for_load(error: NanoGPTError) -> bool:
-    """Whether the service refused for load alone, and took no money: the request may be sent at any later time."""
-    is_load = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
-    return is_load and error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+def _is_unavailable(error: NanoGPTError) -> TypeGuard[ServerError]:
+    return isinstance(error, ServerError) and error.status == 503
+
+
+def _for_load(error: NanoGPTError) -> TypeGuard[RateLimitError | ServerError]:
+    """
+    Return whether the service refused for load alone, and without a charge: the request may be sent at any later time.
+
+    Source: docs/service.md, "Errors": 429 `rate_limit_exceeded` says "wait", 503 "retry with backoff".
+    """
+    is_limit = isinstance(error, RateLimitError) and not isinstance(error, DailyLimitError)
+    is_free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+    return is_free and (is_limit or _is_unavailable(error))
 
 
 @attrs.define
-class _Attempts:
+class _Attempts(AttemptHooks):
     """The attempts of one request: what they leave in the journal, and how far the last one has come."""
 
-    work: Executor
+    executor: Executor
     task: Task
     waiting: anyio.CancelScope
     phase: Phase = Phase.WAITING
     has_place: bool = False
     post: Post | None = None
 
-    @property
-    def hooks(self) -> AttemptHooks:
-        return AttemptHooks(
-            before=self._before,
-            refused=self._refused,
-            started=self._started,
-            withheld=self._withheld,
-            paused=self.work.paused,
-        )
-
-    async def _before(self) -> None:
-        work, task = self.work, self.task
-        self.post = await work.load.permit()
-        if work.pacer is not None:
-            await work.pacer.take()
+    async def before(self) -> None:
+        executor, task = self.executor, self.task
+        self.post = await executor.load.permit()
+        if executor.pacer is not None:
+            await executor.pacer.take()
             self.has_place = True
-        work.stop_signal.check()
-        work.stop_signal.busy(self.waiting)
+        executor.stop_signal.check()
+        executor.stop_signal.shield(self.waiting)
         # Commit before the POST: a crash may strand a paid request, never repeat one.
         self.phase = Phase.RECORDING
         try:
-            await work.recorder.sent(task.unit.id, task.price_nano, cap_nano=work.budget_gate.cap_nano)
+            await executor.recorder.sent(
+                task.unit.id, task.price_nano, cap_nano=executor.budget_gate.cap_nano
+            )
         except NanoGPTError:
             self.phase = Phase.WAITING
             raise
         self.phase = Phase.SENT
 
     def answered(self, error: NanoGPTError) -> None:
-        """The last attempt came to *error*: draw the conclusions for the whole batch."""
-        self.work.pressure(error)
+        """Apply the *error* of the last attempt to the whole batch."""
+        self.executor.pressure(error)
         refused = _for_load(error)
         self.over(refused=None if error.charge is Charge.NOT_SENT and not refused else refused)
-        if isinstance(error, RateLimitError) and self.work.load.hopeless:
-            self.work.stop_signal.overloaded(error, self.work.load.in_a_row)
+        if _for_load(error) and self.executor.load.hopeless:
+            self.executor.stop_signal.overloaded(error, self.executor.load.in_a_row)
 
     def over(self, *, refused: bool | None) -> None:
-        """Nothing is expected of the last attempt any more."""
+        """End the last attempt: its answer is known, or will not come."""
         if self.post is not None:
-            self.work.load.answered(self.post, refused=refused)
+            self.executor.load.answered(self.post, refused=refused)
 
-    def _started(self) -> None:
+    def started(self) -> None:
         if self.post is not None:
-            self.work.load.left(self.post)
-        if self.work.pacer is not None and self.has_place:
+            self.executor.load.left(self.post)
+        if self.executor.pacer is not None and self.has_place:
             self.has_place = False
-            self.work.pacer.started()
+            self.executor.pacer.started()
 
-    def _withheld(self) -> None:
+    def paused(self, seconds: float) -> None:
+        self.executor.paused(seconds)
+
+    def withheld(self) -> None:
         # The intent is in the journal, and nothing came of it.
         self.phase = Phase.RECORDING
 
-    async def _refused(self, error: NanoGPTError) -> None:
-        work = self.work
+    async def refused(self, error: NanoGPTError) -> None:
+        executor = self.executor
         self.answered(error)
         self.phase = Phase.RECORDING
         if error.charge in (Charge.NOT_SENT, Charge.REJECTED):
-            await work.recorder.refused(self.task.unit.id)
+            await executor.recorder.record(self.task.unit.id, Refused())
         else:
-            await work.repeat(self.task, error)
+            await executor.repeat(self.task, error)
         self.phase = Phase.WAITING
-        work.stop_signal.idle(self.waiting)
+        executor.stop_signal.cancel_on_stop(self.waiting)

@@ -1,4 +1,4 @@
-"""Downloads that failed for now: when each is tried again while the batch runs, and shortly after its last request."""
+"""Downloads that failed for now: each is tried again while the batch runs, and shortly after its last request."""
 
 from __future__ import annotations
 
@@ -23,17 +23,26 @@ if TYPE_CHECKING:
 _log = get_logger("nanogpt_images.batch")
 # With the default policy the delays 4, 8, 16 … s of so many rounds fill the hour that a URL lives.
 _MOST_ROUNDS: Final = 10
-# A batch with nothing else to do does not wait for the hour to pass: its next run goes on.
+# A batch with nothing else to do does not wait for the hour to pass; its next run continues.
 _PATIENCE_S: Final = 60.0
 
 
 @attrs.frozen
 class OpenDownload:
-    """A paid request whose images are still to be downloaded, and how often that was put off."""
+    """
+    A request whose images are still to be downloaded.
+
+    Attributes:
+        task: The request, with its links.
+        result: What came of it so far.
+        rounds: How often its download was put off.
+        cost: What it is counted at (nano-USD), where it is counted as failed or unknown.
+    """
 
     task: Task
     result: GenerationResult
     rounds: int = 0
+    cost: int = 0
 
 
 class Later:
@@ -44,7 +53,7 @@ class Later:
 
     Args:
         capacity: How many are held at most.
-        retry: The client's policy: delays go on from where its own attempts ended.
+        retry: The client's policy: delays continue where its own attempts ended.
         clock: Monotonic seconds.
     """
 
@@ -78,14 +87,14 @@ class Later:
         self._wake()
 
     def close(self) -> None:
-        """Nothing else is to be done: wait only a little longer, and try each once more in that time."""
+        """End soon: nothing else is left to do, so each download is tried once more within a minute."""
         self._ends_at = self._clock() + _PATIENCE_S
         self._waiting = [(min(due, self._ends_at), number, item) for due, number, item in self._waiting]
         heapq.heapify(self._waiting)
         self._wake()
 
     async def next(self) -> OpenDownload | None:
-        """The next one that is due; `done` has to follow. None once nothing more will come."""
+        """Wait for the next download that is due; `done` has to follow. None once nothing more will come."""
         await anyio.lowlevel.checkpoint()
         while True:
             wait_s = None
@@ -100,7 +109,7 @@ class Later:
                 await self._changed.wait()
 
     def done(self) -> None:
-        """What `next` gave out was tried."""
+        """Note that what `next` returned was tried."""
         self._in_hand -= 1
         self._wake()
 

@@ -1,4 +1,4 @@
-"""Whether the service takes anything at all: careful first steps, single probes after refusals, and then a stop."""
+"""Whether the service accepts anything at all: careful first steps, single probes after refusals, then a stop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Post:
 
 class Load:
     """
-    Counts refusals for load (429) in a row. Bound to one event loop.
+    Counts refusals for load (429, and 503 without a charge) in a row. Bound to one event loop.
 
     Until the service has taken a request, at most 12 are at risk of being refused together; a POST that has had no
     answer for a second counts as taken. After 8 refusals in a row POSTs go one by one, each after the pause that
@@ -76,7 +76,7 @@ class Load:
         return post
 
     def wait_s(self) -> float:
-        """Seconds until it is worth asking again; 0.0 where a POST may leave now."""
+        """Return the seconds until it is worth asking again; 0.0 where a POST may leave now."""
         now = self._clock()
         at_risk = [post for post in self._posts if post.left_at is None or post.left_at + _YOUNG_S > now]
         self._taken = self._taken or len(at_risk) < len(self._posts)
@@ -91,16 +91,16 @@ class Load:
         return max(0.0, self._paused_until - now)
 
     def pause(self, seconds: float) -> None:
-        """Note that nobody may start for that long; this also holds those who have waited for the pace already."""
+        """Note a pause for all requests, also for those that have waited for the pace already."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def left(self, post: Post) -> None:
-        """*post* leaves now."""
+        """Note that *post* leaves now."""
         if post.left_at is None:
             post.left_at = self._clock()
 
     def answered(self, post: Post, *, refused: bool | None) -> None:
-        """*post* was *refused* for load, or not; None where nothing tells. Further calls do nothing."""
+        """Note whether *post* was *refused* for load; None where nothing tells. Further calls do nothing."""
         if post not in self._posts:
             return
         self._posts.discard(post)

@@ -11,7 +11,7 @@ import attrs
 
 from ..._base.logs import get_logger
 from ...errors import Charge, ConfigurationError, OutputError
-from ..journal import ImageRecord
+from ..outcomes import ImageRecord
 
 _PART_BYTES: Final = 8 * 2**20
 _READ_BYTES: Final = 2**20
@@ -31,7 +31,7 @@ class ObjectStorage:
         url: The store and a prefix.
 
     Raises:
-        ConfigurationError: The library is not installed, or the URL is of no store.
+        ConfigurationError: The library is not installed, or the URL does not name a store.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,7 +39,8 @@ class ObjectStorage:
             from obstore.store import LocalStore, from_url
         except ImportError as error:
             raise ConfigurationError(
-                "images at a URL need obstore: pip install 'nanogpt_images[object-storage]'. Nothing was sent."
+                "images at a URL need obstore: pip install 'nanogpt_images[object-storage]'.",
+                says_charge=True,
             ) from error
         self._url = url.rstrip("/")
         self._has_attributes = not url.startswith("file:")
@@ -47,7 +48,7 @@ class ObjectStorage:
             self._store = from_url(url) if self._has_attributes else LocalStore.from_url(url, mkdir=True)
         except Exception as error:  # the library's errors have no common base that it documents
             raise ConfigurationError(
-                f"{url} cannot be used for images: {error}. Nothing was sent."
+                f"{url} cannot be used for images: {error}.", says_charge=True
             ) from error
 
     async def probe(self) -> None:
@@ -55,7 +56,7 @@ class ObjectStorage:
         Write a small object, read it and remove it, before anything is paid.
 
         Raises:
-            OutputError: It cannot be written or read. Nothing was sent.
+            OutputError: It cannot be written or read; nothing was sent.
         """
         import obstore
 
@@ -114,16 +115,17 @@ class ObjectStorage:
 def _not_stored(path: Path, url: str, reason: str) -> OutputError:
     reason = _first(reason)
     return OutputError(
-        f"{url} could not be stored: {reason}. It was charged. The image is whole in {path}; the same command again"
-        " stores it.",
+        f"{url} could not be stored: {reason}.",
+        advice=f"The image is whole in {path}; the same command again stores it.",
         charge=Charge.CHARGED,
     )
 
 
 def _unusable(url: str, reason: str) -> OutputError:
     return OutputError(
-        f"{url} cannot take images: {_first(reason)}. Nothing was sent. Check the address and the credentials.",
-        charge=Charge.NOT_SENT,
+        f"{url} cannot take images: {_first(reason)}.",
+        advice="Check the address and the credentials.",
+        says_charge=True,
     )
 
 

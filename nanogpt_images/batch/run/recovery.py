@@ -14,8 +14,8 @@ from ..._base.sniff import HEAD_BYTES, sniff
 from ..._base.threads import in_thread
 from ...errors import OutputError
 from ...outputs import abandoned
-from ..journal import ImageRecord, Journal
-from ..journal.records import UNKNOWN_TYPE
+from ..journal import Journal
+from ..outcomes import UNKNOWN_TYPE, Done, ImageRecord
 from ..recorder import Recorder
 from ..units import MARKED_NAME, Unit
 
@@ -29,11 +29,11 @@ async def recover(journal: Journal, recorder: Recorder | None = None) -> int:
     Count requests as done that were given up or wait for a download, and whose images are all on disk.
 
     A file is taken for an image of a request by its name, which ends in the request's mark and is given to whole
-    files only. To be called while no other process works on the journal.
+    files only. Call it only while no other process works on the journal.
 
     Args:
         journal: The journal.
-        keeping: What counts them; by default the journal itself.
+        recorder: Counts them; by default the journal itself.
 
     Returns:
         How many requests that were.
@@ -52,7 +52,8 @@ async def recover(journal: Journal, recorder: Recorder | None = None) -> int:
         # Of several attempts at one image the last is taken.
         fresh = {image.index: image for image in images if image.file not in known}
         if fresh.keys() >= set(range(unit.images)):
-            await (recorder or journal).done(unit.id, [fresh[index] for index in sorted(fresh)])
+            outcome = Done(images=[fresh[index] for index in sorted(fresh)])
+            await (recorder or journal).record(unit.id, outcome)
             recovered += 1
     if recovered:
         _log.warning("%d interrupted requests had their images on disk and count as done.", recovered)
@@ -67,7 +68,7 @@ async def _sweep(journal: Journal) -> None:
         return
     except OSError as error:
         directory = journal.directory / "images"
-        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}. Nothing was sent.") from error
+        raise OutputError(f"cannot tidy {directory}: {error.strerror or error}.", says_charge=True) from error
     names = {f"images/{path.name}": path for path in parts}
     kept = await journal.recorded(list(names))
     await in_thread(_remove, [path for name, path in names.items() if name not in kept])
@@ -80,7 +81,7 @@ def _remove(paths: Sequence[Path]) -> None:
 
 
 def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[ImageRecord]]]:
-    """The units with what is on disk under the names of their images, earlier attempts first."""
+    """Find what is on disk under the names of the units' images, earlier attempts first."""
     images = directory / "images"
     files = _files(images, {unit.mark for unit in units}) if units and images.is_dir() else {}
     concerned = [unit for unit in units if unit.mark in files]
@@ -101,7 +102,7 @@ def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[Image
 
 
 def _files(directory: Path, marks: Set[str]) -> dict[str, list[tuple[str, Path]]]:
-    """(stem, path) of the files in *directory* whose names end in one of *marks*, by mark, in the order of their numbers."""
+    """Group the files in *directory* whose names end in one of *marks* by mark: (stem, path), in the order of their numbers."""
     numbered: list[tuple[int, str, str, Path]] = []
     for path in directory.iterdir():
         match = MARKED_NAME.fullmatch(path.name)

@@ -17,12 +17,13 @@ from ..._base.threads import in_thread
 from ...errors import ManifestError, NanoGPTError
 from ...money.nano import to_nano, to_usd
 from ...outputs import ImageStore
-from ...resources.images import Images
 from ...resources.ledger.blobs import BlobStore, copy_in, kept_file, read_checked
 from ...resources.ledger.fingerprint import Fingerprint
+from ...resources.ledger.keyed_images import KeyedImages
 from ...resources.ledger.ledger_store import LedgerStore, described
 from ...resources.ledger.paid_entries import KeptFile, LedgerEntry, answer_json, answer_of, result_of
 from ...resources.ledger.paid_ledger import PaidLedger
+from ...resources.pipeline import Pipeline
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, split_count
 from ...types.result import GenerationResult, Image
@@ -71,9 +72,9 @@ class Reuse:
         out: The batch's directory; None where images stay in memory.
     """
 
-    def __init__(self, ledger: PaidLedger, images: Images, out: Path | None) -> None:
+    def __init__(self, ledger: PaidLedger, images: Pipeline, out: Path | None) -> None:
         self._ledger = ledger
-        self._images = images
+        self._keyed = images.keyed
         self._job = job_of(out)
         self._out = out
         self._journal: Journal | None = None
@@ -115,10 +116,10 @@ class Reuse:
         """Close the ledger."""
         await self._ledger.aclose()
 
-    async def carry_out(self, work: Executor, task: Task) -> BatchEvent | None:
+    async def execute(self, work: Executor, task: Task) -> BatchEvent | None:
         """The outcome of *task*: copied where it is paid for, else carried out by *work* and kept."""
         if task.request is None or task.problem is not None:
-            return await work.carry_out(task)
+            return await work.execute(task)
         try:
             print_ = await self._print(task.unit.row, task.unit.n)
             find = partial(LedgerStore.by_content, content=print_.content, job=self._job, unit=task.unit.id)
@@ -127,8 +128,8 @@ class Reuse:
                 if entry is not None:
                     return await self._copied(work, task, entry)
         except NanoGPTError as error:
-            return await work.carry_out(attrs.evolve(task, problem=error))
-        event = await work.carry_out(task)
+            return await work.execute(attrs.evolve(task, problem=error))
+        event = await work.execute(task)
         await self.keep(task, event)
         return event
 
@@ -149,10 +150,10 @@ class Reuse:
         return entry
 
     async def _copied(self, work: Executor, task: Task, entry: LedgerEntry) -> BatchEvent:
-        store = work.endings.store(task.unit)
+        store = work.settlement.store(task.unit)
         images = await in_thread(self._copy, entry, store)
         result = attrs.evolve(result_of(entry, images), cost_usd=0.0, cost=None)
-        return await work.endings.reused(task, result, self._journal)
+        return await work.settlement.reused(task, result, self._journal)
 
     def _copy(self, entry: LedgerEntry, store: ImageStore) -> list[Image]:
         indices: list[int] = []
@@ -186,7 +187,7 @@ class Reuse:
         ]
 
     async def _print(self, row: BatchRow, n: int | None) -> Fingerprint:
-        return await self._images.keyed.fingerprint(request_of(row, n), service=await self._ledger.open())
+        return await self._keyed.fingerprint(request_of(row, n), service=await self._ledger.open())
 
 
 def _kept(image: Image, folder: Path) -> KeptFile:
@@ -203,7 +204,7 @@ async def savings(
     models: Callable[[str], Model | None],
     *,
     ledger: PaidLedger,
-    images: Images,
+    keyed: KeyedImages,
     out: Path | None = None,
 ) -> Savings:
     """
@@ -213,7 +214,7 @@ async def savings(
         rows: Of the manifest; those that cannot be read count for nothing.
         models: Finds a model by its ID.
         ledger: The ledger; one that does not exist holds nothing, and is not made.
-        images: Reads the input images of requests.
+        keyed: Reads the input images of requests.
         out: The job's directory: what it was given before is not counted again.
     """
     if not await in_thread(ledger.path.exists):
@@ -228,7 +229,7 @@ async def savings(
         rule = ONE_IMAGE if model is None else model.count_rule
         try:
             for n in split_count(row.count, rule):
-                print_ = await images.keyed.fingerprint(request_of(row, n), service=service)
+                print_ = await keyed.fingerprint(request_of(row, n), service=service)
                 count = partial(LedgerStore.count_content, content=print_.content, job=job)
                 if taken[print_.content] >= await ledger.read(count):
                     continue

@@ -1,4 +1,4 @@
-"""When a whole batch stops: on request, or because the next request would fare like the last."""
+"""When a whole batch stops: on request, or because every further request would fail like the last one."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Halted(Exception):  # noqa: N818 - control flow, never seen outside the ba
 
 class StopSignal:
     """
-    Whether a batch goes on.
+    Whether a batch continues.
 
     Args:
         patience: How many requests in a row may fail for a reason that is not their own.
-        keep_going: Go on although the first requests were all refused for their content.
+        keep_going: Continue although the first requests were all refused for their content.
 
     Attributes:
         reason: The error that stopped the batch; None while it runs, or when it was asked to stop.
@@ -58,35 +58,35 @@ class StopSignal:
         self.reason: NanoGPTError | None = None
         self._patience = patience
         self._in_a_row = 0
-        # Content refusals before the first success; None once they do not matter any more.
+        # Content refusals before the first success; None once they no longer matter.
         self._first_refused: int | None = None if keep_going else 0
         self._requested = False
-        self._idle: set[anyio.CancelScope] = set()
+        self._to_cancel: set[anyio.CancelScope] = set()
 
     @property
     def requested(self) -> bool:
         """Whether no further request may be sent."""
         return self._requested
 
-    def idle(self, scope: anyio.CancelScope) -> None:
+    def cancel_on_stop(self, scope: anyio.CancelScope) -> None:
         """Cancel *scope* when the batch stops, or now when it has: nothing that is paid for happens in it."""
-        self._idle.add(scope)
+        self._to_cancel.add(scope)
         if self._requested:
             scope.cancel()
 
-    def busy(self, scope: anyio.CancelScope) -> None:
-        """What happens in *scope* from now on is paid for, and ends in its own time."""
-        self._idle.discard(scope)
+    def shield(self, scope: anyio.CancelScope) -> None:
+        """Let *scope* end in its own time from now on: what happens in it is paid for."""
+        self._to_cancel.discard(scope)
 
     def stop(self, reason: NanoGPTError | None = None) -> None:
-        """Send nothing more; what is under way ends in its own time."""
+        """Stop sending; requests in flight end in their own time."""
         if self._requested:
             return
         self._requested = True
         self.reason = reason
         if reason is not None:
             _log.info("the batch stops: %s", reason)
-        for scope in self._idle:
+        for scope in self._to_cancel:
             scope.cancel()
 
     def check(self) -> None:
@@ -95,7 +95,7 @@ class StopSignal:
             raise Halted
 
     def succeeded(self) -> None:
-        """A request went through."""
+        """Note that a request went through."""
         self._in_a_row = 0
         self._first_refused = None
 
@@ -107,7 +107,7 @@ class StopSignal:
             self._first_refused += 1
             if self._first_refused >= _FIRST_REFUSED:
                 self.stop(_all_refused(error, self._first_refused))
-        # A 404 that is about no model: the address is wrong, for every row.
+        # A 404 that does not name a model: the address is wrong, for every row.
         nowhere = (
             isinstance(error, StatusError) and error.status == 404 and not isinstance(error, NotFoundError)
         )
@@ -116,12 +116,13 @@ class StopSignal:
             return True
         return False
 
-    def overloaded(self, error: RateLimitError, in_a_row: int) -> None:
-        """The service refuses everything for load, the last request with *error*."""
+    def overloaded(self, error: RateLimitError | ServerError, in_a_row: int) -> None:
+        """Stop because the service refuses everything for load, the last request with *error*."""
+        kind = RateLimitError if isinstance(error, RateLimitError) else ServerError
         self.stop(
-            RateLimitError(
-                f"the service refused {in_a_row} requests in a row for load, the last one so: {error} All of them"
-                " stay pending. Run the batch again later, or with a lower requests_per_second"
+            kind(
+                f"the service refused {in_a_row} requests in a row for load, the last one with: {error.message}",
+                advice="All of them stay pending. Run the batch again later, or with a lower requests_per_second"
                 " (--requests-per-second); nothing is paid for twice.",
                 status=error.status,
                 charge=error.charge,
@@ -134,8 +135,9 @@ class StopSignal:
 
 def _all_refused(error: ContentPolicyError, count: int) -> ContentPolicyError:
     return ContentPolicyError(
-        f"the first {count} requests were all refused for their content, the last one so: {error} The batch stops before"
-        " it sends the rest: change the prompts, or go on all the same with keep_going=True (--keep-going).",
+        f"the first {count} requests were all refused for their content, the last one with: {error.message}",
+        advice="The batch stops before it sends the rest: change the prompts, or continue anyway with"
+        " keep_going=True (--keep-going).",
         status=error.status,
         charge=error.charge,
         request_id=error.request_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
@@ -11,7 +12,6 @@ import attrs
 
 from ..._base.threads import in_thread
 from ...errors import (
-    BudgetExceededError,
     ConnectError,
     ManifestError,
     NanoGPTError,
@@ -21,16 +21,16 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
-from ...resources.pricing import needs_offers
+from ...resources.pricing import budget_fault
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
+from ..batch_options import BatchOptions
 from ..events import Tally
 from ..journal import Admission
 from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
 from ..recorder import Recorder
 from ..rows import BatchRow
-from ..states import State
 from ..units import Unit
 from .settlement import Task
 
@@ -47,28 +47,22 @@ _CHUNK: Final = 256
 @attrs.frozen(kw_only=True)
 class TaskSource:
     """
-    Makes tasks.
+    Makes tasks of rows.
 
     Attributes:
-        model: ID for rows that name none.
-        defaults: Parameters for rows that lack them.
-        validate: Check rows against the catalogue.
-        assume_price_usd: USD per image where no price is known.
+        options: The batch's.
         needs_price: A budget is set, so a request without a known price cannot be sent.
     """
 
     catalog: Catalog
     recorder: Recorder
     tally: Tally
-    model: str | None = None
-    defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
-    validate: bool = True
-    assume_price_usd: float | None = None
+    options: BatchOptions
     needs_price: bool = False
 
     async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
         """
-        Tasks of *rows*, in order; what is done already is left out.
+        Yield the tasks of *rows*, in order, without those that are done already.
 
         Raises:
             ManifestError: A row cannot be read.
@@ -78,7 +72,7 @@ class TaskSource:
             planned: list[tuple[BatchRow, Model | None, NanoGPTError | None]] = []
             for item in chunk:
                 position = next(number)
-                row = BatchRow.of(item, model=self.model, defaults=self.defaults, line=_line(item, position))
+                row = row_of(item, position, self.options)
                 model, problem = await self._model(row)
                 planned.append((row, model, problem))
             rules = [(row, _rule(model)) for row, model, _ in planned]
@@ -93,26 +87,28 @@ class TaskSource:
                     self.tally.skip(admission.state)
 
     async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
-        """Tasks of what the journal itself holds open."""
+        """Yield the tasks of what the journal itself holds open."""
         async for admission in admissions:
             model, problem = await self._model(admission.unit.row)
             yield self.task(admission, model, problem)
 
     def task(self, admission: Admission, model: Model | None, problem: NanoGPTError | None) -> Task:
-        """What is to be done for one unit."""
+        """Make the task of one unit."""
         unit = admission.unit
-        if admission.state is State.LINKED:
+        if admission.links:
             return Task(
                 unit=unit,
                 links=admission.links,
                 linked_at=admission.linked_at,
                 request_id=admission.request_id,
+                kept=admission.kept,
+                charge=admission.charge,
             )
         if problem is not None:
             return Task(unit=unit, problem=problem)
         try:
             request = request_of(unit.row, unit.n)
-            if self.validate and model is not None:
+            if self.options.validate and model is not None:
                 request = checked(request, model)
         except NanoGPTError as error:
             return Task(unit=unit, problem=error)
@@ -128,10 +124,10 @@ class TaskSource:
 
     def _price(self, unit: Unit, model: Model | None) -> Price | None:
         priced = model or Model(id=unit.row.model)
-        return unit_price(priced, unit.row, unit.images, self.assume_price_usd)
+        return unit_price(priced, unit.row, unit.images, self.options.assume_price_usd)
 
     def _planned(self, by_row: Mapping[int, _Known], unit: Unit) -> int | None:
-        """What a new unit is planned to cost; nothing where it will not be sent."""
+        """Return what a new unit is planned to cost (nano-USD); 0 where it will not be sent, None where that is unknown."""
         model, problem = by_row.get(id(unit.row), (None, None))
         if problem is not None:
             return 0
@@ -144,9 +140,10 @@ class TaskSource:
         return None if price is None else price.expected_nano
 
     def _price_fault(self, unit: Unit, price: Price | None) -> NanoGPTError | None:
-        if price is None:
-            return _unpriced(unit.row.model) if self.needs_price else None
-        return _beyond_measure(unit) if price.high_nano > to_nano(MAX_REQUEST_USD) else None
+        if self.needs_price and (fault := budget_fault(unit.row.model, price)) is not None:
+            return fault
+        too_much = price is not None and price.high_nano > to_nano(MAX_REQUEST_USD)
+        return _beyond_measure(unit) if too_much else None
 
     async def _model(self, row: BatchRow) -> tuple[Model | None, NanoGPTError | None]:
         model = self.catalog.cached(row.model)
@@ -154,33 +151,26 @@ class TaskSource:
             try:
                 model = await self.catalog.get(row.model)
             except NotFoundError as error:
-                return None, error if self.validate else None
+                return None, error if self.options.validate else None
             except ConnectError:
-                # Nobody is there: better to say so once than for every row.
+                # The service is unreachable: say so once, not for every row.
                 raise
             except NanoGPTError:
                 return None, None
-        problem = problem_of(row, model) if self.validate else None
+        problem = problem_of(row, model) if self.options.validate else None
         if problem is None and self.needs_price:
-            model = await self._priced(row, model)
+            # What the endpoint metadata states dearer than the listings is what a budget must count with.
+            with suppress(NanoGPTError):
+                model = await self.catalog.priced(model.id)
         return model, problem
-
-    async def _priced(self, row: BatchRow, model: Model) -> Model:
-        """*model* with all prices that a budget needs for *row*."""
-        try:
-            return (
-                await self.catalog.priced(model.id) if needs_offers(model, request_of(row, None)) else model
-            )
-        except NanoGPTError:
-            return model
 
 
 async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
     """
-    *rows* in chunks, read only as they are wanted.
+    Read *rows* in chunks, only as they are needed.
 
     A list or tuple is sliced in place; any other iterable may do I/O of its own and is read in a thread. Rows of
-    an async iterable go on one by one: nobody knows how long the next one takes.
+    an async iterable are passed on one by one: the next one may take any time.
     """
     if isinstance(rows, AsyncIterable):
         async for row in rows:
@@ -204,24 +194,19 @@ def _take(iterator: Iterator[T], size: int) -> list[T]:
     return list(itertools.islice(iterator, size))
 
 
-def _line(item: Row, position: int) -> int | None:
-    return item.line if isinstance(item, BatchRow) else position
+def row_of(item: Row, position: int, options: BatchOptions) -> BatchRow:
+    """Make the row at *position* of its source, counted from 1, with what *options* say for rows that lack it."""
+    line = item.line if isinstance(item, BatchRow) else position
+    return BatchRow.of(item, model=options.model, defaults=options.defaults, line=line)
 
 
 def _rule(model: Model | None) -> CountRule:
     return ONE_IMAGE if model is None else model.count_rule
 
 
-def _unpriced(model_id: str) -> BudgetExceededError:
-    return BudgetExceededError(
-        f"no price is known for {model_id}, so a budget cannot be kept. Nothing was sent; "
-        "pass assume_price_usd (--assume-price) or leave the budget out."
-    )
-
-
 def _beyond_measure(unit: Unit) -> ParameterError:
     return ParameterError(
         f"{unit.images:,} image(s) of {unit.row.model} would cost more than ${MAX_REQUEST_USD:,} by the catalogue or "
-        "assume_price_usd, which cannot be right. Nothing was sent.",
+        "assume_price_usd, which cannot be right.",
         model=unit.row.model,
     )

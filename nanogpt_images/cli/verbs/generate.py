@@ -9,7 +9,7 @@ import click
 
 from ...batch.rows import BatchRow
 from .. import common as _common
-from ..generation_job import GenerationJob, carry_out
+from ..generation_job import GenerationJob, run_generation
 
 
 @_common.verb("generate", example="generate 'a red fox in the snow' -m gpt-image-2 -n 2 -o foxes")
@@ -91,4 +91,4 @@ def command(
         budget_usd=budget,
         assume_price_usd=assume_price,
     )
-    return carry_out(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)
+    return run_generation(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)

@@ -76,13 +76,13 @@ def _inputs(model: Model) -> str:
 
 
 def price_text(model: Model) -> str:
-    """The price of an image, over all resolutions and tiers."""
+    """Return the price of an image, over all resolutions and tiers."""
     bounds = model.price_bounds()
     return "not stated" if bounds is None else money_range(*bounds)
 
 
 def summary(model: Model) -> dict[str, object]:
-    """A model in the listing of `--json`."""
+    """Return a model in the listing of `--json`."""
     low, high = model.price_bounds() or (None, None)
     rule = model.count_rule
     return {

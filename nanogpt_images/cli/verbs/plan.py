@@ -123,9 +123,9 @@ def _least(seconds: float) -> str:
 
 
 def say_problems(numbers: Estimate) -> None:
-    """The first rows that would fail, by line, and what the rows ask for that no listing names."""
+    """Print the first rows that would fail, by line, and what the rows ask for that no listing names."""
     for problem in numbers.problems[:_SHOWN_PROBLEMS]:
-        message = one_line(problem.message).removesuffix(" Nothing was sent.")
+        message = one_line(problem.message)
         already = message.startswith("line ")
         where = "" if already else f"line {problem.line or problem.row}: "
         say(f"  {where}{message}")
@@ -136,14 +136,14 @@ def say_problems(numbers: Estimate) -> None:
 
 
 def outline(numbers: ModelEstimate) -> str:
-    """`40 rows, 52 requests, 64 images`."""
+    """Return `40 rows, 52 requests, 64 images`."""
     return ", ".join(
         (count(numbers.rows, "row"), count(numbers.requests, "request"), count(numbers.images, "image"))
     )
 
 
 def cost_text(numbers: ModelEstimate) -> str:
-    """The expected cost, with its range where there is one."""
+    """Return the expected cost, with its range where there is one."""
     if numbers.requests and numbers.unpriced_requests == numbers.requests:
         return "not known"
     span = money_range(numbers.cost_low_usd, numbers.cost_high_usd)

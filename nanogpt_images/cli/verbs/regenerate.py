@@ -1,4 +1,4 @@
-"""`regenerate`: what an image file tells of its making, made again."""
+"""`regenerate`: make an image again from what its file says about how it was made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import ParameterError
 from ...provenance.reading import read_provenance
 from ...provenance.record import Provenance
 from .. import common as _common
-from ..generation_job import GenerationJob, carry_out
+from ..generation_job import GenerationJob, run_generation
 from ..output import one_line
 
 _REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_data_urls"})
@@ -59,9 +59,7 @@ def command(
     """
     record = read_provenance(Path(file))
     if record is None:
-        raise ParameterError(
-            f"{file} does not say how it was made (--provenance writes that). Nothing was sent."
-        )
+        raise ParameterError(f"{file} does not say how it was made (--provenance writes that).")
     row = _row_of(record, file, references, params)
     order = GenerationJob(
         row=row,
@@ -74,7 +72,7 @@ def command(
         budget_usd=budget,
         assume_price_usd=assume_price,
     )
-    return carry_out(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)
+    return run_generation(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)
 
 
 def _row_of(
@@ -83,8 +81,8 @@ def _row_of(
     given = set(params) | (_REFERENCES if references else set[str]())
     if missing := [name for name in record.left_out if name not in given]:
         raise ParameterError(
-            f"{file} was made with {one_line(', '.join(missing))}, which it does not hold. Nothing was sent. "
-            "Give input images with --ref, anything else with --param."
+            f"{file} was made with {one_line(', '.join(missing))}, which it does not hold.",
+            advice="Give input images with --ref, anything else with --param.",
         )
     parameters = {name: value for name, value in record.parameters.items() if name not in ("n", "nImages")}
     if record.seed is not None:

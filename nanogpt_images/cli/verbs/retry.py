@@ -13,7 +13,7 @@ from .. import common as _common
 from ..batch_run import service_options
 from ..client import open_client, run_async
 from ..gallery_page import gallery_at_end
-from ..job import Outcome, carry_out, require_journal, totals_of
+from ..job import Outcome, require_journal, run_batch, totals_of
 from ..output import count, money, note
 from ..progress import RunTarget
 from ..summary import RunSummary, close
@@ -89,7 +89,7 @@ def command(
                     provenance=provenance,
                     images_url=images_url,
                 )
-                outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
+                outcome = await run_batch(run, folder, goal, quiet=quiet, silent=silent)
             elapsed_s = time.monotonic() - started
             page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
             return RunSummary(
@@ -109,7 +109,11 @@ def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> 
     if totals is None:
         return RunTarget(requests=None, budget_usd=budget_usd)
     units = totals.units
-    open_units = units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
+    # Links are downloaded without paying again, so those requests are no longer bought.
+    followed = 0 if unknown else totals.followed_links
+    open_units = (
+        followed + units[State.PENDING] + units[State.LINKED] + units[State.FAILED] - totals.charged_failures
+    )
     paid_again = units[State.UNKNOWN] + totals.charged_failures if unknown else 0
     return RunTarget(
         # How many requests the rest of a manifest makes shows only when it is read.

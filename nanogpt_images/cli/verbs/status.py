@@ -168,8 +168,8 @@ def _next(directory: Path, standing: _Standing) -> str:
     retry = shlex.join(["nanogpt-images", "retry", str(directory)])
     if units[State.PENDING] or units[State.LINKED] or standing.totals.unread_rows:
         # The same command has the same budget and options, which a retry would not know.
-        return "the same 'nanogpt-images batch' command again; it goes on where the last one stopped"
-    if units[State.FAILED] > charged:
+        return "the same 'nanogpt-images batch' command again; it resumes where the last one stopped"
+    if units[State.FAILED] > charged or standing.totals.followed_links:
         return retry + options
     if units[State.UNKNOWN] or charged:
         return f"{retry} --unknown{options}   (pays for these again)"

@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import attrs
 
 from ..._base.threads import in_thread
+from ...batch.batch_options import BatchOptions
 from ...batch.manifest.reader import ManifestRows
 from ...batch.manifest.source import record_of
-from ...batch.rows import BatchRow, refuse_one_row
-from ...batch.run.task_source import Row, Rows
+from ...batch.rows import refuse_one_row
+from ...batch.run.task_source import Rows
 from ...distributed.driver import Cluster, DistributedBatch
 from ...distributed.messages import ApiKey, Job
 from ...distributed.replay import ReplayableRows
 from ...errors import ConfigurationError, ParameterError
-from ...money.nano import to_nano
 from ...transport.options import ClientOptions
 from ...transport.retry import RetryPolicy
 from .data import results_of, rows_of
@@ -84,11 +83,20 @@ def ray_batch(
         ConfigurationError: There is no key, or the base URL cannot be used.
         ParameterError: A number is out of range.
     """
-    for name, number in {"workers": workers, "concurrency": concurrency}.items():
-        if number < 1:
-            raise ParameterError(f"{name} must be at least 1, not {number}.", parameter=name)
-    if budget_usd is not None and not budget_usd >= 0:
-        raise ParameterError(f"budget_usd must be 0 or more, not {budget_usd}.", parameter="budget_usd")
+    batch = BatchOptions(
+        out=Path(out).absolute(),
+        concurrency=concurrency,
+        budget_usd=budget_usd,
+        assume_price_usd=assume_price_usd,
+        model=model,
+        defaults=dict(defaults or {}),
+        validate=validate,
+        provenance=provenance,
+        images_url=images_url,
+        retry_unknown=retry_unknown,
+    )
+    if workers < 1:
+        raise ParameterError(f"workers must be at least 1, not {workers}.", parameter="workers")
     refuse_one_row(rows)
     workers = max(workers, len(keys))
     given: list[ApiKey | None] = [key if isinstance(key, ApiKey) else ApiKey(key=key) for key in keys]
@@ -106,9 +114,9 @@ def ray_batch(
         for key in given or [None]
     ]
     if any(option.api_key is None for option in options):
-        raise ConfigurationError("no API key: pass keys= or set NANOGPT_API_KEY. Nothing was sent.")
+        raise ConfigurationError("no API key: pass keys= or set NANOGPT_API_KEY.", says_charge=True)
     job = Job(
-        out=Path(out).absolute(),
+        options=batch,
         base_url=options[0].base_url,
         keys=tuple(
             # A secret is not pickled; this one has to go to the workers.
@@ -116,11 +124,6 @@ def ray_batch(
             for option, key in zip(options, given or [None], strict=True)
         ),
         requests_per_second=requests_per_second,
-        budget_nano=None if budget_usd is None else to_nano(budget_usd),
-        assume_price_usd=assume_price_usd,
-        validate=validate,
-        provenance=provenance,
-        images_url=images_url,
         timeout_s=timeout_s,
     )
 
@@ -128,7 +131,7 @@ def ray_batch(
         from .engine import RayCluster
 
         manifest = (
-            await in_thread(record_of, rows, defaults or {}) if isinstance(rows, ManifestRows) else None
+            await in_thread(record_of, rows, batch.defaults) if isinstance(rows, ManifestRows) else None
         )
         told = attrs.evolve(job, manifest=manifest)
         return await RayCluster.connect(told, address=address, workers=workers, retry=retry)
@@ -138,12 +141,4 @@ def ray_batch(
         job=job,
         connect=connect,
         workers=workers,
-        concurrency=concurrency,
-        read=partial(_read, model=model, defaults=defaults),
-        retry_unknown=retry_unknown,
     )
-
-
-def _read(row: Row, place: int, *, model: str | None, defaults: Mapping[str, object] | None) -> BatchRow:
-    line = row.line if isinstance(row, BatchRow) else place
-    return BatchRow.of(row, model=model, defaults=defaults, line=line)

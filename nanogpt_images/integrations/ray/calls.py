@@ -10,28 +10,28 @@ import attrs
 
 from ...batch.events import BatchEvent
 from ...batch.journal import Totals
+from ...batch.outcomes import Outcome
 from ...batch.rows import BatchRow
 from ...batch.run.settlement import Task
 from ...distributed.messages import Beat, InFlight, Leased, Opened, Status, UnreachableError
-from ...distributed.reports import Report
 from ...errors import ConfigurationError, NanoGPTError
 
-# Ray says that it does not start the actor again. It is asked once more or twice all the same.
+# Ray says that it does not restart the actor. It is asked once or twice more nevertheless.
 _DEAD_S: Final = 3.0
 
 
 def load_ray() -> Any:
     """
-    The module `ray`.
+    Import the module `ray`.
 
     Raises:
-        ConfigurationError: It is not installed.
+        ConfigurationError: Ray is not installed.
     """
     try:
         return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigurationError(
-            "Ray is not installed: pip install 'nanogpt_images[ray]'. Nothing was sent."
+            "Ray is not installed: pip install 'nanogpt_images[ray]'.", says_charge=True
         ) from error
 
 
@@ -52,76 +52,60 @@ class RayCoordinator:
         return opened(await answer(self.handle.call.remote(method, args, kwargs)))
 
     async def begin(self, *, retry: bool, unknown: bool) -> Opened:
-        """See `ForDriver`."""
         return cast("Opened", await self._call("begin", retry=retry, unknown=unknown))
 
     async def offer(self, epoch: str, rows: Sequence[BatchRow]) -> bool:
-        """See `ForDriver`."""
         return bool(await self._call("offer", epoch, rows))
 
     async def complete(self, epoch: str, *, from_journal: bool) -> bool:
-        """See `ForDriver`."""
         return bool(await self._call("complete", epoch, from_journal=from_journal))
 
     async def status(self) -> Status:
-        """See `ForDriver`."""
         return cast("Status", await self._call("status"))
 
     async def drain(self, reason: NanoGPTError | None) -> None:
-        """See `ForDriver`."""
         await self._call("drain", reason)
 
     async def lost(self, worker: str) -> None:
-        """See `ForDriver`."""
         await self._call("lost", worker)
 
     async def finish(self) -> Totals:
-        """See `ForDriver`."""
         return cast("Totals", await self._call("finish"))
 
     async def hello(self, worker: str, key: int, in_flight: Sequence[InFlight]) -> str:
-        """See `ForWorkers`."""
         return str(await self._call("hello", worker, key, in_flight))
 
     async def beat(self, worker: str, events: Sequence[BatchEvent]) -> Beat:
-        """See `ForWorkers`."""
         return cast("Beat", await self._call("beat", worker, events))
 
     async def lease(self, worker: str, count: int) -> Leased:
-        """See `ForWorkers`."""
         return cast("Leased", await self._call("lease", worker, count))
 
     async def send(self, worker: str, unit_id: str, reserved_nano: int) -> bool:
-        """See `ForWorkers`."""
         return bool(await self._call("send", worker, unit_id, reserved_nano))
 
     async def started(self, worker: str, count: int) -> None:
-        """See `ForWorkers`."""
         await self._call("started", worker, count)
 
     async def paused(self, worker: str, seconds: float) -> None:
-        """See `ForWorkers`."""
         await self._call("paused", worker, seconds)
 
-    async def report(self, worker: str, task: Task, report: Report) -> None:
-        """See `ForWorkers`."""
-        await self._call("report", worker, task, report)
+    async def report(self, worker: str, task: Task, outcome: Outcome) -> None:
+        await self._call("report", worker, task, outcome)
 
     async def give_back(self, worker: str, unit_id: str) -> None:
-        """See `ForWorkers`."""
         await self._call("give_back", worker, unit_id)
 
     async def leave(self, worker: str, reason: NanoGPTError | None, events: Sequence[BatchEvent]) -> None:
-        """See `ForWorkers`."""
         await self._call("leave", worker, reason, events)
 
 
 async def answer(reference: Any) -> object:
     """
-    The answer to a call.
+    Wait for the answer to a call.
 
     Raises:
-        UnreachableError: None came: the actor, or the way to it, is gone.
+        UnreachableError: No answer came: the actor, or the connection to it, is lost.
     """
     exceptions = importlib.import_module("ray.exceptions")
     try:
@@ -133,7 +117,7 @@ async def answer(reference: Any) -> object:
 
 
 def opened(answer: object) -> object:
-    """The answer itself; an error that came as one is raised."""
+    """Return the answer itself; raise the error that it is."""
     if isinstance(answer, CallFailure):
         raise answer.error
     return answer

@@ -14,20 +14,20 @@ from ...errors import ConfigurationError, JournalError
 
 
 class Dataset(Protocol):
-    """What is used of `ray.data.Dataset`; a result has all the rest of it, such as `write_parquet`."""
+    """The part of `ray.data.Dataset` that is used here; a result has all of it."""
 
     def iter_rows(self) -> Iterable[Mapping[str, Any]]:
-        """The rows, streamed."""
+        """Stream the rows."""
         ...
 
     def write_parquet(self, path: str) -> None:
-        """Write it, streamed."""
+        """Write the dataset, streamed."""
         ...
 
 
 def rows_of(dataset: Dataset) -> Iterator[dict[str, object]]:
     """
-    The rows of a dataset for `ray_batch`, as they are read: nothing but a block or two is in memory.
+    Read the rows of a dataset for `ray_batch`, with no more than a block or two in memory.
 
     Columns are fields of a row or parameters; a cell without a value is left out.
     Reading needs CPUs of the cluster beside those of the batch's workers.
@@ -38,8 +38,8 @@ def rows_of(dataset: Dataset) -> Iterator[dict[str, object]]:
 
 def results_of(out: str | os.PathLike[str]) -> Dataset:
     """
-    The results of the batch in *out* as a Ray dataset, a row per image: the fields of `results.jsonl`, with
-    `parameters` as JSON text. It is read when it is used, as a stream.
+    Open the results of the batch in *out* as a Ray dataset, a row per image: the fields of `results.jsonl`, with
+    `parameters` as JSON text. The dataset is read when it is used, as a stream.
 
     Raises:
         ConfigurationError: Ray Data is not installed.
@@ -53,7 +53,7 @@ def results_of(out: str | os.PathLike[str]) -> Dataset:
 
 
 def _table(lines: Any) -> Any:
-    """The results of some lines as a table; every block has the same columns, whatever is null in it."""
+    """Convert lines to a table of results; every block has the same columns, also where they are null."""
     pa = _module("pyarrow")
     text, number = pa.string(), pa.int64()
     kinds: dict[str, Any] = {
@@ -78,7 +78,7 @@ def _table(lines: Any) -> Any:
 
 
 def _plain(cell: Any) -> object:
-    """A cell as a JSON value: NumPy's numbers and arrays as Python's, not-a-number as nothing."""
+    """Convert a cell to a JSON value: NumPy's numbers and arrays to Python's, not-a-number to None."""
     to_python: Callable[[], object] | None = getattr(cell, "tolist", None)
     value = cell if to_python is None else to_python()
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - that is how NaN shows
@@ -89,5 +89,5 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigurationError(
-            "Ray Data is not installed: pip install 'nanogpt_images[ray-data]'. Nothing was sent."
+            "Ray Data is not installed: pip install 'nanogpt_images[ray-data]'.", says_charge=True
         ) from error

@@ -1,4 +1,4 @@
-"""Ray as what carries coordinator and workers; it decides nothing, and repeats nothing."""
+"""Ray runs coordinator and workers; it decides nothing, and repeats nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import anyio.to_thread
-
+from ..._base.threads import in_thread
 from ...distributed.coordinator import Coordinator
 from ...distributed.messages import Job
 from ...distributed.worker import Worker
@@ -30,7 +29,7 @@ _SILENT_S: Final = 10.0
 
 
 class CoordinatorActor:
-    """The actor around a `Coordinator`; Ray makes it anew, with the same arguments, when its process dies."""
+    """The actor around a `Coordinator`; Ray restarts it with the same arguments when its process dies."""
 
     def __init__(self, job: Job) -> None:
         context = load_ray().get_runtime_context()
@@ -48,11 +47,11 @@ class CoordinatorActor:
         return found
 
     async def driver_silence_s(self) -> float:
-        """For how long no driver has asked for anything."""
+        """Return for how many seconds no driver has called."""
         return time.monotonic() - self._coordinator.driver_heard_at
 
     async def _end_without_driver(self) -> None:
-        # It outlives its driver, so that its journal is closed in order; and not for much longer.
+        # It outlives its driver for a while, so that its journal is closed properly.
         rest_s = _ORPHAN_S
         while rest_s > 0:
             await asyncio.sleep(rest_s)
@@ -114,7 +113,7 @@ class RayCluster:
             job: The job.
             address: As `ray.init` takes it, or `local`. A program that has called `ray.init` uses that cluster.
             workers: For a cluster of this machine: how many workers it has room for.
-            retry: See `AsyncClient`.
+            retry: As for `AsyncClient`.
 
         Raises:
             ConfigurationError: Ray is not installed, or there is no cluster at the address.
@@ -123,10 +122,10 @@ class RayCluster:
         ray = load_ray()
         starts = not ray.is_initialized()
         if starts:
-            await anyio.to_thread.run_sync(partial(_init, ray, address, workers))
+            await in_thread(partial(_init, ray, address, workers))
         cluster = cls(job, retry, started_ray=starts)
         try:
-            handle = await anyio.to_thread.run_sync(cluster._start_coordinator)
+            handle = await in_thread(cluster._start_coordinator)
         except BaseException:
             await cluster._shut_down()
             raise
@@ -134,7 +133,7 @@ class RayCluster:
         return cluster
 
     async def work(self, name: str, key: int, concurrency: int) -> None:
-        """See `Cluster`."""
+        """Run a worker to its end."""
         actor = self._ray.remote(WorkerActor).options(
             num_cpus=1, max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
         )
@@ -153,12 +152,12 @@ class RayCluster:
 
     async def aclose(self) -> None:
         """End the coordinator, whose journal is closed by now, and a cluster that was started for the job."""
-        await anyio.to_thread.run_sync(partial(self._ray.kill, self.coordinator.handle, no_restart=True))
+        await in_thread(partial(self._ray.kill, self.coordinator.handle, no_restart=True))
         await self._shut_down()
 
     async def _shut_down(self) -> None:
         if self._started_ray:
-            await anyio.to_thread.run_sync(self._ray.shutdown)
+            await in_thread(self._ray.shutdown)
 
     def _start_coordinator(self) -> Any:
         ray, name = self._ray, coordinator_name(self._job.out)
@@ -197,7 +196,7 @@ class RayCluster:
 
 
 def coordinator_name(out: Path) -> str:
-    """The name of the coordinator whose journal is in *out*."""
+    """Return the name of the coordinator whose journal is in *out*."""
     return f"nanogpt-{hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]}"
 
 
@@ -206,7 +205,7 @@ def _init(ray: Any, address: str, workers: int) -> None:
     try:
         if address == LOCAL:
             ray.init(
-                address=LOCAL,  # without it Ray connects to whatever was started on this machine at last
+                address=LOCAL,  # without it Ray connects to the cluster that was last started on this machine
                 num_cpus=workers,
                 include_dashboard=False,
                 object_store_memory=_STORE_BYTES,
@@ -217,12 +216,13 @@ def _init(ray: Any, address: str, workers: int) -> None:
             ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigurationError(
-            f"there is no Ray cluster at {address}: {error} Nothing was sent."
+            f"there is no Ray cluster at {address}: {error}", says_charge=True
         ) from error
 
 
 def _in_use(out: Path) -> JournalError:
     return JournalError(
-        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago. Nothing was sent."
-        " Wait until it ends."
+        f"{out} is in use by another driver on this cluster, or was {_SILENT_S:.0f} s ago.",
+        advice="Wait until it ends.",
+        says_charge=True,
     )

@@ -47,6 +47,7 @@ class BlobStore:
 
     def __init__(self, folder: Path) -> None:
         self.kept: Sequence[ReceivedImage] = ()
+        self.links: Sequence[tuple[int, str]] = ()
         self.small: dict[int, bytes] = {}
         self._folder = folder
         self._parts: dict[int, _TeePart] = {}

@@ -85,15 +85,6 @@ class _Found:
     data: dict[int, bytes] | None = None
 
 
-@attrs.define
-class _Attempt:
-    """What a call under way has left in the ledger."""
-
-    entry: LedgerEntry | None = None
-    doubtful: bool = False
-    withheld: bool = False
-
-
 @attrs.frozen(kw_only=True)
 class KeyedCall:
     """
@@ -193,10 +184,10 @@ class KeyedCall:
 
     async def _pay(self) -> GenerationResult:
         self.caller.prepare()
-        attempt = _Attempt()
+        attempt = _Attempt(self)
         store = BlobStore(self.ledger.folder)
         try:
-            result = await self.caller.pay(store, self._hooks(attempt))
+            result = await self.caller.pay(store, attempt)
         except NanoGPTError as error:
             await self._record_failure(attempt, error)
             raise
@@ -208,26 +199,6 @@ class KeyedCall:
             raise
         assert attempt.entry is not None
         return await self._keep(attempt.entry, result, store.small)
-
-    def _hooks(self, attempt: _Attempt) -> AttemptHooks:
-        async def before() -> None:
-            # Commit before the POST: a crash may strand a paid call, never repeat one.
-            again = attempt.entry is not None
-            begun = await self.ledger.write(lambda store: store.begin(self.name, self.print_, again=again))
-            if not begun.is_mine:
-                raise Taken
-            attempt.entry, attempt.withheld = begun.entry, False
-
-        async def refused(error: NanoGPTError) -> None:
-            if error.charge is Charge.UNKNOWN:
-                attempt.doubtful = True
-            elif attempt.entry is not None and not attempt.doubtful:
-                await self._record(attempt.entry, error)
-
-        def withheld() -> None:
-            attempt.withheld = True
-
-        return AttemptHooks(before=before, refused=refused, withheld=withheld)
 
     async def _keep(
         self, entry: LedgerEntry, result: GenerationResult, data: Mapping[int, bytes]
@@ -265,7 +236,7 @@ class KeyedCall:
             fetched = await self.caller.download(asked, BlobStore(self.ledger.folder), entry.ended_at)
         except DownloadError as error:
             if error.expired:
-                await self._record(entry, error)
+                await self.record(entry, error)
                 raise
             await self.ledger.write(lambda store: store.leave_download(entry.seq))
             if fresh is None or not self.caller.in_memory:
@@ -312,12 +283,12 @@ class KeyedCall:
             return
         if attempt.doubtful and error.charge in (Charge.NOT_SENT, Charge.REJECTED):
             # The last attempt cost nothing, but an earlier one may have.
-            await self._record(attempt.entry, error, charge=Charge.UNKNOWN)
+            await self.record(attempt.entry, error, charge=Charge.UNKNOWN)
         else:
-            await self._record(attempt.entry, error)
+            await self.record(attempt.entry, error)
 
-    async def _record(self, entry: LedgerEntry, error: NanoGPTError, *, charge: Charge | None = None) -> None:
-        partial = getattr(error, "partial", None)
+    async def record(self, entry: LedgerEntry, error: NanoGPTError, *, charge: Charge | None = None) -> None:
+        partial = error.partial
         images: list[Image] = list(partial.images) if isinstance(partial, GenerationResult) else []
         kept = [
             image for image in images if image.path is not None and image.path.parent == self.ledger.folder
@@ -356,7 +327,7 @@ class KeyedCall:
             )
             await self.ledger.write(work, files)
             return
-        charge = Charge.NOT_SENT if attempt.withheld and not attempt.doubtful else Charge.UNKNOWN
+        charge = Charge.NOT_SENT if attempt.is_withheld and not attempt.doubtful else Charge.UNKNOWN
         failed = functools.partial(
             LedgerStore.failed,
             seq=seq,
@@ -366,6 +337,35 @@ class KeyedCall:
             images=images,
         )
         await self.ledger.write(failed, files)
+
+
+@attrs.define
+class _Attempt(AttemptHooks):
+    """The attempts of a call, and what they have left in the ledger."""
+
+    call: KeyedCall
+    entry: LedgerEntry | None = None
+    doubtful: bool = False
+    is_withheld: bool = False
+
+    async def before(self) -> None:
+        """See `AttemptHooks`. Commit before the POST: a crash may strand a paid call, never repeat one."""
+        call, again = self.call, self.entry is not None
+        begun = await call.ledger.write(lambda store: store.begin(call.name, call.print_, again=again))
+        if not begun.is_mine:
+            raise Taken
+        self.entry, self.is_withheld = begun.entry, False
+
+    async def refused(self, error: NanoGPTError) -> None:
+        """See `AttemptHooks`."""
+        if error.charge is Charge.UNKNOWN:
+            self.doubtful = True
+        elif self.entry is not None and not self.doubtful:
+            await self.call.record(self.entry, error)
+
+    def withheld(self) -> None:
+        """See `AttemptHooks`."""
+        self.is_withheld = True
 
 
 def _read_small(folder: Path, entry: LedgerEntry) -> dict[int, bytes] | None:

@@ -1,1 +1,1 @@
-"""Who may generate, what it costs them, and what the service says of it."""
+"""Keys, rate limits, balances, and the usage that the service reports."""

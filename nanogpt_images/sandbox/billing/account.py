@@ -1,4 +1,4 @@
-"""The account behind a key: its balance, and its usage as the service reports it."""
+"""Balances: hold the price of a request, then charge or release it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Account:
         self._held_usd: dict[str, float] = {}
 
     def balance_usd(self, key: str) -> float:
-        """What *key* can still spend."""
+        """Return the balance of *key*, in USD."""
         return self._balances_usd.get(key, self._opening_usd)
 
     def hold(self, key: str, cost_usd: float) -> None:
         """
-        Set *cost_usd* aside, until `settle`.
+        Reserve *cost_usd* until `settle`.
 
         Raises:
-            Refusal: 402, when what is not held already does not cover it.
+            Refusal: 402, the balance without the amounts already held does not cover it.
         """
         held_usd = self._held_usd.get(key, 0.0)
         if cost_usd > round(self.balance_usd(key) - held_usd, 9):
@@ -32,24 +32,24 @@ class Account:
         self._held_usd[key] = held_usd + cost_usd
 
     def settle(self, key: str, cost_usd: float, *, billed: bool) -> None:
-        """End the hold on *cost_usd*, and take it from the balance if it was billed."""
+        """Release the hold on *cost_usd*; subtract it from the balance if it was billed."""
         self._held_usd[key] = max(0.0, round(self._held_usd.get(key, 0.0) - cost_usd, 9))
         if billed:
             self._balances_usd[key] = round(self.balance_usd(key) - cost_usd, 9)
 
     def refund(self, entry: Entry) -> None:
-        """Give back what *entry* cost; once."""
+        """Refund *entry* in full; a second call does nothing."""
         if entry.billed and not entry.refunded_usd:
             entry.refunded_usd = entry.cost_usd
             self._balances_usd[entry.key] = round(self.balance_usd(entry.key) + entry.cost_usd, 9)
 
     def clear(self) -> None:
-        """Give every key its opening balance again."""
+        """Reset every key to its opening balance."""
         self._balances_usd.clear()
 
 
 def balance_body(balance_usd: float) -> JsonObject:
-    """The body of `POST /api/check-balance`."""
+    """Return the body of `POST /api/check-balance`."""
     # Assumption: the service writes balances as decimal strings; the page that says so is not among the documents.
     return {
         "usd_balance": f"{balance_usd:.8f}",

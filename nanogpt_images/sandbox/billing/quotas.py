@@ -1,27 +1,27 @@
-"""Who may generate now: keys, the per-second limit, concurrency and daily caps."""
+"""Checks before a generation: the key, the rate limit, concurrency and daily limits."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..http.refusals import Refusal, refuse
 from ..settings import SandboxOptions
 
 DAY_S = 86_400
 _UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-# Assumption: the service accepts `sk-nano-<uuid>` and bare UUIDs; here any `sk-nano-` key of some length passes.
+# Assumption: the service accepts `sk-nano-<uuid>` and bare UUIDs; the sandbox accepts any longer `sk-nano-` key.
 _WELL_FORMED = re.compile(rf"sk-nano-[A-Za-z0-9_-]{{4,}}|{_UUID}")
 
 
 def key_of(headers: Mapping[str, str], expected: str | None) -> str:
     """
-    The key of a request, from `Authorization: Bearer` or `x-api-key`.
+    Return the key of a request, from `Authorization: Bearer` or `x-api-key`.
 
     Raises:
-        Refusal: 401 when it is missing, malformed or not *expected*.
+        Refusal: 401, the key is missing, malformed or not *expected*.
     """
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
@@ -34,21 +34,20 @@ def key_of(headers: Mapping[str, str], expected: str | None) -> str:
 
 
 def label_of(key: str) -> str:
-    """A short stand-in for *key* that is safe to store and show."""
+    """Return a short hash of *key* that is safe to store and show."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 class Limiter:
-    """Counts starts per key: a sliding second, requests at work, and a UTC day."""
+    """Counts generations per key: in a sliding second, in progress, and per UTC day."""
 
     def __init__(self, options: SandboxOptions) -> None:
         self._options = options
-        self._monotonic: Callable[[], float] = options.monotonic
         self._at_work: Counter[str] = Counter()
         self.clear()
 
     def clear(self) -> None:
-        """Forget every count but the requests at work."""
+        """Reset every count except the requests in progress."""
         self._starts: dict[str, deque[float]] = {}
         self._day = -1
         self._day_requests: Counter[str] = Counter()
@@ -56,10 +55,10 @@ class Limiter:
 
     def start(self, key: str) -> None:
         """
-        Count one generation of *key*; every successful start is matched by a `finish`.
+        Count one generation of *key*; call `finish` after each successful start.
 
         Raises:
-            Refusal: 429 of the kind that applies, with `Retry-After`.
+            Refusal: 429 with `Retry-After`, for the limit that was reached.
         """
         self._new_day()
         self._check_day(key)
@@ -71,7 +70,7 @@ class Limiter:
         self._day_requests[key] += 1
 
     def finish(self, key: str, cost_usd: float) -> None:
-        """Count the end of a generation and what it cost."""
+        """Count the end of a generation, and *cost_usd* towards the daily limit."""
         self._at_work[key] -= 1
         self._day_usd[key] = self._day_usd.get(key, 0.0) + cost_usd
 
@@ -79,7 +78,7 @@ class Limiter:
         rate = self._options.requests_per_second
         if rate is None:
             return
-        now = self._monotonic()
+        now = self._options.monotonic()
         starts = self._starts.setdefault(key, deque())
         # A rate below one per second stretches the window instead of allowing a fraction of a request.
         allowed, window_s = (int(rate), 1.0) if rate >= 1 else (1, 1.0 / rate)
@@ -106,13 +105,13 @@ class Limiter:
             self._day_usd.clear()
 
     def daily_refusal(self, code: str, message: str) -> Refusal:
-        """A 429 that lasts until 00:00 UTC."""
+        """Return a 429 whose `Retry-After` ends at 00:00 UTC."""
         wait_s = max(1, int(DAY_S - self._options.clock() % DAY_S))
         headers = {"Retry-After": str(wait_s)}
         return refuse(429, code, message, error_type="rate_limit_error", headers=headers)
 
 
 def per_second_refusal(message: str) -> Refusal:
-    """A 429 that is over in a second."""
+    """Return a 429 with `Retry-After: 1`."""
     headers = {"Retry-After": "1"}
     return refuse(429, "rate_limit_exceeded", message, error_type="rate_limit_error", headers=headers)

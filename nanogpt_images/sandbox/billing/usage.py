@@ -1,4 +1,4 @@
-"""`GET /api/v1/usage`: what a key spent, checked and grouped as the service documents it."""
+"""`GET /api/v1/usage`: what a key spent, grouped as the service documents it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def usage_body(
     now: float,
 ) -> JsonObject:
     """
-    The body for *query*: what *key* was billed, by day and by the public label of a model.
+    Return the body for *query*: what *key* was billed, by day and by display name of the model.
 
     Raises:
-        Refusal: 400, for a range, a grouping or a scope that is not documented.
+        Refusal: 400, the range, grouping or scope is not documented.
     """
     first, last = _days(query, datetime.fromtimestamp(now, UTC).date())
     grouping = _GROUPINGS.get(query.get("group_by", "day,model"))
@@ -78,7 +78,7 @@ def usage_body(
 
 
 def utc_day(seconds: float) -> str:
-    """The UTC day of a Unix time, `YYYY-MM-DD`."""
+    """Format the UTC day of a Unix time as `YYYY-MM-DD`."""
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
@@ -105,7 +105,7 @@ def _day(name: str, text: str) -> date:
 
 
 def _refused(parameter: str, message: str) -> Refusal:
-    # Assumption: the documents give no code for these.
+    # Assumption: the documents give no code for these errors.
     return refuse(400, "invalid_parameter", message, parameter=parameter, route="openai")
 
 

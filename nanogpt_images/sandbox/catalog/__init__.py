@@ -1,1 +1,1 @@
-"""The models of the sandbox, and the listings made of them."""
+"""The models of the sandbox, and their listings."""

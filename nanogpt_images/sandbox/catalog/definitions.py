@@ -1,4 +1,4 @@
-"""A sandbox model: the truth about it, from which both listings are written and by which requests are checked."""
+"""The definition of a sandbox model: both listings and the request checks derive from it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ import attrs
 ImageFormat = Literal["png", "jpeg", "webp"]
 Listing = Literal["image-models", "images/models"]
 BOTH: frozenset[Listing] = frozenset({"image-models", "images/models"})
-
-
-def _no_prices() -> Mapping[str, float]:
-    return {}
-
-
-def _no_tables() -> Mapping[str, Mapping[str, float]]:
-    return {}
 
 
 @attrs.frozen(kw_only=True)
@@ -33,25 +25,32 @@ class SandboxModel:
         aspect_ratios: Aspect ratios offered; empty accepts any.
         qualities: Quality tiers offered; empty accepts any.
         output_formats: Formats a request may ask for; empty ignores the field.
-        default_format: What the model draws when nobody asks.
-        images_min: Fewest images per request.
-        images_max: Most images per request.
+        default_format: Format of the images if the request names none.
+        images_min: Minimum number of images per request.
+        images_max: Maximum number of images per request.
         fixed_image_count: Images per request for models that take no `n`.
-        prices_usd: Price key as listed → USD per image; empty lists no price.
-        unlisted_price_usd: What is charged where no listed price fits.
-        tiers_usd: Value of `rendering_speed` → price key → USD per image; the first is taken when none is named.
-        add_ons_usd: Name of a field → price key → USD per image on top, for requests that send the field.
-        input_image_usd: USD per input image of a request; listed by the endpoint metadata alone.
-        references_max: Most input images.
+        prices_usd: Price key as listed → USD per image; empty lists no prices.
+        unlisted_price_usd: USD per image if the model lists no prices.
+        tiers_usd: Value of `rendering_speed` → price key → USD per image; the first tier is the default.
+        add_ons_usd: Name of a field → price key → additional USD per image, for requests that send the field.
+        endpoint_prices_usd: Price key → USD per image, listed by the endpoint metadata alone; of two prices, the dearer is
+            charged.
+        request_usd: USD per request on top; listed by the endpoint metadata alone.
+        megapixel_usd: USD per megapixel begun, of each image, on top; listed by the endpoint metadata alone.
+        options_usd: Name of a field → USD per image on top, for requests that send it; listed as bare numbers.
+        unlisted_fields: Whether `width`, `height`, `scale` and `num_images`, which no listing names, are read: each
+            multiplies the cost.
+        input_image_usd: USD per input image of a request; only the endpoint metadata list it.
+        references_max: Maximum number of input images.
         references_required: Whether a request without an input image is refused.
         masks: Whether the model is for inpainting.
         prompt_required: Whether a request without a prompt is refused.
-        prompt_max: Longest prompt in UTF-16 code units.
-        flat: Whether `/images/models` shows the flat live shape instead of descriptors.
+        prompt_max: Maximum length of a prompt, in UTF-16 code units.
+        flat: Whether `/images/models` shows flat values, as the live service does, instead of descriptors.
         listed_in: The listings that show the model.
         money_as_text: Whether prices are written as decimal strings.
-        extra_parameters: Merged into `supported_parameters` of every listing, as it is.
-        extra_fields: Merged into the entry of every listing, as it is.
+        extra_parameters: Merged into `supported_parameters` of every listing, unchanged.
+        extra_fields: Merged into the entry of every listing, unchanged.
     """
 
     id: str
@@ -67,10 +66,15 @@ class SandboxModel:
     images_min: int = 1
     images_max: int = 1
     fixed_image_count: int | None = None
-    prices_usd: Mapping[str, float] = attrs.field(factory=_no_prices)
+    prices_usd: Mapping[str, float] = attrs.field(factory=dict[str, float])
     unlisted_price_usd: float = 0.01
-    tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
-    add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=_no_tables)
+    tiers_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict[str, Mapping[str, float]])
+    add_ons_usd: Mapping[str, Mapping[str, float]] = attrs.field(factory=dict[str, Mapping[str, float]])
+    endpoint_prices_usd: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    request_usd: float = 0.0
+    megapixel_usd: float = 0.0
+    options_usd: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    unlisted_fields: bool = False
     input_image_usd: float = 0.0
     references_max: int = 0
     references_required: bool = False
@@ -90,14 +94,19 @@ class SandboxModel:
 
     def price_usd(self, resolution: str, *, tier: str | None = None, add_ons: Iterable[str] = ()) -> float:
         """
-        USD per image at *resolution*, in *tier* and with *add_ons*.
+        Return USD per image at *resolution*, in *tier* and with *add_ons*, without charges by request or megapixel.
 
-        Of each table the listed price, else `auto`, else the dearest listed; where there is no table, the unlisted one.
+        Each table gives the price of the resolution, else of `auto`, else its highest price; an empty price table
+        gives `unlisted_price_usd`.
         """
         tier = tier or next(iter(self.tiers_usd), None)
         table = self.prices_usd if tier is None else self.tiers_usd[tier]
-        extra = (_listed(self.add_ons_usd[name], resolution, 0.0) for name in add_ons)
-        return _listed(table, resolution, self.unlisted_price_usd) + sum(extra)
+        extra = (_listed(self.add_ons_usd.get(name, {}), resolution, 0.0) for name in add_ons)
+        options = (self.options_usd.get(name, 0.0) for name in add_ons)
+        listed = _listed(table, resolution, self.unlisted_price_usd)
+        if tier is None:
+            listed = max(listed, _listed(self.endpoint_prices_usd, resolution, 0.0))
+        return listed + sum(extra) + sum(options)
 
 
 def _listed(table: Mapping[str, float], resolution: str, unlisted: float) -> float:

@@ -1,4 +1,4 @@
-"""The catalogue as the service prints it: two listings, two shapes, and the endpoint metadata."""
+"""The catalogue as the service sends it: two listings in two shapes, and the endpoint metadata."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ MAX_REFERENCE_BYTES = 31_457_280
 
 
 def image_models(models: Sequence[SandboxModel], *, detailed: bool, now: float) -> JsonObject:
-    """The body of `GET /api/v1/image-models`."""
+    """Return the body of `GET /api/v1/image-models`."""
     shown = [model for model in models if "image-models" in model.listed_in]
     return _listing([_detailed(model) if detailed else _basic(model) for model in shown], now)
 
 
 def images_models(models: Sequence[SandboxModel], *, now: float) -> JsonObject:
-    """The body of `GET /api/v1/images/models`."""
+    """Return the body of `GET /api/v1/images/models`."""
     return _listing([_image_entry(model) for model in models if "images/models" in model.listed_in], now)
 
 
 def endpoints(model: SandboxModel) -> JsonObject:
-    """The body of `GET /api/v1/images/models/{id}/endpoints`."""
+    """Return the body of `GET /api/v1/images/models/{id}/endpoints`."""
     offer: JsonObject = {
         "provider_name": model.owner.capitalize() if model.owner != "openai" else "OpenAI",
         "provider_slug": model.owner,
@@ -42,7 +42,7 @@ def endpoints(model: SandboxModel) -> JsonObject:
 
 
 def _listing(data: list[JsonObject], now: float) -> JsonObject:
-    # The count of the service need not be the length of the list; here it never is.
+    # The service's count may differ from the length of the list; the sandbox's always does.
     generated_at = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now))
     return {"object": "list", "data": data, "meta": {"count": len(data) + 1, "generated_at": generated_at}}
 
@@ -52,14 +52,9 @@ def _basic(model: SandboxModel) -> JsonObject:
 
 
 def _detailed(model: SandboxModel) -> JsonObject:
-    parameters: JsonObject = {}
+    parameters = _counts(model)
     if model.resolutions:
         parameters["resolutions"] = list(model.resolutions)
-    parameters["max_images"] = model.images_max
-    if model.fixed_image_count:
-        parameters["fixed_image_count"] = model.fixed_image_count
-    if model.tiers_usd:
-        parameters["rendering_speed"] = list(model.tiers_usd)
     if model.flat:
         parameters |= _flat_inputs(model)
     entry = _basic(model) | {
@@ -98,7 +93,7 @@ def _image_entry(model: SandboxModel) -> JsonObject:
 
 
 def _descriptors(model: SandboxModel) -> JsonObject:
-    """The documented form: a descriptor per parameter."""
+    """Return the parameters in the documented form: one descriptor per parameter."""
     parameters: JsonObject = {}
     choices = {
         "resolution": model.resolutions,
@@ -118,7 +113,7 @@ def _descriptors(model: SandboxModel) -> JsonObject:
             "max": model.images_max,
             "default": model.default_images,
         }
-    # The documents show gpt-image-2 without this descriptor although it takes references; others have it.
+    # The documents show gpt-image-2 without this descriptor although it accepts references; other models have it.
     if model.references_max and model.id != "gpt-image-2":
         parameters["input_references"] = {
             "type": "range",
@@ -129,18 +124,22 @@ def _descriptors(model: SandboxModel) -> JsonObject:
 
 
 def _flat(model: SandboxModel) -> JsonObject:
-    """The live form: plain lists and numbers."""
-    parameters: JsonObject = {"resolutions": list(model.resolutions)}
+    """Return the parameters in the live form: plain lists and numbers."""
+    parameters: JsonObject = {"resolutions": list(model.resolutions), "max_output_images": model.images_max}
     if model.aspect_ratios:
         parameters["aspect_ratio"] = list(model.aspect_ratios)
     if model.qualities:
         parameters["quality"] = list(model.qualities)
-    parameters |= {"max_images": model.images_max, "max_output_images": model.images_max}
+    return parameters | _counts(model) | _flat_inputs(model) | dict(model.extra_parameters)
+
+
+def _counts(model: SandboxModel) -> JsonObject:
+    parameters: JsonObject = {"max_images": model.images_max}
     if model.fixed_image_count:
         parameters["fixed_image_count"] = model.fixed_image_count
     if model.tiers_usd:
         parameters["rendering_speed"] = list(model.tiers_usd)
-    return parameters | _flat_inputs(model) | dict(model.extra_parameters)
+    return parameters
 
 
 def _flat_inputs(model: SandboxModel) -> JsonObject:
@@ -185,14 +184,14 @@ def _capabilities(model: SandboxModel) -> JsonObject:
 
 
 def _pricing(model: SandboxModel) -> JsonObject:
-    """`pricing` as image-models shows it: `per_image`, tiers and add-ons beside it."""
+    """Return `pricing` as image-models shows it: `per_image`, tiers and add-ons."""
     pricing: JsonObject = {"per_image": _prices(model, model.prices_usd)}
     if model.tiers_usd:
         tiers = model.tiers_usd.items()
         pricing["by_rendering_speed"] = {tier: _prices(model, table) for tier, table in tiers}
     for name, table in model.add_ons_usd.items():
         pricing[name] = {"per_image": _prices(model, table)}
-    return pricing | {"currency": "USD"}
+    return pricing | _prices(model, model.options_usd) | {"currency": "USD"}
 
 
 def _prices(model: SandboxModel, table: Mapping[str, float]) -> JsonObject:
@@ -201,9 +200,15 @@ def _prices(model: SandboxModel, table: Mapping[str, float]) -> JsonObject:
 
 def _price_lines(model: SandboxModel) -> list[JsonObject]:
     lines = [_price_line(model, price, {"resolution": key}) for key, price in model.prices_usd.items()]
+    lines += [
+        _price_line(model, price, {"resolution": key}) for key, price in model.endpoint_prices_usd.items()
+    ]
     for tier, table in model.tiers_usd.items():
         for key, price in table.items():
             lines.append(_price_line(model, price, {"resolution": key, "rendering_speed": tier}))
+    for unit, price in {"request": model.request_usd, "megapixel": model.megapixel_usd}.items():
+        if price:
+            lines.append(_price_line(model, price, {"unit": unit}))
     if model.input_image_usd:
         lines.append(_price_line(model, model.input_image_usd, {}, billable="input_image"))
     return lines

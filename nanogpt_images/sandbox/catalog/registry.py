@@ -1,4 +1,4 @@
-"""The catalogue: about forty models that between them show everything a listing is known to hold."""
+"""The built-in catalogue: about forty models that cover every known field of a listing."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _TUPLES = ("resolutions", "aspect_ratios", "qualities", "output_formats")
 
 @cache
 def built_in_models() -> tuple[SandboxModel, ...]:
-    """The built-in catalogue, from `models.json`."""
+    """Load the built-in catalogue from `models.json`, once per process."""
     return tuple(_models(Path(__file__).with_name("models.json").read_text("utf-8"), "models.json"))
 
 
 def load_models(path: str | Path) -> list[SandboxModel]:
     """
-    The models in a JSON file: an array of objects whose keys are the fields of SandboxModel.
+    Load models from a JSON file: an array of objects whose keys are the fields of SandboxModel.
 
     Raises:
-        ValueError: Not JSON, another shape, or an unknown or missing key; the message names the entry.
+        ValueError: The file is not JSON, has another shape, or an unknown or missing key; the text names the entry.
         OSError: The file cannot be read.
     """
     return _models(Path(path).read_text("utf-8"), str(path))
 
 
 def catalog_of(size: int) -> list[SandboxModel]:
-    """*size* models: the built-in ones, then as many synthetic ones as it takes."""
+    """Return *size* models: built-in models first, then synthetic ones."""
     return [*built_in_models()[:size], *(_synthetic(index) for index in range(len(built_in_models()), size))]
 
 
@@ -59,7 +59,7 @@ def _models(text: str, where: str) -> list[SandboxModel]:
     except ValueError as error:
         raise ValueError(f"{where} is not JSON: {error}") from None
     if not isinstance(document, list):
-        raise ValueError(f"{where} must hold an array of models.")
+        raise ValueError(f"{where} must contain an array of models.")
     return [
         _model(entry, f"{where}, entry {number}")
         for number, entry in enumerate(cast("list[object]", document), 1)
@@ -68,7 +68,7 @@ def _models(text: str, where: str) -> list[SandboxModel]:
 
 def _model(entry: object, where: str) -> SandboxModel:
     if not isinstance(entry, dict):
-        raise ValueError(f"{where}: a model is an object.")
+        raise ValueError(f"{where}: a model must be an object.")
     fields = dict(cast("JsonObject", entry))
     if unknown := fields.keys() - _FIELDS:
         raise ValueError(f"{where}: unknown key {min(unknown)!r}; the keys are {', '.join(sorted(_FIELDS))}.")
@@ -78,7 +78,7 @@ def _model(entry: object, where: str) -> SandboxModel:
         del fields["resolutions"]
     fields["listed_in"] = frozenset(cast("list[str]", fields.get("listed_in", BOTH)))
     try:
-        # Every key is a field; a value of another type shows up where it is used.
+        # Every key is a field; a value of another type fails where it is used.
         return SandboxModel(**fields)  # type: ignore[arg-type]
     except TypeError as error:
         raise ValueError(f"{where}: {error}") from None

@@ -1,1 +1,1 @@
-"""Pictures from words."""
+"""Images drawn from the fields of a request."""

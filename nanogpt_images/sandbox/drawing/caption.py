@@ -1,4 +1,4 @@
-"""The panel at the foot of an image: the prompt, wrapped, and what it was drawn for."""
+"""The caption panel of an image: the wrapped prompt, and the model, resolution and seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_WORD = 40
 
 
 def add_caption(image: Image.Image, prompt: str, foot: str) -> None:
-    """Write *prompt*, and *foot* in small letters, on a panel at the foot of *image*."""
+    """Draw a panel with *prompt*, and *foot* in small letters, at the bottom of *image*."""
     from PIL import Image as Images
     from PIL import ImageDraw
 
@@ -35,7 +35,7 @@ def add_caption(image: Image.Image, prompt: str, foot: str) -> None:
     for number, line in enumerate(lines):
         pen.text((margin, margin * 0.6 + number * line_height), line, fill=255, font=font)
     pen.text((margin, panel_height - size * 1.1), _plain(foot), fill=150, font=small)
-    # Grey becomes an index into the ramp from foreground to white: smooth letters without true colour.
+    # Map grey levels to the palette's ramp from foreground to white: smooth letters without true colour.
     indices = panel.tobytes().translate(_TO_INDEX)
     image.paste(Images.frombytes("L", panel.size, indices), (0, height - panel_height))
 
@@ -51,13 +51,13 @@ def _font(size: int) -> Font:
 
 
 def _plain(text: str) -> str:
-    """*text* without accents, which the built-in font lacks, and without lone surrogates."""
+    """Strip accents, which the built-in font lacks, and lone surrogates from *text*."""
     sound = text[:_MAX_CHARACTERS].encode("utf-8", "replace").decode()
     return "".join(c for c in unicodedata.normalize("NFKD", sound) if not unicodedata.combining(c))
 
 
 def _wrapped(text: str, font: Font, width: int, max_lines: int) -> list[str]:
-    """*text* in lines no wider than *width*, the last ending in an ellipsis if there was more."""
+    """Wrap *text* into lines of at most *width* pixels; an ellipsis ends the last line if text is left."""
     lines: list[str] = []
     line = ""
     for word in _words(text):
@@ -73,5 +73,5 @@ def _wrapped(text: str, font: Font, width: int, max_lines: int) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of *text*; very long ones in parts, so that they wrap."""
+    """Split *text* into words; cut very long ones so that they wrap."""
     return [word[cut : cut + _MAX_WORD] for word in text.split() for cut in range(0, len(word), _MAX_WORD)]

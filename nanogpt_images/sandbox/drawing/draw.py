@@ -1,4 +1,4 @@
-"""Images from words: the same order always gives the same bytes, with the prompt legible on the picture."""
+"""Draw images: the same sketch always gives the same bytes, with a legible prompt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen(kw_only=True)
 class Sketch:
-    """All that decides how an image looks, and so its bytes."""
+    """Everything that determines the pixels and the bytes of an image."""
 
     prompt: str
     model: str
@@ -33,7 +33,7 @@ class Sketch:
 
 
 def encoded(sketch: Sketch) -> bytes:
-    """The image of *sketch* as a file."""
+    """Draw *sketch* and return the bytes of an image file."""
     identity = f"{sketch.model}\n{sketch.prompt}\n{sketch.resolution}\n{sketch.seed}\n{sketch.index}"
     rng = random.Random(hashlib.sha256(identity.encode("utf-8", "replace")).digest())  # noqa: S311 - a picture, not a secret
     image = picture(sketch.width, sketch.height, rng)
@@ -44,7 +44,7 @@ def encoded(sketch: Sketch) -> bytes:
 
 def require_pillow() -> None:
     """
-    Make sure that images can be drawn.
+    Check that Pillow is installed.
 
     Raises:
         ImportError: Pillow is not installed.
@@ -57,8 +57,7 @@ def _file(image: Image.Image, image_format: ImageFormat) -> bytes:
     buffer = io.BytesIO()
     if image_format == "png":
         image.save(buffer, "PNG", compress_level=1)
-    elif image_format == "jpeg":
-        image.convert("RGB").save(buffer, "JPEG", quality=82)
     else:
-        image.convert("RGB").save(buffer, "WEBP", quality=70, method=0)
+        options = {"quality": 82} if image_format == "jpeg" else {"quality": 70, "method": 0}
+        image.convert("RGB").save(buffer, image_format, **options)
     return buffer.getvalue()

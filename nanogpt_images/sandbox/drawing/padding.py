@@ -1,4 +1,4 @@
-"""Larger files of the same picture: incompressible filling in a chunk that every decoder skips."""
+"""Pad image files with incompressible bytes in a chunk that every decoder skips."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _JPEG_SEGMENT = 65_533
 
 
 def padded(data: bytes, image_format: ImageFormat, size: int) -> bytes:
-    """*data* filled up to about *size* bytes; larger data stays as it is."""
+    """Pad *data* to about *size* bytes; return larger data unchanged."""
     missing = size - len(data)
     if missing < 16:
         return data
     filling = random.Random(missing).randbytes(missing)  # noqa: S311 - filling, not a secret
     if image_format == "png":
-        # Before IEND, the last 12 bytes: a private, ancillary chunk.
+        # A private, ancillary chunk before IEND, which is the last 12 bytes.
         chunk = b"fiLl" + filling[:-12]
         return (
             data[:-12]

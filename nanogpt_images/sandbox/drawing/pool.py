@@ -1,4 +1,4 @@
-"""Drawing off the event loop, with a small memory of what was drawn last."""
+"""Draw images off the event loop, with a small cache."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CACHE_BYTES = 48 * 1024 * 1024
 
 
 class DrawingPool:
-    """Draws sketches in two worker threads; repeated sketches come from memory."""
+    """Draws sketches in two worker threads and caches the latest files."""
 
     def __init__(self, *, image_bytes: int | None = None) -> None:
         self._image_bytes = image_bytes
@@ -26,15 +26,15 @@ class DrawingPool:
         self._cached_bytes = 0
 
     async def image(self, sketch: Sketch) -> bytes:
-        """The file of *sketch*."""
+        """Return the file of *sketch*."""
         return await self._drawn(False, sketch, self._file)
 
     async def base64(self, sketch: Sketch) -> bytes:
-        """The file of *sketch* as base64."""
+        """Return the file of *sketch* as base64."""
         return await self._drawn(True, sketch, lambda wanted: base64.b64encode(self._file(wanted)))
 
     def close(self) -> None:
-        """Finish what is being drawn and stop; drawing again starts again."""
+        """Finish the images being drawn and stop the workers; the next image starts them again."""
         if self._workers is not None:
             self._workers.shutdown(wait=True, cancel_futures=True)
             self._workers = None

@@ -1,4 +1,4 @@
-"""Scenes in palette colours: hills, circles and tiles, arranged by a random source."""
+"""Random scenes in palette colours: hills, circles and tiles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 
-# Palettes run from sky to foreground, with an accent; the caption stands on the foreground.
+# Each palette: sky, middle, foreground, accent. The caption's background is the foreground.
 _PALETTES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
     ((253, 231, 205), (244, 151, 113), (44, 48, 88), (214, 73, 92)),
     ((214, 238, 246), (122, 182, 214), (21, 60, 92), (252, 191, 73)),
@@ -24,14 +24,13 @@ _PALETTES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
     ((40, 52, 92), (92, 70, 130), (16, 18, 40), (250, 220, 140)),
     ((206, 240, 232), (88, 184, 172), (18, 62, 72), (250, 130, 110)),
 )
-CAPTION_START = (
-    192  # palette indices below this run from sky to foreground; the rest from foreground to white
-)
+# Palette indices below this run from sky to foreground; the rest from foreground to white.
+CAPTION_START = 192
 _ACCENT = 191
 
 
 def picture(width: int, height: int, rng: random.Random) -> Image.Image:
-    """A scene in palette colours: one byte per pixel draws and compresses fast."""
+    """Draw a random scene in palette colours: one byte per pixel is fast to draw and compress."""
     from PIL import Image, ImageDraw
 
     image = Image.new("P", (width, height), 0)
@@ -47,7 +46,7 @@ def picture(width: int, height: int, rng: random.Random) -> Image.Image:
 
 
 def _ramp(palette: Sequence[Colour]) -> list[int]:
-    """256 colours: sky → middle → foreground, the accent, then foreground → white for the caption."""
+    """Compute 256 colours: sky → middle → foreground, the accent, then foreground → white for the caption."""
     sky, middle, foreground, accent = palette
     half = CAPTION_START // 2
     ramp = [_mix(sky, middle, i / half) for i in range(half)]
@@ -66,7 +65,7 @@ def _mix(one: Colour, other: Colour, share: float) -> Colour:
 
 
 def _hills(draw: Pen, width: int, height: int, rng: random.Random) -> None:
-    """A sun over ranges of hills."""
+    """Draw a sun over ranges of hills."""
     radius = min(width, height) * rng.uniform(0.09, 0.16)
     x, y = width * rng.uniform(0.2, 0.8), height * rng.uniform(0.18, 0.36)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_ACCENT)
@@ -90,7 +89,7 @@ def _hills(draw: Pen, width: int, height: int, rng: random.Random) -> None:
 
 
 def _circles(draw: Pen, width: int, height: int, rng: random.Random) -> None:
-    """Overlapping discs, the large ones first."""
+    """Draw overlapping discs, the large ones first."""
     radii = sorted((min(width, height) * rng.uniform(0.04, 0.28) for _ in range(18)), reverse=True)
     for radius in radii:
         x, y = width * rng.random(), height * 0.85 * rng.random()
@@ -102,14 +101,14 @@ def _circles(draw: Pen, width: int, height: int, rng: random.Random) -> None:
 
 
 def _tiles(draw: Pen, width: int, height: int, rng: random.Random) -> None:
-    """A quilt of quarter circles."""
+    """Draw tiles of quarter circles."""
     side = max(8, min(width, height) // 8)
     for left in range(0, width, side):
         for top in range(0, height, side):
             fill = _ACCENT if rng.random() < 0.08 else rng.randrange(20, 185)
             draw.rectangle((left, top, left + side, top + side), fill=rng.randrange(10, 150))
             x, y = left + side * rng.randrange(2), top + side * rng.randrange(2)
-            # The disc is cut to its tile by drawing only the quarter that faces it.
+            # Draw only the quarter of the disc that lies within its tile.
             start = {
                 (left, top): 0,
                 (left + side, top): 90,

@@ -16,9 +16,9 @@ _FACTOR = re.compile(r"\d")
 
 def pixel_size(resolution: str, aspect_ratio: str | None = None) -> tuple[int, int]:
     """
-    Width and height that a token stands for; an unknown token is 1024 by 1024.
+    Return the width and height of a resolution token, in pixels; an unknown token is 1024 by 1024.
 
-    An aspect ratio reshapes the same area, except where the token gives both sides. No side exceeds 4,096.
+    An aspect ratio reshapes the same area, unless the token gives both sides. No side exceeds 4,096.
     """
     if match := _PIXELS.fullmatch(resolution):
         return _clamped(int(match[1]), int(match[2]))
@@ -36,7 +36,7 @@ def _side(resolution: str) -> float:
     if match := _MEGAPIXELS.fullmatch(resolution):
         return 1024 * math.sqrt(float(match[1]))
     if _FACTOR.fullmatch(resolution):
-        # A scale factor multiplies an input of 256 pixels, whatever was sent.
+        # A scale factor multiplies an input of 256 pixels, whatever the actual input.
         return 256.0 * int(resolution)
     return 1024.0
 

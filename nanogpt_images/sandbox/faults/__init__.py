@@ -1,1 +1,1 @@
-"""What goes wrong on request."""
+"""Faults that a sandbox injects on request."""

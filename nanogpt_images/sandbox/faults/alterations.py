@@ -1,4 +1,4 @@
-"""Success bodies and listings as faults alter them."""
+"""Faults that alter the body of a success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..http.responses import Response
 
 
 def altered(kind: str, payload: Payload) -> Response:
-    """The answer with *payload* altered by a fault of the stage PAYLOAD."""
+    """Return the answer with *payload*, altered by a fault of the stage PAYLOAD."""
     if kind in _ALTERATIONS:
         _ALTERATIONS[kind](payload)
     answer = payload.answer()
@@ -25,65 +25,50 @@ def altered(kind: str, payload: Payload) -> Response:
 
 
 def truncated(answer: Response) -> Response:
-    """*answer* with the second half of its body cut off, as complete HTTP."""
+    """Cut off the second half of the body, and keep *answer* complete HTTP."""
     body = b"".join(answer.body)
     return attrs.evolve(answer, body=(body[: len(body) // 2],))
 
 
+def _each_entry(payload: Payload, change: Callable[[Pieces], Pieces]) -> None:
+    payload.data = [change(entry) for entry in payload.data or []]
+
+
 def _each_base64(payload: Payload, change: Callable[[bytes], bytes]) -> None:
-    entries = payload.data or []
-    payload.data = [b64_entry(change(entry[1])) if len(entry) == 3 else entry for entry in entries]
-
-
-def _not_an_image(payload: Payload) -> None:
-    payload.data = [b64_entry(base64.b64encode(b"This is not an image. " * 8)) for _ in payload.data or []]
+    _each_entry(payload, lambda entry: b64_entry(change(entry[1])) if len(entry) == 3 else entry)
 
 
 def _huge_dimensions(payload: Payload) -> None:
     header = b"IHDR" + struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    payload.data = [b64_entry(base64.b64encode(png)) for _ in payload.data or []]
+    _each_entry(payload, lambda _: b64_entry(base64.b64encode(png)))
 
 
 def _null_fields(payload: Payload) -> None:
     payload.fields |= {"created": None, "cost": None, "remainingBalance": None, "paymentSource": None}
-    payload.data = [
-        _with(entry, b'"url":null' if len(entry) == 3 else b'"b64_json":null') for entry in payload.data or []
-    ]
+    _each_entry(payload, lambda entry: _with(entry, b'"url":null' if len(entry) == 3 else b'"b64_json":null'))
 
 
 def _with(entry: Pieces, field: bytes) -> Pieces:
-    """*entry* with a further field, given as JSON."""
+    """Add *field*, given as JSON, to *entry*."""
     return (*entry[:-1], entry[-1][:-1], b",", field, b"}")
 
 
 def _unknown_fields(payload: Payload) -> None:
     payload.fields |= {"apiVersion": 7, "usage": {"b64_json": "not here", "steps": [1, [2, {"three": None}]]}}
     meta = b'"meta":{"nsfw":false,"list":[[],{}]}'
-    payload.data = [_with(entry, meta) for entry in payload.data or []]
+    _each_entry(payload, lambda entry: _with(entry, meta))
 
 
 def _data_last(payload: Payload) -> None:
     payload.data_last = True
     _each_base64(payload, lambda text: text.replace(b"/", b"\\/"))
-    payload.data = [(b"\n  ", *entry, b"\n") for entry in payload.data or []]
+    _each_entry(payload, lambda entry: (b"\n  ", *entry, b"\n"))
 
 
 def _broken_image(payload: Payload) -> None:
     first, *others = payload.data or []
     payload.data = [b64_entry(first[1][:40] + b"!*% " + first[1][44:]), *others]
-
-
-def _empty_image(payload: Payload) -> None:
-    payload.data = [*(payload.data or [])[:-1], b64_entry(b"")]
-
-
-def _data_url(payload: Payload) -> None:
-    _each_base64(payload, lambda text: _PREFIX + text)
-
-
-def _data_url_in_url(payload: Payload) -> None:
-    payload.data = [(b'{"url":"', _PREFIX + entry[1], b'"}') for entry in payload.data or []]
 
 
 def _task_id(payload: Payload) -> None:
@@ -92,7 +77,7 @@ def _task_id(payload: Payload) -> None:
 
 
 def event_stream(answer: Response) -> Response:
-    """*answer* as server-sent events: one that says that work is going on, and one with the images."""
+    """Convert *answer* to two server-sent events: progress, then the images."""
     progress = b'event: image_generation.in_progress\ndata: {"type":"image_generation.in_progress"}\n\n'
     completed = b"event: image_generation.completed\ndata: "
     body = (progress, completed, *answer.body, b"\n\n")
@@ -124,10 +109,6 @@ def _other_currency(payload: Payload) -> None:
     payload.fields |= {"paymentSource": "XNO", "currency": "XNO"}
 
 
-def _no_money(payload: Payload) -> None:
-    _take_money(payload)
-
-
 def _milliseconds(payload: Payload) -> None:
     payload.fields["created"] = cast("int", payload.fields["created"]) * 1000
 
@@ -137,22 +118,26 @@ def _nulls_around(payload: Payload) -> None:
 
 
 _PREFIX = b"data:image\\/png;base64,"
-_ALTERATIONS: Mapping[str, Callable[[Payload], None]] = {
+_ALTERATIONS: Mapping[str, Callable[[Payload], object]] = {
     "garbage_base64": lambda payload: _each_base64(payload, lambda text: text[:40] + b"!*% " + text[44:]),
     "truncated_base64": lambda payload: _each_base64(payload, lambda text: text[: len(text) // 8 * 4 + 1]),
     "broken_image": _broken_image,
-    "empty_image": _empty_image,
+    "empty_image": lambda payload: setattr(payload, "data", [*(payload.data or [])[:-1], b64_entry(b"")]),
     "unpadded_base64": lambda payload: _each_base64(payload, lambda text: text.rstrip(b"=")),
     "urlsafe_base64": lambda payload: _each_base64(
         payload, lambda text: text.replace(b"+", b"-").replace(b"/", b"_")
     ),
-    "data_url": _data_url,
-    "data_url_in_url": _data_url_in_url,
+    "data_url": lambda payload: _each_base64(payload, lambda text: _PREFIX + text),
+    "data_url_in_url": lambda payload: _each_entry(
+        payload, lambda entry: (b'{"url":"', _PREFIX + entry[1], b'"}')
+    ),
     "task_id": _task_id,
     "wrong_content_type": lambda payload: setattr(payload, "content_type", "text/plain"),
     "zero_images": lambda payload: setattr(payload, "data", []),
     "missing_data": lambda payload: setattr(payload, "data", None),
-    "not_an_image": _not_an_image,
+    "not_an_image": lambda payload: _each_entry(
+        payload, lambda _: b64_entry(base64.b64encode(b"This is not an image. " * 8))
+    ),
     "huge_dimensions": _huge_dimensions,
     "null_entries": _nulls_around,
     "null_fields": _null_fields,
@@ -163,5 +148,5 @@ _ALTERATIONS: Mapping[str, Callable[[Payload], None]] = {
     "header_money": _header_money,
     "other_currency": _other_currency,
     "nano_money": _nano_money,
-    "no_money": _no_money,
+    "no_money": _take_money,
 }

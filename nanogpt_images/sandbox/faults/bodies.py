@@ -1,4 +1,4 @@
-"""The answers and bodies that faults put in place of a good one."""
+"""Faults that replace the whole answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HTML = "<!DOCTYPE html><html><head><title>{0}</title></head><body><center><h1>{
 
 @attrs.frozen(kw_only=True)
 class FaultContext:
-    """What the answers of faults need to know of the sandbox and the request."""
+    """The facts about sandbox and request that the answers of faults contain."""
 
     limiter: Limiter
     second_origin: str
@@ -27,7 +27,7 @@ class FaultContext:
 
 
 def answer_instead(kind: str, around: FaultContext, request_id: str) -> Response:
-    """The answer of a fault of the stage INSTEAD."""
+    """Return the answer of a fault of the stage INSTEAD."""
     made = _ANSWERS[kind](around)
     return made.answer_for(request_id) if isinstance(made, Refusal) else made
 

@@ -1,4 +1,4 @@
-"""Answers written badly: cut, stalled, dripping; `endless` has those without an end."""
+"""Faults that cut, stall or slow the writing of an answer; `endless` has answers without an end."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from .endless import endless_5xx, endless_body, endless_file, endless_headers
 from .rules import Fault
 
 DRIP_S = 0.02
+_HALF_A_HEADER = b"HTTP/1.1 200 OK\r\nContent-Type: applica"
 Mishap = Callable[[HttpExchange, Response, Fault], Awaitable[web.StreamResponse]]
 
 
 @attrs.frozen
 class Written:
-    """What became of an answer: *whole* when every byte of it was written."""
+    """An answer that was written; *whole* if every byte of it was."""
 
     response: web.StreamResponse
     whole: bool
 
 
 async def send_badly(exchange: HttpExchange, answer: Response, fault: Fault) -> Written:
-    """Write *answer* as *fault* has it; a kind that is not about writing leaves it alone."""
+    """Write *answer* with *fault*; kinds of other stages write it whole."""
     if fault.kind in _WHOLE:
         return Written(await _WHOLE[fault.kind](exchange, answer, fault), True)
     if fault.kind in _BROKEN:
@@ -33,66 +34,28 @@ async def send_badly(exchange: HttpExchange, answer: Response, fault: Fault) -> 
     return Written(await exchange.send(answer), True)
 
 
-async def _reset(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    return exchange.reset()
-
-
-async def _close(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    return exchange.close()
-
-
-async def _reset_in_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    await exchange.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
-    await exchange.flush()
-    return exchange.reset()
+async def _break(
+    exchange: HttpExchange, answer: Response | bytes = b"", size: int | None = None, *, reset: bool = True
+) -> web.StreamResponse:
+    """Write raw bytes, or the first *size* bytes of an answer's body, then break the connection."""
+    if isinstance(answer, Response):
+        await exchange.write(await exchange.start(answer), answer, size=size)
+    else:
+        await exchange.write_raw(answer)
+    if answer:
+        await exchange.flush()
+    return exchange.reset() if reset else exchange.close()
 
 
 async def _stall_in_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    await exchange.write_raw(b"HTTP/1.1 200 OK\r\nContent-Type: applica")
+    await exchange.write_raw(_HALF_A_HEADER)
     await exchange.stall(fault.after_s)
     return exchange.reset()
-
-
-async def _not_http(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    await exchange.write_raw(b"SSH-2.0-OpenSSH_9.9\r\n")
-    await exchange.flush()
-    return exchange.close()
-
-
-async def _reset_halfway(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    await _write_part(exchange, answer, answer.size // 2)
-    return exchange.reset()
-
-
-async def _close_halfway(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    await _write_part(exchange, answer, answer.size // 2)
-    return exchange.close()
-
-
-async def _reset_before_last_byte(
-    exchange: HttpExchange, answer: Response, fault: Fault
-) -> web.StreamResponse:
-    await _write_part(exchange, answer, answer.size - 1)
-    return exchange.reset()
-
-
-async def _reset_at_end(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    await _write_part(exchange, answer, answer.size)
-    return exchange.reset()
-
-
-async def _write_part(exchange: HttpExchange, answer: Response, size: int) -> None:
-    await exchange.write(await exchange.start(answer), answer, size=size)
-    await exchange.flush()
 
 
 async def _stall_before_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
     await exchange.stall(fault.after_s)
     return await exchange.send(answer)
-
-
-async def _stall_halfway(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    return await _send_paced(exchange, answer, parts=2, wait_s=fault.after_s)
 
 
 async def _stall_before_last_byte(
@@ -106,15 +69,10 @@ async def _stall_before_last_byte(
     return response
 
 
-async def _drip(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    return await _send_paced(
-        exchange, answer, parts=64, wait_s=DRIP_S if fault.after_s is None else fault.after_s
-    )
-
-
 async def _send_paced(
-    exchange: HttpExchange, answer: Response, *, parts: int, wait_s: float | None
+    exchange: HttpExchange, answer: Response, parts: int, wait_s: float | None
 ) -> web.StreamResponse:
+    """Write the body in *parts* slices, *wait_s* seconds apart; None waits until the client disconnects."""
     response = await exchange.start(answer)
     body = b"".join(answer.body)
     step = max(1, -(-len(body) // parts))
@@ -127,25 +85,29 @@ async def _send_paced(
 
 
 _WHOLE: Mapping[str, Mishap] = {
-    "reset_at_end": _reset_at_end,
+    "reset_at_end": lambda exchange, answer, _: _break(exchange, answer),
     "stall_before_headers": _stall_before_headers,
-    "stall_in_body": _stall_halfway,
-    "url_stall": _stall_halfway,
+    "stall_in_body": lambda exchange, answer, fault: _send_paced(exchange, answer, 2, fault.after_s),
+    "url_stall": lambda exchange, answer, fault: _send_paced(exchange, answer, 2, fault.after_s),
     "stall_before_last_byte": _stall_before_last_byte,
-    "slow_drip": _drip,
+    "slow_drip": lambda exchange, answer, fault: _send_paced(
+        exchange, answer, 64, DRIP_S if fault.after_s is None else fault.after_s
+    ),
 }
 _BROKEN: Mapping[str, Mishap] = {
-    "reset_after_body": _reset,
-    "reset_after_body_unbilled": _reset,
-    "url_reset": _reset,
-    "close_after_body": _close,
-    "reset_in_headers": _reset_in_headers,
+    "reset_after_body": lambda exchange, _, __: _break(exchange),
+    "reset_after_body_unbilled": lambda exchange, _, __: _break(exchange),
+    "url_reset": lambda exchange, _, __: _break(exchange),
+    "close_after_body": lambda exchange, _, __: _break(exchange, reset=False),
+    "reset_in_headers": lambda exchange, _, __: _break(exchange, _HALF_A_HEADER),
     "stall_in_headers": _stall_in_headers,
-    "not_http": _not_http,
-    "reset_in_response_body": _reset_halfway,
-    "close_in_response_body": _close_halfway,
-    "url_cut": _close_halfway,
-    "reset_before_last_byte": _reset_before_last_byte,
+    "not_http": lambda exchange, _, __: _break(exchange, b"SSH-2.0-OpenSSH_9.9\r\n", reset=False),
+    "reset_in_response_body": lambda exchange, answer, _: _break(exchange, answer, answer.size // 2),
+    "close_in_response_body": lambda exchange, answer, _: _break(
+        exchange, answer, answer.size // 2, reset=False
+    ),
+    "url_cut": lambda exchange, answer, _: _break(exchange, answer, answer.size // 2, reset=False),
+    "reset_before_last_byte": lambda exchange, answer, _: _break(exchange, answer, answer.size - 1),
     "endless_headers": endless_headers,
     "endless_body": endless_body,
     "endless_5xx": endless_5xx,

@@ -1,4 +1,4 @@
-"""Listings of the catalogue as faults alter them."""
+"""Faults that alter a listing of the catalogue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HUGE = 10_000
 
 
 def altered_listing(kind: str, listing: JsonObject) -> Response:
-    """The answer with a listing altered by a fault of the stage LISTING or PAYLOAD."""
+    """Return the answer with *listing*, altered by a fault of the stage LISTING or PAYLOAD."""
     data = cast("list[JsonObject]", listing["data"])
     if kind in _ALTERATIONS:
         listing = {**listing, "data": _ALTERATIONS[kind](data), "next": None}

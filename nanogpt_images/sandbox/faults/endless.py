@@ -1,4 +1,4 @@
-"""Answers that never end: they stop when the client goes."""
+"""Answers that never end, until the client disconnects."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from .rules import Fault
 
 
 async def endless_body(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    """A success whose first image has no end."""
+    """Send a success whose first image never ends."""
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     return await _for_ever(exchange, response, b'{"created":1,"data":[{"b64_json":"', b"A" * SLICE_BYTES)
 
 
 async def endless_5xx(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    """A failure whose page has no end."""
+    """Send a failure whose HTML page never ends."""
     response = web.StreamResponse(status=500, headers={"Content-Type": "text/html"})
     return await _for_ever(exchange, response, b"<html><body>", b" " * SLICE_BYTES)
 
 
 async def endless_file(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    """A download that has no end."""
+    """Send a download that never ends."""
     response = web.StreamResponse(headers={"Content-Type": answer.content_type or "image/png"})
     return await _for_ever(exchange, response, b"".join(answer.body), bytes(SLICE_BYTES))
 
 
 async def endless_headers(exchange: HttpExchange, answer: Response, fault: Fault) -> web.StreamResponse:
-    """An answer that never comes to its body."""
+    """Send response headers that never end."""
     await exchange.write_raw(b"HTTP/1.1 200 OK\r\n")
     while exchange.transport() is not None:
         await exchange.write_raw(b"X-Filler: 0123456789\r\n" * 64)
-        # A client that reads nothing more shall not fill the memory of the sandbox.
+        # Without it, a client that stops reading would fill the sandbox's memory.
         await exchange.flush()
     return exchange.close()
 

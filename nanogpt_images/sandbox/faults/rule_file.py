@@ -11,10 +11,10 @@ from .rules import Fault
 
 def load_faults(path: str | Path) -> list[Fault]:
     """
-    The faults in a JSON file: an array of objects, or `{"faults": [...]}`, whose keys are the fields of Fault.
+    Load faults from a JSON file: an array of objects, or `{"faults": [...]}`, with the fields of Fault as keys.
 
     Raises:
-        ValueError: Not JSON, another shape, an unknown key or kind; the message names the entry.
+        ValueError: The file is not JSON, has another shape, or an unknown key or kind; the text names the entry.
         OSError: The file cannot be read.
     """
     try:
@@ -24,7 +24,9 @@ def load_faults(path: str | Path) -> list[Fault]:
     if isinstance(document, dict):
         document = cast("dict[str, object]", document).get("faults")
     if not isinstance(document, list):
-        raise ValueError(f'{path} must hold an array of faults, or an object with such an array in "faults".')
+        raise ValueError(
+            f'{path} must contain an array of faults, or an object with such an array in "faults".'
+        )
     return [
         _fault(entry, f"{path}, entry {number}")
         for number, entry in enumerate(cast("list[object]", document), 1)
@@ -49,16 +51,16 @@ def _fault(entry: object, where: str) -> Fault:
     if isinstance(entry, str):
         entry = {"kind": entry}
     if not isinstance(entry, dict):
-        raise ValueError(f"{where}: a fault is an object with a kind.")
+        raise ValueError(f"{where}: a fault must be an object with a kind.")
     fields = {name: value for name, value in cast("dict[str, object]", entry).items() if value is not None}
     for name, value in fields.items():
         if name not in _FIELD_TYPES:
             raise ValueError(f"{where}: unknown key {name!r}; the keys are {', '.join(_FIELD_TYPES)}.")
-        # True and false are integers to Python, not to the person who wrote the file.
+        # bool is a subclass of int, but true is not a number in the file.
         if not isinstance(value, _FIELD_TYPES[name]) or (isinstance(value, bool) and name != "billed"):
             raise ValueError(f"{where}: {name} cannot be {value!r}.")
     try:
-        # The types of all values were checked against the table above.
+        # All types were checked against the table above.
         return Fault(**fields)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None

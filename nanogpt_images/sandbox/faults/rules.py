@@ -1,4 +1,4 @@
-"""What goes wrong, and for which requests: rules, and who is struck."""
+"""Fault rules, and the choice of the fault that strikes a request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _share(instance: object, attribute: attrs.Attribute[float | None], value: fl
 
 def _known_route(instance: object, attribute: attrs.Attribute[FaultRoute | None], value: str | None) -> None:
     if value is not None and value not in _ROUTES:
-        raise ValueError(f"route {value!r} is none of {', '.join(_ROUTES)}.")
+        raise ValueError(f"unknown route {value!r}; the routes are {', '.join(_ROUTES)}.")
 
 
 @attrs.frozen
@@ -43,17 +43,17 @@ class Fault:
     One rule: a kind of fault and the requests that it strikes. All conditions given must hold.
 
     Args:
-        kind: What goes wrong; the kinds are in `fault_kinds.KINDS`.
+        kind: What goes wrong; `faults.kinds.KINDS` has the kinds.
         every: Strike every k-th request that meets the other conditions.
-        prompt_contains: Strike requests whose prompt contains this text.
-        model: Strike requests for this model.
+        prompt_contains: Strike only requests whose prompt contains this text.
+        model: Strike only requests for this model.
         rate: Strike this share of requests, 0 to 1, drawn with the sandbox's seed.
-        times: Strike at most this often.
+        times: Strike at most this many times.
         skip: Let this many matching requests pass first.
-        route: Strike this route only; None means both generation routes, or the route that the kind is about.
-            `catalog` means both listings, `image-models` and `images/models` one of them.
-        after_s: Seconds that a stall lasts (None: until the client goes), or the pace of a slow drip.
-        billed: Whether a struck generation is billed, where that shall differ from the kind's own rule.
+        route: Strike only this route; None means both generation routes, or the route of the kind's stage.
+            `catalog` means both listings, `image-models` or `images/models` only one.
+        after_s: Seconds that a stall lasts (None: until the client disconnects), or between the slices of a slow drip.
+        billed: Whether a struck generation is billed; None leaves it to the kind.
     """
 
     kind: str = attrs.field(validator=_known)
@@ -80,7 +80,7 @@ class Fault:
 
 @attrs.frozen(kw_only=True)
 class FaultTarget:
-    """What is known of a request when a fault is looked for."""
+    """The facts of a request that rules are matched against."""
 
     route: str
     model: str | None = None
@@ -90,7 +90,7 @@ class FaultTarget:
 
 
 class FaultPicker:
-    """Decides, request by request, which fault strikes; the first rule that does wins."""
+    """Decides for each request which fault strikes: the first rule that matches."""
 
     def __init__(self, faults: Sequence[Fault], seed: int) -> None:
         self.faults = tuple(faults)
@@ -98,18 +98,18 @@ class FaultPicker:
         self.clear()
 
     def clear(self) -> None:
-        """Start counting again, with the same random draws."""
+        """Reset the counts and the random draws."""
         self._seen = [0] * len(self.faults)
         self._struck = [0] * len(self.faults)
-        # Not a secret: the same seed shall make the same faults.
+        # Not a secret: the same seed gives the same faults.
         self._random = [random.Random(f"{self._seed} {index}") for index in range(len(self.faults))]  # noqa: S311
 
     def has_early(self) -> bool:
-        """Whether some rule strikes before the request body is read."""
+        """Return whether some rule strikes before the request body is read."""
         return any(fault.stage is FaultStage.EARLY for fault in self.faults)
 
     def pick(self, target: FaultTarget, stages: frozenset[FaultStage]) -> Fault | None:
-        """The fault of one of *stages* that strikes *target*, None for none."""
+        """Return the first fault of *stages* that strikes *target*; None for none."""
         for index, fault in enumerate(self.faults):
             if fault.stage in stages and _meets(fault, target) and self._strikes(index, fault):
                 return fault

@@ -1,1 +1,1 @@
-"""Requests and answers on the socket."""
+"""HTTP: requests, answers, signed URLs and the routes."""

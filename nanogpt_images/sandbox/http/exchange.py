@@ -1,4 +1,4 @@
-"""One request's socket: its body in, its answer out, and the ways to break it."""
+"""One request on its connection: read the body, send the answer, break the connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .responses import Response
 
 SLICE_BYTES = 256 * 1024
 _SMALL_BYTES = 64 * 1024
-# Longest time that a fault waits for what was sent to leave before it breaks the connection.
+# Maximum seconds that a fault waits for sent bytes to leave before it breaks the connection.
 _FLUSH_S = 1.0
 
 
@@ -27,7 +27,7 @@ class HttpExchange:
     Args:
         request: The request.
         request_id: Sent as `X-Request-ID`; empty sends none.
-        pause: Sleeps, and raises ConnectionResetError when the sandbox closes meanwhile.
+        pause: Sleeps; raises ConnectionResetError if the sandbox closes meanwhile.
     """
 
     request: web.BaseRequest
@@ -36,17 +36,17 @@ class HttpExchange:
     _peeked: list[bytes] = attrs.field(factory=list[bytes], init=False)
 
     async def peek(self) -> bytes:
-        """What has arrived of the body; it can still be read."""
+        """Return the part of the body that has arrived, without consuming it."""
         self._peeked.append(await self.request.content.readany())
         return b"".join(self._peeked)
 
     async def read_body(self) -> bytes:
         """
-        The whole request body.
+        Read the whole request body.
 
         Raises:
-            Refusal: 413 when it is larger than the edge lets through.
-            ConnectionError: The client went before it had sent everything.
+            Refusal: 413, the body is larger than the edge allows.
+            ConnectionError: The client disconnected before it had sent everything.
         """
         if (self.request.content_length or 0) > MAX_BODY_BYTES:
             raise body_too_large()
@@ -60,7 +60,7 @@ class HttpExchange:
         return b"".join(pieces)
 
     async def send(self, answer: Response) -> web.StreamResponse:
-        """Write *answer* to the end."""
+        """Write the whole *answer*."""
         if answer.size > _SMALL_BYTES and self.request.method != "HEAD":
             response = await self.start(answer)
             await self.write(response, answer)
@@ -72,7 +72,7 @@ class HttpExchange:
         return response
 
     async def start(self, answer: Response) -> web.StreamResponse:
-        """Write the head of *answer*."""
+        """Write the status line and headers of *answer*."""
         response = web.StreamResponse(status=answer.status, headers=self._headers(answer))
         response.content_length = answer.size
         await response.prepare(self.request)
@@ -88,13 +88,13 @@ class HttpExchange:
             left -= len(piece)
 
     async def write_raw(self, data: bytes) -> None:
-        """Write *data* past HTTP."""
+        """Write *data* to the socket, bypassing HTTP."""
         transport = self.transport()
         if transport is not None:
             transport.write(data)
 
     async def flush(self) -> None:
-        """Wait, within bounds, until the kernel has taken everything and had a moment to hand it on."""
+        """Wait, for at most a second, until the kernel has taken all bytes and had a moment to send them."""
         deadline = asyncio.get_running_loop().time() + _FLUSH_S
         while (transport := self.transport()) is not None and transport.get_write_buffer_size():
             if asyncio.get_running_loop().time() > deadline:
@@ -103,7 +103,7 @@ class HttpExchange:
         await self.pause(0.01)
 
     async def stall(self, seconds: float | None) -> None:
-        """Do nothing for *seconds*; None until the client goes."""
+        """Wait for *seconds*; None waits until the client disconnects."""
         if seconds is not None:
             await self.pause(seconds)
             return
@@ -115,20 +115,20 @@ class HttpExchange:
         transport = self.transport()
         if transport is not None:
             connection = transport.get_extra_info("socket")
-            # Zero linger: the kernel sends RST and drops what it still holds.
+            # Zero linger: the kernel sends RST and drops its unsent bytes.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
         return web.Response()
 
     def close(self) -> web.StreamResponse:
-        """Close the connection without a further word."""
+        """Close the connection without an answer."""
         transport = self.transport()
         if transport is not None:
             transport.close()
         return web.Response()
 
     def transport(self) -> asyncio.WriteTransport | None:
-        """The connection, None once it is gone."""
+        """Return the connection; None once it is closed."""
         transport = self.request.transport
         if transport is None or transport.is_closing():
             return None

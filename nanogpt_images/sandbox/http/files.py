@@ -1,4 +1,4 @@
-"""The second origin: it serves the files behind signed URLs and records every request it gets."""
+"""The second origin: serve the files behind signed URLs and record every request."""
 
 from __future__ import annotations
 

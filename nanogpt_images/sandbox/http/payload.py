@@ -1,4 +1,4 @@
-"""The success body, kept as parts that a fault can alter before it becomes an Answer."""
+"""The body of a success in parts, which a fault can alter before they become a Response."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Payload:
     Args:
         data: The JSON of each entry of `data`, in pieces; None leaves the field out.
         fields: The other fields.
-        headers: Headers beside the body.
-        content_type: What the answer claims to be.
+        headers: Headers of the answer.
+        content_type: Value of `Content-Type`.
+        data_last: Put `data` after all other fields.
     """
 
     data: list[Pieces] | None
@@ -28,7 +29,7 @@ class Payload:
     data_last: bool = False
 
     def answer(self) -> Response:
-        """The answer with these parts; `created` comes before `data`, everything else after it."""
+        """Join the parts into an answer: `created` before `data`, all other fields after it."""
         first = {name: value for name, value in self.fields.items() if name == "created" or self.data_last}
         rest = {name: value for name, value in self.fields.items() if name not in first}
         pieces: list[bytes] = [json_bytes(first)[:-1]]
@@ -44,10 +45,10 @@ class Payload:
 
 
 def b64_entry(base64_text: bytes) -> Pieces:
-    """An entry of `data` that holds the image itself; *base64_text* is not copied."""
+    """Make an entry of `data` with the image itself; *base64_text* is not copied."""
     return (b'{"b64_json":"', base64_text, b'"}')
 
 
 def url_entry(url: str) -> Pieces:
-    """An entry of `data` that holds a link to the image."""
+    """Make an entry of `data` with a link to the image."""
     return (json_bytes({"url": url}),)

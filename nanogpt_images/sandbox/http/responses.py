@@ -1,4 +1,4 @@
-"""What a handler returns: a whole HTTP answer as data, written to the socket elsewhere."""
+"""HTTP answers as data; `exchange` writes them to the socket."""
 
 from __future__ import annotations
 
@@ -34,23 +34,15 @@ class Response:
 
 
 def json_answer(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer whose body is *body* as compact JSON."""
+    """Build an answer with *body* as compact JSON."""
     return Response(status=status, body=(json_bytes(body),), headers=dict(headers or {}))
 
 
-def text_answer(
-    text: str,
-    *,
-    status: int,
-    content_type: str = "text/plain; charset=utf-8",
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    """An answer that is not JSON: the plain text or HTML of an edge."""
-    return Response(
-        status=status, body=(text.encode(),), content_type=content_type, headers=dict(headers or {})
-    )
+def text_answer(text: str, *, status: int, content_type: str = "text/plain; charset=utf-8") -> Response:
+    """Build an answer that is not JSON: the plain text or HTML of an edge."""
+    return Response(status=status, body=(text.encode(),), content_type=content_type)
 
 
 def json_bytes(body: object) -> bytes:
-    """*body* as compact UTF-8 JSON."""
+    """Encode *body* as compact UTF-8 JSON."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,8 +1,9 @@
-"""Which handler serves a path: the five endpoints, the account, and the sandbox's own pages."""
+"""The routes: the five endpoints, the account, and the sandbox's own pages."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import attrs
 from aiohttp import web
@@ -54,17 +55,9 @@ async def _dispatch(service: Service, exchange: HttpExchange) -> web.StreamRespo
     raise _not_found(path)
 
 
-async def _images(service: Service, exchange: HttpExchange) -> web.StreamResponse:
-    return await generate(service, exchange, "images")
-
-
-async def _openai(service: Service, exchange: HttpExchange) -> web.StreamResponse:
-    return await generate(service, exchange, "openai")
-
-
 async def _balance(service: Service, exchange: HttpExchange) -> web.StreamResponse:
     await exchange.read_body()
-    # The one header that is documented for it.
+    # x-api-key is the only header documented for this route.
     headers = {"x-api-key": exchange.request.headers.get("x-api-key", "")}
     key = label_of(key_of(headers, service.options.key))
     return await _free(service, exchange, "account", lambda: balance_body(service.account.balance_usd(key)))
@@ -73,7 +66,7 @@ async def _balance(service: Service, exchange: HttpExchange) -> web.StreamRespon
 async def _free(
     service: Service, exchange: HttpExchange, route: str, page: Callable[[], JsonObject]
 ) -> web.StreamResponse:
-    """Serve something that costs nothing, or what a fault makes of it."""
+    """Serve a page that costs nothing, altered by a fault if one strikes."""
     listing = exchange.request.path.removeprefix("/api/v1/") if route == "catalog" else None
     fault = service.faults.pick(FaultTarget(route=route, listing=listing), _ANY_STAGE)
     if fault is None and route == "catalog":
@@ -85,7 +78,7 @@ async def _free(
 
 
 def _listing(service: Service, url: str, page: Callable[[], JsonObject]) -> Response:
-    """A listing, written once per URL: with 10,000 models that takes longer than anything else here."""
+    """Encode a listing once per URL: with 10,000 models, encoding takes longer than anything else here."""
     if len(service.pages) > 64:
         service.pages.clear()
     if url not in service.pages:
@@ -110,7 +103,8 @@ def _page(service: Service, request: web.BaseRequest, path: str) -> JsonObject:
         case "/api/v1/images/models":
             return images_models(models, now=now)
         case "/api/v1/usage":
-            return _usage(service, request)
+            key = label_of(key_of(request.headers, service.options.key))
+            return usage_body(service.ledger.entries, key, request.query, service.models, now)
         case _:
             model_id = path.removeprefix(_MODELS).removesuffix("/endpoints")
             if model_id not in service.models:
@@ -118,14 +112,8 @@ def _page(service: Service, request: web.BaseRequest, path: str) -> JsonObject:
             return endpoints(service.models[model_id])
 
 
-def _usage(service: Service, request: web.BaseRequest) -> JsonObject:
-    key = label_of(key_of(request.headers, service.options.key))
-    now = service.options.clock()
-    return usage_body(service.ledger.entries, key, request.query, service.models, now)
-
-
 async def _own_page(service: Service, exchange: HttpExchange, path: str) -> Response:
-    """The sandbox's own pages; the service has none of them."""
+    """Answer the sandbox's own pages, which the service does not have."""
     match exchange.request.method, path:
         case "GET", "/_sandbox/identity":
             return json_answer({"name": "nanogpt_images.sandbox"})
@@ -146,7 +134,7 @@ async def _own_page(service: Service, exchange: HttpExchange, path: str) -> Resp
 
 
 def _not_found(path: str) -> Refusal:
-    return refuse(404, "not_found", f"There is nothing at {path}.")
+    return refuse(404, "not_found", f"Not found: {path}.")
 
 
 def _check_method(method: str, allowed: tuple[str, ...]) -> None:
@@ -157,9 +145,9 @@ def _check_method(method: str, allowed: tuple[str, ...]) -> None:
 
 
 _POSTS: Mapping[str, Callable[[Service, HttpExchange], Awaitable[web.StreamResponse]]] = {
-    "/api/v1/images": _images,
-    "/v1/images/generations": _openai,
-    "/api/v1/images/generations": _openai,
+    "/api/v1/images": partial(generate, route="images"),
+    "/v1/images/generations": partial(generate, route="openai"),
+    "/api/v1/images/generations": partial(generate, route="openai"),
     "/api/check-balance": _balance,
 }
 _GETS = {

@@ -1,4 +1,4 @@
-"""Signed URLs: issuing them, and the second origin that serves the files behind them."""
+"""Signed URLs: issue and verify them, and answer downloads with ranges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 @attrs.frozen(kw_only=True)
 class Visit:
-    """A request that reached the second origin, with every header it brought."""
+    """A request that reached the second origin, with all its headers."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Visit:
 
 
 class SignedUrls:
-    """Issues URLs for sketches; the files themselves are drawn when they are fetched."""
+    """Issues URLs for sketches; a file is drawn when it is downloaded."""
 
     def __init__(self, *, seed: int, ttl_s: float, clock: Callable[[], float]) -> None:
         self._secret = f"sandbox {seed}".encode()
@@ -40,7 +40,7 @@ class SignedUrls:
         self.visits: list[Visit] = []
 
     def issue(self, sketch: Sketch, *, ttl_s: float | None = None) -> str:
-        """A URL for the image of *sketch*, good for *ttl_s* seconds."""
+        """Sign a URL for the image of *sketch*, valid for *ttl_s* seconds (default: the sandbox's)."""
         name = f"{next(self._numbers):08x}.{_EXTENSIONS[sketch.image_format]}"
         self._sketches[name] = sketch
         if len(self._sketches) > MAX_FILES:
@@ -49,9 +49,9 @@ class SignedUrls:
         return f"{self.origin}/files/{name}?expires={expires}&sig={self._signature(name, expires)}"
 
     def resolve(self, name: str, query: Mapping[str, str]) -> Sketch | Response:
-        """The sketch behind a signed URL, or the refusal: 403 unsigned or expired, 404 unknown."""
+        """Return the sketch behind a signed URL, or the refusal: 403 unsigned or expired, 404 unknown."""
         expires, signature = query.get("expires", ""), query.get("sig", "")
-        # What is no number of a usual length was not issued here; bytes, because text beyond ASCII is not compared.
+        # Every URL issued here has a short number; bytes, because compare_digest rejects text beyond ASCII.
         issued = is_number(expires) and hmac.compare_digest(
             signature.encode("utf-8", "replace"), self._signature(name, int(expires)).encode()
         )
@@ -65,17 +65,12 @@ class SignedUrls:
             return json_answer({"error": "Not found"}, status=404)
         return self._sketches[name]
 
-    def clear(self) -> None:
-        """Forget every file and visit; the signatures stay valid for nothing."""
-        self._sketches.clear()
-        self.visits.clear()
-
     def _signature(self, name: str, expires: int) -> str:
         return hmac.new(self._secret, f"{name} {expires}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def is_number(text: str) -> bool:
-    """Whether *text* is a whole number of a length that `int` takes."""
+    """Return whether *text* is a whole number of at most 18 digits, which `int` parses."""
     return text.isascii() and text.isdecimal() and len(text) <= 18
 
 
@@ -84,7 +79,7 @@ def _xml(code: str, message: str = "") -> str:
 
 
 def file_answer(data: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
-    """*data* as a download: whole, or the part that `Range` (with `If-Range`) asks for."""
+    """Answer a download of *data*: whole, or the part that `Range` (with `If-Range`) asks for."""
     etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
     common = {"Accept-Ranges": "bytes", "ETag": etag}
     wanted = headers.get("Range", "")
@@ -101,7 +96,7 @@ def file_answer(data: bytes, media_type: str, headers: Mapping[str, str]) -> Res
 
 
 def _span(wanted: str, size: int) -> tuple[int, int] | None:
-    """First and last byte of a single byte range, None where it cannot be met."""
+    """Return the first and last byte of a single byte range; None if it is not satisfiable."""
     unit, _, spec = wanted.partition("=")
     first, dash, last = spec.partition("-")
     if unit.strip() != "bytes" or not dash or not all(is_number(text or "0") for text in (first, last)):

@@ -1,4 +1,4 @@
-"""Who may talk to a sandbox: programs of this machine, and pages that it serves itself; no page of the web."""
+"""Refuse requests that a web page had a browser make; allow programs and pages of this machine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .responses import Response, json_answer
 
 def foreign(headers: Mapping[str, str]) -> Response | None:
     """
-    The refusal of a request that a page of the web had a browser make; None for any other.
+    Return the refusal of a request that a web page had a browser make; None for any other request.
 
-    A name that its owner rebinds to 127.0.0.1 arrives as `Host`, and with it the page could read what the sandbox was
-    asked. A request across origins arrives with an `Origin`, and needs no answer to do harm: a reset is enough.
+    A name that its owner rebinds to 127.0.0.1 arrives as `Host`; its page could read the recorded requests.
+    A request across origins arrives with an `Origin`; it can do harm without reading the answer, by a reset.
     """
     host, origin = headers.get("Host"), headers.get("Origin")
     if host is not None and not _is_local(f"//{host}"):
-        return _refusal("Host", "a name that is not of this machine")
+        return _refusal("Host", "a host outside this machine")
     if origin is not None and not _is_local(origin):
-        return _refusal("Origin", "a page that is not of this machine")
+        return _refusal("Origin", "a page from outside this machine")
     return None
 
 

@@ -27,14 +27,14 @@ class StartSlot:
         self.at: float | None = None
 
     def started(self) -> None:
-        """The request's bytes leave now, or will not leave at all. Further calls do nothing."""
+        """Record that the request's bytes leave now, or will not leave at all. Further calls do nothing."""
         if self.at is None:
             self.at = self._clock()
             if self._waiter is not None and not self._waiter.done():
                 self._waiter.set_result(None)
 
     async def wait_started(self) -> float:
-        """When the request started; waits until it has."""
+        """Wait until the request has started, and return when that was."""
         while self.at is None:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -77,7 +77,7 @@ class RateLimiter:
 
     def pause(self, seconds: float, *, left_at: float | None = None) -> bool:
         """
-        Let nobody start for that long, and until the window is free: the service asked for a rest.
+        Hold back all starts for that long, and until the window is free: the service asked for a rest.
 
         Args:
             seconds: Length of the pause from now.

@@ -29,7 +29,7 @@ class Pacing(Protocol):
         ...
 
     def started(self) -> None:
-        """The request of the oldest open place leaves now, or not at all."""
+        """Record that the request of the oldest open place leaves now, or not at all."""
         ...
 
     def pause(self, seconds: float) -> None:
@@ -89,7 +89,7 @@ class Pacer:
         return self._window.try_start(open_s=_OPEN_S, past_own_pause=self._past_own_pause)
 
     def started(self) -> None:
-        """The request of the oldest open place leaves now, or not at all."""
+        """Record that the request of the oldest open place leaves now, or not at all."""
         self._write(self._window.started)
 
     def pause(self, seconds: float) -> None:

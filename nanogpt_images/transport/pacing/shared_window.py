@@ -5,46 +5,14 @@ from __future__ import annotations
 import math
 import os
 import struct
-import sys
 import time
 import zlib
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
+from ..._base.file_lock import lock, unlock
 from ...errors import JournalError, ParameterError
 from .window import wait_s
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # A lock on Windows keeps others from reading, so it covers a byte that holds nothing.
-    _LOCKED_BYTE: Final = 1 << 30
-
-    def _lock(fd: int) -> bool:
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-    def _unlock(fd: int) -> None:
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-
 
 _T = TypeVar("_T")
 
@@ -126,7 +94,7 @@ class SharedWindow:
 
     def started(self) -> None:
         """
-        The oldest start that this object keeps open happens now, or not at all. Without one, nothing changes.
+        Record that the oldest start that this object keeps open happens now, or not at all. Without one, do nothing.
 
         Raises:
             JournalError: The file cannot be used.
@@ -155,7 +123,7 @@ class SharedWindow:
 
     def pause(self, seconds: float) -> None:
         """
-        Let nobody start for that long, ten minutes at the most.
+        Hold back all starts for that long, ten minutes at the most.
 
         Raises:
             JournalError: The file cannot be used.
@@ -185,7 +153,7 @@ class SharedWindow:
         self._fd = None
 
     def _open(self) -> int:
-        # A forked child shares its parent's lock along with the descriptor, so it opens the file anew.
+        # A forked child shares its parent's lock along with the descriptor, so it opens the file again.
         if self._fd is None or self._pid != os.getpid():
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
             self._pid = os.getpid()
@@ -194,16 +162,16 @@ class SharedWindow:
     def _locked(self, action: Callable[[int, float], _T]) -> _T | None:
         try:
             fd = self._open()
-            if not _lock(fd):
+            if not lock(fd):
                 return None
             try:
                 # Read under the lock: a time from before it could be older than the start that it stands for.
                 return action(fd, self._clock())
             finally:
-                _unlock(fd)
+                unlock(fd)
         except OSError as error:
             raise JournalError(
-                f"the pacing file {self._path} cannot be used: {error.strerror}. Nothing was sent for this request."
+                f"the pacing file {self._path} cannot be used: {error.strerror}.", says_charge=True
             ) from error
 
     def _try_at(self, fd: int, now: float, open_s: float, past_own_pause: bool) -> float:

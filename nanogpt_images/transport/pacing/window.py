@@ -10,7 +10,7 @@ _OPEN_POLL_S: Final = 0.005
 
 def wait_s(starts: Sequence[float], pause_until: float, now: float, *, limit: int, window_s: float) -> float:
     """
-    Seconds until a start may be tried again; 0.0 when it is allowed now.
+    Return the seconds until a start may be tried again; 0.0 when it is allowed now.
 
     Args:
         starts: Times of earlier starts in order; one in the future is an open start, which counts as happening then.

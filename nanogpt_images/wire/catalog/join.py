@@ -27,7 +27,7 @@ def join(legacy: Listing[ImageModel] | None, listed: Listing[ListedModel] | None
     of two prices, the dearer.
 
     Args:
-        legacy: `GET /api/v1/image-models`, or None where it could not be had.
+        legacy: `GET /api/v1/image-models`, or None where it is not available.
         listed: `GET /api/v1/images/models`, or None.
 
     Returns:
@@ -75,10 +75,20 @@ def _model(
 
 
 def with_offers(model: Model, offers: ModelEndpoints) -> Model:
-    """*model* with the prices of its endpoint metadata too; of two prices for one thing, the dearer."""
+    """Return *model* with the prices of its endpoint metadata too; of two prices for one thing, the dearer."""
     prices, tables = model.prices, model.price_tables
     for offer in offers.endpoints:
+        if offer.prices and offer.prices.currency.upper() != model.prices.currency.upper():
+            unpriced = tables.unpriced | {f"prices in {offer.prices.currency}"}
+            tables = attrs.evolve(tables, unpriced=unpriced)
         prices, tables = dearer(prices, offer.prices), dearer_tables(tables, offer.price_tables)
+        if not offer.price_tables.tiers:
+            # Assumption: an endpoint that names no tier states a price which every tier may cost.
+            tiers = {
+                field: {tier: dearer(table, offer.prices) for tier, table in by_tier.items()}
+                for field, by_tier in tables.tiers.items()
+            }
+            tables = attrs.evolve(tables, tiers=tiers)
     return attrs.evolve(model, prices=prices, price_tables=tables)
 
 

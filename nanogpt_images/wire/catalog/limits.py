@@ -15,7 +15,7 @@ MOST_PER_REQUEST: Final = 1_000
 
 def count_rule(n: ParameterSpec | None, *, fixed: int | None, maxima: Iterable[int | None]) -> CountRule:
     """
-    The rule that one record states.
+    Return the rule that one record states.
 
     A fixed count rules alone (1 too: such a model takes no `n`). Otherwise it is the range of `n`, its
     maximum cut to the least of *maxima*; without a range it starts at 1. Numbers below 1 or above
@@ -56,7 +56,7 @@ def _range_of(n: ParameterSpec | None) -> tuple[int | None, int | None]:
 
 def join_count_rules(legacy: CountRule, listed: CountRule) -> CountRule:
     """
-    The rule of a model that stands in both listings.
+    Return the rule of a model that stands in both listings.
 
     A fixed count of either (image-models first, which documents it); else the range of images/models, its
     maximum cut to that of image-models: of two limits the stricter is accepted by both.
@@ -72,7 +72,7 @@ def join_count_rules(legacy: CountRule, listed: CountRule) -> CountRule:
 
 def reference_limits(max_items: Iterable[object], constraints: Sequence[Json]) -> ReferenceLimits | None:
     """
-    The strictest of what is stated, or None where nothing is.
+    Return the strictest of what is stated, or None where nothing is.
 
     Args:
         max_items: Numbers of images that stand outside the constraint objects.
@@ -121,7 +121,7 @@ def _tighten(found: dict[str, int], key: str, value: object) -> None:
 def join_reference_limits(
     legacy: ReferenceLimits | None, listed: ReferenceLimits | None
 ) -> ReferenceLimits | None:
-    """Field by field the limit that satisfies both."""
+    """Join, field by field, the limits into those that satisfy both."""
     if legacy is None or listed is None:
         return legacy or listed
     found: dict[str, int] = {}
@@ -146,7 +146,7 @@ def _common(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def prompt_limit(max_characters: object, prompt_length: Json) -> PromptLimit | None:
-    """The limit of the prompt; None where it is not stated or counted in a unit other than UTF-16 units."""
+    """Return the limit of the prompt; None where it is not stated or counted in a unit other than UTF-16 units."""
     limit = as_int(max_characters)
     # Assumption: a limit without a unit counts UTF-16 code units, as the live listing says of all of them.
     if limit is None or limit < 1 or as_text(prompt_length.get("unit")) not in {None, "utf16_code_units"}:

@@ -178,8 +178,8 @@ def _envelope(body: object) -> Json:
 
 def _not_a_list(body: object, path: str, json_path: str) -> ResponseDecodeError:
     return ResponseDecodeError(
-        f"the answer of GET {path} holds no list at {json_path}. Nothing was charged, the request is free; "
-        "check that base_url is that of the NanoGPT API.",
+        f"the answer of GET {path} holds no list at {json_path}.",
+        advice="Check that base_url is that of the NanoGPT API.",
         charge=Charge.NOT_SENT,
         json_path=json_path,
         excerpt=shorten(body),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 import attrs
 
+from ...money.nano import MAX_REQUEST_USD
 from ...types.model import PriceLine
 from ...types.prices import ANY_FIELD, NO_PRICES, NO_TABLES, PriceTable, PriceTables, dearer, dearer_tables
 from ..convert import as_object, as_objects, as_text, as_usd, structure
@@ -15,19 +16,28 @@ from ..convert import as_object, as_objects, as_text, as_usd, structure
 _BY: Final = "by_"
 _INPUT_WORDS: Final = ("input", "reference")
 _ADD_ON_WORDS: Final = ("lora",)
-# Assumption: prices of another unit do not bound what an image costs, and these names mark them, or no prices at all.
+# Assumption: these names mark prices of another unit, or no prices at all.
 _NOT_PER_IMAGE: Final = re.compile(
     r"^per_(?!.*image|.*reference)|token|pixel|second|minute|included|free|max|min|count|limit|threshold"
     r"|percent|discount|multiplier|factor|version",
     re.IGNORECASE,
 )
+# Of these, numbers that limit or lower what is charged.
+_NO_PRICE: Final = re.compile(
+    r"included|free|max|min(?!ute)|(?<!dis)count|limit|threshold|discount|version", re.IGNORECASE
+)
+_PER_REQUEST: Final = re.compile(r"^(?:per_?)?(?:request|generation|call)s?$", re.IGNORECASE)
+_PER_MEGAPIXEL: Final = re.compile(r"^(?:per_?)?(?:output_?)?(?:mega_?pixel|mp)s?$", re.IGNORECASE)
+_PLAIN_BILLABLE: Final = re.compile(r"^(?:output.*|(?:image|generation|request)s?)?$", re.IGNORECASE)
+_PLAIN: Final = ""
+"""Stands among `PriceTables.requests` and `.megapixels` for the price of the images themselves."""
 _TIER_FIELDS: Final = ("rendering_speed", "quality")
 _DEEPEST: Final = 8
 
 
 def read_prices(*shapes: object) -> PriceTable:
     """
-    The first of *shapes* that states a price per image, as a table.
+    Read the first of *shapes* that states a price per image, as a table.
 
     A shape is `{"per_image": {token: usd}, "currency"}`, the same with a number for all tokens, a bare
     number, or a list of lines. Prices of other units are not prices per image and give an empty table.
@@ -49,7 +59,7 @@ def _table(shape: object) -> PriceTable:
 
 
 def _tokens(prices: object, currency: str) -> PriceTable:
-    """A mapping of tokens to USD, or a number for all of them."""
+    """Read a mapping of tokens to USD, or a number for all of them."""
     return PriceTable(
         per_image={
             token: usd for token, value in as_object(prices).items() if (usd := as_usd(value)) is not None
@@ -61,7 +71,7 @@ def _tokens(prices: object, currency: str) -> PriceTable:
 
 def read_price_tables(*shapes: object) -> PriceTables:
     """
-    What *shapes* state beside the price per image: tiers, add-ons, input images, and tables of unknown meaning.
+    Read what *shapes* state beside the price per image: tiers, add-ons, input images, and tables of unknown meaning.
 
     Source: docs/service.md, "List image models" and "Endpoint metadata", `pricing`.
     """
@@ -79,11 +89,17 @@ def _beside(pricing: Mapping[str, object]) -> PriceTables:
     tiers: dict[str, Mapping[str, PriceTable]] = {}
     add_ons: dict[str, PriceTable] = {}
     others: dict[str, PriceTable] = {}
+    requests: dict[str, PriceTable] = {}
+    megapixels: dict[str, PriceTable] = {}
     inputs = NO_PRICES
     for name, value in pricing.items():
         if name == "per_image":
             if nested := _tables_by_name(value, currency):
                 tiers[ANY_FIELD] = nested
+        elif _PER_REQUEST.match(name):
+            requests |= _tables_by_name({_PLAIN: value}, currency, numbers=True)
+        elif _PER_MEGAPIXEL.match(name):
+            megapixels |= _tables_by_name({_PLAIN: value}, currency, numbers=True)
         elif _NOT_PER_IMAGE.search(name):
             continue
         elif any(word in name.lower() for word in _INPUT_WORDS):
@@ -93,13 +109,43 @@ def _beside(pricing: Mapping[str, object]) -> PriceTables:
                 tiers[name.removeprefix(_BY)] = by_tier
         elif _is_add_on(name):
             add_ons |= _tables_by_name({name: value}, currency, numbers=True)
-        else:
-            others |= _tables_by_name({name: value}, currency)
-    return PriceTables(tiers=tiers, add_ons=add_ons, inputs=inputs, others=others, currency=currency)
+        # A lone number that is too large for the price of one request is something else, such as a time.
+        elif as_object(value) or as_usd(value, most=MAX_REQUEST_USD):
+            others |= _tables_by_name({name: value}, currency, numbers=True)
+    return PriceTables(
+        tiers=tiers,
+        add_ons=add_ons,
+        inputs=inputs,
+        requests=requests,
+        megapixels=megapixels,
+        others=others,
+        unpriced=frozenset(_unpriced(pricing)),
+        currency=currency,
+    )
+
+
+def _unpriced(pricing: Mapping[str, object], depth: int = 0) -> Iterator[str]:
+    """Yield the names of the prices in *pricing* that are of a unit which no request states."""
+    for name, value in pricing.items():
+        if _NO_PRICE.search(name):
+            continue
+        known_above = not depth and (_PER_REQUEST.match(name) or _PER_MEGAPIXEL.match(name))
+        if _NOT_PER_IMAGE.search(name) and not known_above:
+            if _states_a_price(value):
+                yield name
+        elif depth < _DEEPEST:
+            yield from _unpriced(as_object(value), depth + 1)
+
+
+def _states_a_price(value: object, depth: int = 0) -> bool:
+    inner = as_object(value) if depth < _DEEPEST else {}
+    return bool(as_usd(value)) or any(
+        _states_a_price(item, depth + 1) for name, item in inner.items() if not _NO_PRICE.search(name)
+    )
 
 
 def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> dict[str, PriceTable]:
-    """The tables in an object; with *numbers*, a lone number is one too."""
+    """Return the tables in an object; with *numbers*, a lone number is one too."""
     return {
         name: table
         for name, value in as_object(shape).items()
@@ -108,7 +154,7 @@ def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> d
 
 
 def _any_table(shape: object, currency: str, depth: int = 0) -> PriceTable:
-    """The prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the dearest."""
+    """Return the prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the dearest."""
     if not isinstance(shape, dict):
         return PriceTable(flat_usd=as_usd(shape), currency=currency)
     fields = as_object(cast("object", shape)).items()
@@ -126,14 +172,14 @@ def _is_add_on(name: str) -> bool:
 
 
 def read_lines(shape: object) -> tuple[PriceLine, ...]:
-    """The lines of a list of prices, of any unit."""
+    """Read the lines of a list of prices, of any unit."""
     lines = (structure(line, PriceLine) for line in as_objects(shape))
     return tuple(line if line.currency else attrs.evolve(line, currency="USD") for line in lines)
 
 
 def price_table(lines: Iterable[PriceLine]) -> PriceTable:
     """
-    The table of the lines that price an output image; of two for one resolution, the dearer.
+    Return the table of the lines that price an output image; of two for one resolution, the dearer.
 
     Source: docs/service.md, "Endpoint metadata", `pricing`.
     """
@@ -141,24 +187,45 @@ def price_table(lines: Iterable[PriceLine]) -> PriceTable:
 
 
 def _line_tables(lines: Iterable[PriceLine]) -> PriceTables:
-    """The tables of the lines that price a tier, an add-on or an input image."""
+    """Return the tables of the lines that price anything but an output image."""
     tiers: dict[str, dict[str, list[PriceLine]]] = {}
     add_ons: dict[str, list[PriceLine]] = {}
+    requests: dict[str, list[PriceLine]] = {}
+    megapixels: dict[str, list[PriceLine]] = {}
+    others: dict[str, list[PriceLine]] = {}
     inputs: list[PriceLine] = []
+    unpriced: set[str] = set()
     for line in lines:
-        if not _is_per_image(line):
-            continue
-        if _is_input(line):
+        billable, unit = line.billable or "", line.unit or "image"
+        name = _PLAIN if _PLAIN_BILLABLE.match(billable) else billable
+        if _PER_REQUEST.match(unit):
+            requests.setdefault(name, []).append(line)
+        elif _PER_MEGAPIXEL.match(unit) and not _is_input(line):
+            megapixels.setdefault(name, []).append(line)
+        elif not _is_per_image(line):
+            if line.cost_usd:
+                unpriced.add(f"{billable or 'output_image'} per {unit}")
+        elif _is_input(line):
             inputs.append(line)
-        elif _is_add_on(line.billable or ""):
-            add_ons.setdefault(line.billable or "", []).append(line)
-        for field, tier in _tiers(line).items():
+        elif _is_add_on(billable):
+            add_ons.setdefault(billable, []).append(line)
+        elif name and not _tiers(line):
+            others.setdefault(name, []).append(line)
+        for field, tier in _tiers(line).items() if _is_per_image(line) else ():
             tiers.setdefault(field, {}).setdefault(tier, []).append(line)
     return PriceTables(
         tiers={field: {tier: _table_of(of) for tier, of in by.items()} for field, by in tiers.items()},
-        add_ons={name: _table_of(of) for name, of in add_ons.items()},
+        add_ons=_tables_of(add_ons),
         inputs=_table_of(inputs),
+        requests=_tables_of(requests),
+        megapixels=_tables_of(megapixels),
+        others=_tables_of(others),
+        unpriced=frozenset(unpriced),
     )
+
+
+def _tables_of(lines: Mapping[str, Iterable[PriceLine]]) -> dict[str, PriceTable]:
+    return {name: table for name, of in lines.items() if (table := _table_of(of))}
 
 
 def _table_of(lines: Iterable[PriceLine]) -> PriceTable:
@@ -178,7 +245,11 @@ def _table_of(lines: Iterable[PriceLine]) -> PriceTable:
 
 def _is_plain(line: PriceLine) -> bool:
     billable = line.billable or ""
-    return _is_per_image(line) and not (_is_input(line) or _is_add_on(billable) or _tiers(line))
+    return (
+        _is_per_image(line)
+        and _PLAIN_BILLABLE.match(billable) is not None
+        and not (_is_input(line) or _is_add_on(billable) or _tiers(line))
+    )
 
 
 def _is_per_image(line: PriceLine) -> bool:
@@ -190,7 +261,7 @@ def _is_input(line: PriceLine) -> bool:
 
 
 def _tiers(line: PriceLine) -> dict[str, str]:
-    """The fields of a request that a line prices one value of."""
+    """Return the fields of a request that a line prices one value of."""
     if _is_input(line):
         return {}
     return {field: tier for field in _TIER_FIELDS if (tier := as_text(line.extra.get(field))) is not None}

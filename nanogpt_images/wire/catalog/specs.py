@@ -104,7 +104,7 @@ def read_supported(raw: Json, constraints: Json | None = None) -> Supported:
 
 
 def join_parameters(legacy: ParameterSpecs, listed: ParameterSpecs, rule: CountRule) -> ParameterSpecs:
-    """The descriptors of both, of each name the one that says more, and `n` as the joined *rule* has it."""
+    """Return the descriptors of both, of each name the one that says more, and `n` as the joined *rule* has it."""
     specs = dict(legacy)
     for name, spec in listed.items():
         specs[name] = richer_spec(specs[name], spec) if name in specs else spec
@@ -121,7 +121,7 @@ def _count_spec(rule: CountRule, n: ParameterSpec | None) -> RangeSpec:
 
 def parameter_spec(raw: object) -> ParameterSpec:
     """
-    One descriptor, or the plain list or switch of the flat shape. What is not understood keeps its raw value.
+    Read one descriptor, or the plain list or switch of the flat shape. What is not understood keeps its raw value.
 
     Understood are `{"type": "enum", "values", "default"}` (also without the type),
     `{"type": "range", "min", "max", "default"}`, `{"type": "integer" | "number", "minimum", "maximum"}`,
@@ -168,7 +168,7 @@ def _enum(values: list[object], default: object) -> ParameterSpec | None:
 
 
 def richer_spec(one: ParameterSpec, other: ParameterSpec) -> ParameterSpec:
-    """The one that says more of the two; of two enums all values, *other*'s first, with the default of either."""
+    """Return the one that says more of the two; of two enums all values, *other*'s first, with the default of either."""
     if one == other or isinstance(one, UnknownSpec):
         return other
     if isinstance(one, EnumSpec) and isinstance(other, EnumSpec):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.journal.admission import admit
 from nanogpt_images.batch.journal.database.store import Store
+from nanogpt_images.batch.outcomes import Done, Refused
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, unpriced
@@ -76,7 +77,7 @@ async def test_a_known_unit_keeps_its_place(out: Path) -> None:
     async with await Journal.open(out, service=None) as journal:
         wide = await journal.admit([(BatchRow("a", "m", count=6, key="k"), RULE)])
         await journal.sent(wide[1].unit.id, 10)
-        await journal.done(wide[1].unit.id, [], cost_nano=10)
+        await journal.record(wide[1].unit.id, Done(images=[], cost_nano=10))
     async with await Journal.open(out, service=None) as journal:
         (narrow,) = await journal.admit([(BatchRow("a", "m", count=2, key="k"), RULE)])
     two = wide[1].unit
@@ -133,7 +134,7 @@ async def test_tallies_agree_with_the_units(out: Path) -> None:
         ]
         for unit in units[:2]:
             await journal.sent(unit.id, 11)
-        await journal.refused(units[0].id)
+        await journal.record(units[0].id, Refused())
         totals = await journal.totals()
         added = await journal._run(
             lambda store: store.connection.execute(

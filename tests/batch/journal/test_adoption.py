@@ -87,7 +87,18 @@ async def test_images_without_a_list_are_left_alone_where_that_is_asked_for(open
         assert sum("no image in" in record.getMessage() for record in caplog.records) == 1
 
 
-@pytest.mark.parametrize("name", [None, "fox.png", "fox-3f9a12c.png", "3f9a12c4.png", "notes-3f9a12c4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        "fox.png",
+        "fox-3f9a12c.png",
+        "3f9a12c4.png",
+        "notes-3f9a12c4",
+        "x-20240101.png",
+        "x-3f9a12c4.png",
+    ],
+)
 async def test_other_files_are_in_nobodys_way(open_job, name: str | None) -> None:
     """An empty directory of images and foreign names refuse nothing."""
     async with open_job() as job:
@@ -96,6 +107,20 @@ async def test_other_files_are_in_nobodys_way(open_job, name: str | None) -> Non
             (job.out / "images" / name).touch()
         _, report = await job.run(job.rows(1))
         assert report.ok
+        assert name is None or (job.out / "images" / name).read_bytes() == b""
+
+
+async def test_a_name_that_is_a_requests_own_is_refused_wherever_its_row_stands(open_job) -> None:
+    """Rows of other batches go first; the one whose image is there stops the batch, and its file stays as it is."""
+    async with open_job() as job:
+        rows = job.rows(3)
+        await job.run(rows[2:])
+        files, posts = job.files, len(job.sandbox.ledger.posts)
+        lose_journal(job.out)
+        (job.out / "results.jsonl").unlink()
+        with pytest.raises(JournalError, match=r"holds images of this batch.*Nothing was sent"):
+            await job.run(rows)
+        assert (job.files, len(job.sandbox.ledger.posts)) == (files, posts)
 
 
 async def test_a_journal_that_knows_requests_goes_on_beside_images_it_did_not_list(open_job) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nanogpt_images.batch.journal import Journal
 from nanogpt_images.batch.journal.admission import admit
 from nanogpt_images.batch.journal.database.store import Store
+from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import unpriced
@@ -40,7 +41,7 @@ async def run(
         claimed = [found.unit for found in await journal.admit(rows) if found.claimed]
         for unit in claimed[:pay]:
             await journal.sent(unit.id, 10)
-            await journal.done(unit.id, [], cost_nano=10)
+            await journal.record(unit.id, Done(images=[], cost_nano=10))
     return [unit.n for unit in claimed]
 
 
@@ -95,9 +96,9 @@ async def test_what_may_have_been_charged_counts(out: Path) -> None:
     async with await opened(out) as journal:
         one, other = [found.unit for found in await journal.admit([(row(2), ONE)])]
         await journal.sent(one.id, 10)
-        await journal.unknown(one.id, error_type="E", error_text="lost")
+        await journal.record(one.id, Failed(charge=Charge.UNKNOWN, error_type="E", error_text="lost"))
         await journal.sent(other.id, 10)
-        await journal.failed(other.id, Charge.CHARGED, error_type="E", error_text="no image")
+        await journal.record(other.id, Failed(charge=Charge.CHARGED, error_type="E", error_text="no image"))
     assert await run(out, [(row(2), FOUR)]) == []
 
 
@@ -148,10 +149,11 @@ def test_a_row_is_paid_for_once(
 def test_identical_rows_are_paid_for_once(
     tmp_path_factory: pytest.TempPathFactory, counts: list[int], rules: list[CountRule]
 ) -> None:
-    """What a whole run made of identical rows is enough for them under any later rule."""
+    """A run of identical rows buys what they ask for, one request's surplus at the most; it serves any later rule."""
     out = tmp_path_factory.mktemp("job")
     first, *later = rules
-    bought_in_a_run(out, counts, first)
+    made = bought_in_a_run(out, counts, first)
+    assert sum(counts) <= made < sum(counts) + max(first.minimum, first.fixed or 0)
     assert [bought_in_a_run(out, counts, rule) for rule in later] == [0] * len(later)
 
 
@@ -160,7 +162,7 @@ async def test_an_attempt_that_may_have_been_charged_is_not_forgotten(out: Path)
     async with await opened(out) as journal:
         (unit,) = [found.unit for found in await journal.admit([(row(4), FOUR)])]
         await journal.sent(unit.id, 10)
-        await journal.unknown(unit.id, error_type="E", error_text="lost")
+        await journal.record(unit.id, Failed(charge=Charge.UNKNOWN, error_type="E", error_text="lost"))
         await journal.reopen(unknown=True)
     assert await run(out, [(row(4), ONE)]) == [4]
     async with await opened(out) as journal:
@@ -173,7 +175,7 @@ async def test_a_lowered_count_pays_only_for_what_is_missing(out: Path) -> None:
         units = [found.unit for found in await journal.admit([(row(9), FOUR)])]
         for unit in (units[0], units[2]):
             await journal.sent(unit.id, 10)
-            await journal.done(unit.id, [], cost_nano=10)
+            await journal.record(unit.id, Done(images=[], cost_nano=10))
     assert [unit.n for unit in units] == [4, 4, 1]
     assert await run(out, [(row(7), FOUR)]) == [2]
     async with await opened(out) as journal:
@@ -197,6 +199,13 @@ async def test_the_first_divides_a_row_for_all(out: Path) -> None:
 async def test_the_images_that_a_rule_forces_serve_identical_rows(out: Path) -> None:
     """A request that always makes four makes those of four rows of one."""
     assert await run(out, [(row(1), FIXED)] * 5) == [None, None]
+
+
+async def test_the_images_that_a_later_rule_forces_serve_identical_rows(out: Path) -> None:
+    """Also where what was never sent is divided again: its surplus is not bought a second time."""
+    assert await run(out, [(row(1), ONE)], pay=0) == [1]
+    assert await run(out, [(row(1), FIXED)] * 5) == [None, None]
+    assert await run(out, [(row(1), ONE)] * 8) == []
 
 
 async def test_a_journal_of_an_earlier_release(out: Path) -> None:

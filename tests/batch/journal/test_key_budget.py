@@ -7,6 +7,7 @@ import pytest
 
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.key_budget import KeyBudget
+from nanogpt_images.batch.outcomes import Done, Failed, Refused
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import BudgetExceededError, Charge
 from nanogpt_images.types.parameters import CountRule
@@ -25,11 +26,11 @@ async def test_each_key_has_its_own_sum(out: Path, image: MakeImage) -> None:
         one, two = KeyBudget(journal, "0", label="key 0"), KeyBudget(journal, "1", label="key 1")
         done, unknown, refused, open_ = await admitted(journal, 4)
         await one.sent(done, 100)
-        await one.done(done, [image()], cost_nano=60)
+        await one.record(done, Done(images=[image()], cost_nano=60))
         await one.sent(unknown, 100)
-        await one.failed(unknown, Charge.UNKNOWN, error_type="E", error_text="?")
+        await one.record(unknown, Failed(charge=Charge.UNKNOWN, error_type="E", error_text="?"))
         await two.sent(refused, 100)
-        await two.refused(refused)
+        await two.record(refused, Refused())
         await two.sent(open_, 30)
         assert (await one.committed_nano(), await two.committed_nano()) == (160, 30)
         assert (await journal.totals()).committed_nano == 190
@@ -40,13 +41,30 @@ async def test_a_key_stays_within_its_cap_over_all_runs(out: Path, image: MakeIm
     async with await Journal.open(out, service="s") as journal:
         first, second = await admitted(journal, 2)
         await KeyBudget(journal, "0", label="key 0", cap_nano=100).sent(first, 60)
-        await KeyBudget(journal, "0", label="key 0", cap_nano=100).done(first, [image()], cost_nano=60)
+        await KeyBudget(journal, "0", label="key 0", cap_nano=100).record(
+            first, Done(images=[image()], cost_nano=60)
+        )
     async with await Journal.open(out, service="s") as journal:
         await admitted(journal, 2)
         with pytest.raises(BudgetExceededError, match="key 0"):
             await KeyBudget(journal, "0", label="key 0", cap_nano=100).sent(second, 50)
         await KeyBudget(journal, "1", label="key 1", cap_nano=100).sent(second, 50)
         assert (await journal.totals()).committed_nano == 110
+
+
+async def test_what_may_have_been_charged_to_a_key_counts_when_it_is_paid_for_again(out: Path) -> None:
+    """A retry of an unknown request does not give its key's money back."""
+    async with await Journal.open(out, service="s") as journal:
+        (lost,) = await admitted(journal, 1)
+        await KeyBudget(journal, "0", label="key 0").sent(lost, 60)
+    async with await Journal.open(out, service="s") as journal:
+        key = KeyBudget(journal, "0", label="key 0", cap_nano=100)
+        assert await key.committed_nano() == 60
+        await journal.reopen(unknown=True)
+        assert await key.committed_nano() == 60
+        await admitted(journal, 1)
+        with pytest.raises(BudgetExceededError):
+            await key.sent(lost, 60)
 
 
 async def test_an_outcome_counts_for_the_key_that_sent_it_whoever_records_it(
@@ -58,13 +76,13 @@ async def test_an_outcome_counts_for_the_key_that_sent_it_whoever_records_it(
         by_other, by_none, refused, again = await admitted(journal, 4)
         for unit in (by_other, by_none, refused, again):
             await two.sent(unit, 100)
-        await one.done(by_other, [image()], cost_nano=60)
-        await journal.failed(by_none, Charge.UNKNOWN, error_type="E", error_text="?")
-        await one.refused(refused)
-        await one.refused(again)
+        await one.record(by_other, Done(images=[image()], cost_nano=60))
+        await journal.record(by_none, Failed(charge=Charge.UNKNOWN, error_type="E", error_text="?"))
+        await one.record(refused, Refused())
+        await one.record(again, Refused())
         assert (await one.committed_nano(), await two.committed_nano()) == (0, 160)
         await one.sent(again, 100)
-        await two.done(again, [image()], cost_nano=70)
+        await two.record(again, Done(images=[image()], cost_nano=70))
         assert (await one.committed_nano(), await two.committed_nano()) == (70, 160)
         assert (await journal.totals()).committed_nano == 230
 
@@ -77,5 +95,5 @@ async def test_an_outcome_counts_for_its_key_after_a_restart(out: Path, image: M
     async with await Journal.open(out, service="s") as journal:
         one, two = KeyBudget(journal, "0", label="key 0"), KeyBudget(journal, "1", label="key 1")
         await one.found(unit)
-        await one.done(unit, [image()], cost_nano=60)
+        await one.record(unit, Done(images=[image()], cost_nano=60))
         assert (await one.committed_nano(), await two.committed_nano()) == (0, 60)

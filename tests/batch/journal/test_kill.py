@@ -19,6 +19,7 @@ IN_FLIGHT = 8
 WORK = """
 import asyncio, hashlib, os, pathlib, sys
 from nanogpt_images.batch.journal import Journal, ImageRecord
+from nanogpt_images.batch.outcomes import Done
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.types.parameters import CountRule
@@ -42,7 +43,7 @@ async def main():
             say("sent", unit.id)
             (out / "images" / f"{unit.name}.png").write_bytes(b"x")
             image = ImageRecord(index=0, file=f"images/{unit.name}.png", media_type="image/png", bytes=1, sha256="0")
-            await journal.done(unit.id, [image], cost_nano=10)
+            await journal.record(unit.id, Done(images=[image], cost_nano=10))
             say("done", unit.id)
 
     await asyncio.gather(*(work(a.unit) for a in found if a.claimed and a.state is State.PENDING))

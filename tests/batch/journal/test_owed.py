@@ -20,7 +20,7 @@ from nanogpt_images.batch.journal import transitions
 from nanogpt_images.batch.journal.admission import admit, claim_next, reopen
 from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.journal.queries import UNIT_COLUMNS, read_unit
-from nanogpt_images.batch.journal.records import SignedUrl
+from nanogpt_images.batch.outcomes import Done, Failed, Linked, Refused, SignedUrl
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.batch.units import Unit, unpriced
@@ -130,18 +130,17 @@ class History:
             if how == "left":
                 return
             transitions.sent(store, unit.id, 10, None)
-            match how:
-                case "done":
-                    transitions.done(store, unit.id, [], cost_nano=10, request_id=None)
-                case "linked":
-                    links = [SignedUrl(index=0, url="https://example.com/fox.png")]
-                    transitions.linked(store, unit.id, links, images=[], cost_nano=10, request_id=None)
-                case "refused":
-                    transitions.refused(store, unit.id)
-                case "unknown" | "charged" | "rejected":
-                    transitions.failed(
-                        store, unit.id, charge=Charge(how), error_type="E", error_text="e", images=[], cost_nano=10, request_id=None,
-                    )  # fmt: skip
+            links = [SignedUrl(index=0, url="https://example.com/fox.png")]
+            outcomes = {
+                "done": Done(images=[], cost_nano=10),
+                "linked": Linked(links=links, cost_nano=10),
+                "refused": Refused(),
+            }
+            if how in outcomes:
+                transitions.record(store, unit.id, outcomes[how])
+            elif how in ("unknown", "charged", "rejected"):
+                failed = Failed(charge=Charge(how), error_type="E", error_text="e", cost_nano=10)
+                transitions.record(store, unit.id, failed)
         self.paper[unit.id].paid |= how not in ("rejected", "refused")
 
     def work(self, process: Process) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nanogpt_images.batch.journal import ImageRecord, Journal, UnitRecord
+from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.states import State
 from nanogpt_images.errors import Charge
@@ -24,15 +25,19 @@ async def fill(out: Path, image: MakeImage) -> None:
     async with await Journal.open(out, service=None) as journal:
         fox, hare, _ = await journal.admit(rows)
         await journal.sent(fox.unit.id, 100)
-        await journal.done(fox.unit.id, [image("fox-0"), image("fox-1", 1)], cost_nano=81, request_id="r-1")
+        await journal.record(
+            fox.unit.id, Done(images=[image("fox-0"), image("fox-1", 1)], cost_nano=81, request_id="r-1")
+        )
         await journal.sent(hare.unit.id, 100)
-        await journal.failed(
+        await journal.record(
             hare.unit.id,
-            Charge.CHARGED,
-            error_type="DownloadError",
-            error_text="one is gone",
-            images=[image("hare-0")],
-            cost_nano=90,
+            Failed(
+                charge=Charge.CHARGED,
+                error_type="DownloadError",
+                error_text="one is gone",
+                images=[image("hare-0")],
+                cost_nano=90,
+            ),
         )
 
 

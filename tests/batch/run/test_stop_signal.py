@@ -96,7 +96,7 @@ def test_when_the_first_requests_are_all_refused_for_content_the_batch_stops() -
     assert stop_signal.requested
     assert isinstance(stop_signal.reason, ContentPolicyError)
     assert "first 20 requests" in str(stop_signal.reason)
-    assert "refused: gore. The batch stops" in str(stop_signal.reason)
+    assert "refused: gore. Nothing was charged. The batch stops" in str(stop_signal.reason)
     assert "keep_going=True (--keep-going)" in str(stop_signal.reason)
 
 
@@ -142,9 +142,9 @@ async def test_stopping_cancels_what_is_idle_and_leaves_what_is_paid_for() -> No
     """A wait for money or for the pace ends; a request under way does not."""
     stop_signal = StopSignal(patience=2)
     idle, busy, late = (anyio.CancelScope() for _ in range(3))
-    stop_signal.idle(idle)
-    stop_signal.idle(busy)
-    stop_signal.busy(busy)
+    stop_signal.cancel_on_stop(idle)
+    stop_signal.cancel_on_stop(busy)
+    stop_signal.shield(busy)
     stop_signal.stop()
-    stop_signal.idle(late)
+    stop_signal.cancel_on_stop(late)
     assert (idle.cancel_called, busy.cancel_called, late.cancel_called) == (True, False, True)

@@ -96,7 +96,7 @@ def test_a_mended_row_ends_well(run: Run, service: BlockingSandbox, tmp_path: Pa
     first = run(*args)
     assert first.code == 1
     assert "1 row will fail, line 2" in first.err
-    assert "after the rows that failed are mended" in first.out
+    assert "once the failed rows are fixed" in first.out
     file.write_text('{"prompt": "a fox"}\n{"prompt": "a hare", "resolution": "64x64"}\n')
     assert run(*args).code == 0
     assert len(service.ledger.billed) == 2
@@ -332,6 +332,24 @@ def test_a_directory_in_use(run: Run, manifest: Path, tmp_path: Path) -> None:
     assert "4 under way" in status.out
 
 
+def test_a_joined_process_says_what_a_living_peer_still_holds(
+    run: Run, manifest: Path, tmp_path: Path
+) -> None:
+    """What is in the hands of another process is not done: it is counted, said at the end, and the exit code is 1."""
+    with Sandbox.in_thread(requests_per_second=None, faults=[Fault("stall_before_headers")]) as service:
+        args = ("batch", manifest, "-m", "tiny-and-fast", "-o", "out", "--join", "--base-url", service.url)
+        with subprocess.Popen(
+            command(*args, "-q"), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE
+        ) as process:
+            until_posted(service, 4, process)
+            said, told = run(*args), run(*args, "--json")
+            process.kill()
+            process.communicate(timeout=30)
+    assert (said.code, told.code) == (1, 1)
+    assert "left: 4 requests of this job still to do, 4 of them in the hands of other processes" in said.err
+    assert (told.document["pending"], told.document["held_by_others"]) == (4, 4)
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_joined_process_never_calls_an_unfinished_job_done(
     run: Run, service: BlockingSandbox, as_json: bool
@@ -388,7 +406,7 @@ def test_a_manifest_whose_content_is_refused_stops_and_says_how_to_go_on(
     done = run(*args, "--base-url", service.url)
     assert done.code == 1
     assert done.document["error"]["type"] == "ContentPolicyError"
-    assert "go on all the same with --keep-going" in done.document["error"]["message"]
+    assert "continue anyway with keep_going=True (--keep-going)" in done.document["error"]["message"]
     assert done.document["totals"]["requests"]["pending"] > 0
     assert {failure["error"] for failure in done.document["failures"]} == {"ContentPolicyError"}
     done = run(*args, "--keep-going", "--base-url", service.url)

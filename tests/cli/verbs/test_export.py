@@ -36,4 +36,4 @@ def test_export_of_no_batch(run: Run) -> None:
     """A directory without a batch is an error in one line."""
     done = run("export", "nowhere", "--to", "csv")
     assert done.code == 2
-    assert "nowhere is no directory" in done.err
+    assert "nowhere is not a batch directory" in done.err

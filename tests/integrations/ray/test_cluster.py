@@ -30,7 +30,10 @@ from nanogpt_images.integrations.ray import DistributedBatch, engine, ray_batch
 from nanogpt_images.sandbox import Sandbox
 
 pytest.importorskip("ray")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc"),
+    pytest.mark.timeout(600),  # a cluster starts and ends in half a minute
+]
 
 SEED = 20261121
 MOST_STARTS_PER_SECOND = 100

@@ -17,6 +17,7 @@ from nanogpt_images.sandbox import Sandbox
 pytest.importorskip("ray")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+pytestmark = pytest.mark.timeout(600)
 
 MODEL = "tiny-and-fast"
 

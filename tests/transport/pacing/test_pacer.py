@@ -121,7 +121,7 @@ async def test_a_start_that_met_a_busy_lock_is_written_soon(tmp_path: Path) -> N
     pacer, other = Pacer(tmp_path, 1, 0.001), SharedWindow(tmp_path / FILE_NAME, 1, 0.001)
     await pacer.take()
     fd = os.open(tmp_path / FILE_NAME, os.O_RDWR)
-    assert pace._lock(fd)
+    assert pace.lock(fd)
     pacer.started()
     os.close(fd)
     async with asyncio.timeout(5):

@@ -100,7 +100,7 @@ def test_the_clock_is_read_under_the_lock(path: Path) -> None:
     def clock() -> float:
         fd = os.open(path, os.O_RDWR)
         try:
-            states.append(pace._lock(fd))
+            states.append(pace.lock(fd))
         finally:
             os.close(fd)
         return 1.0
@@ -116,7 +116,7 @@ def test_a_held_lock_is_not_waited_for(path: Path) -> None:
     clock = Clock()
     window = SharedWindow(path, 1, clock=clock)
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
-    assert pace._lock(fd)
+    assert pace.lock(fd)
     assert 0 < window.try_start() < 0.1
     os.close(fd)
     assert window.try_start() == 0.0
@@ -144,7 +144,7 @@ def test_a_pause_outlives_a_busy_lock(path: Path) -> None:
     one, other = (SharedWindow(path, 3, clock=clock) for _ in range(2))
     assert other.try_start() == 0.0
     fd = os.open(path, os.O_RDWR)
-    assert pace._lock(fd)
+    assert pace.lock(fd)
     one.pause(5.0)
     os.close(fd)
     assert one.record()
@@ -245,7 +245,7 @@ def test_a_forked_child_takes_its_own_lock(path: Path) -> None:
     window = SharedWindow(path, 5)
     assert window.try_start() == 0.0
     assert window._fd is not None
-    assert pace._lock(window._fd)
+    assert pace.lock(window._fd)
     child = os.fork()
     if child == 0:
         os._exit(0 if window.try_start() == pace._BUSY_S else 1)
@@ -287,7 +287,7 @@ def test_a_start_is_corrected_later_when_the_lock_was_busy(path: Path) -> None:
     window = SharedWindow(path, 1, clock=clock)
     assert window.try_start(open_s=10) == 0.0
     fd = os.open(path, os.O_RDWR)
-    assert pace._lock(fd)
+    assert pace.lock(fd)
     window.started()
     os.close(fd)
     clock.now += 1

@@ -222,13 +222,38 @@ BY_SPEED = {
                 currency="EUR",
             ),
         ),
-        # Other units, and numbers that are no prices.
-        ({"per_megapixel": {"x": 0.01}, "per_token": {"x": 5}, "input_tokens": 5.0}, PriceTables()),
+        # Other units are kept apart: by the request and by the megapixel they can be counted, else only named.
+        (
+            {"per_megapixel": {"x": 0.01}, "per_token": {"x": 5}, "input_tokens": 5.0},
+            PriceTables(
+                megapixels={"": PriceTable({"x": 0.01})}, unpriced=frozenset({"per_token", "input_tokens"})
+            ),
+        ),
+        ({"per_request": 0.01}, PriceTables(requests={"": PriceTable(flat_usd=0.01)})),
+        ({"per_minute": 0.01, "max_tokens": 5}, PriceTables(unpriced=frozenset({"per_minute"}))),
+        ({"hd": 0.02}, PriceTables(others={"hd": PriceTable(flat_usd=0.02)})),
+        # Numbers that are not prices.
+        ({"expires": 1_760_000_000, "odd": 0}, PriceTables()),
         ({"included_references": 2, "max_input_images": 4, "discount": {"percent": 20}}, PriceTables()),
         ({"by_rendering_speed": None, "lora": None, "odd": [1], "note": "x"}, PriceTables()),
         ({"lora": 0.02}, PriceTables(add_ons={"lora": PriceTable(flat_usd=0.02)})),
         ([{"cost_usd": 0.1, "billable": "input_image"}], PriceTables(inputs=PriceTable(flat_usd=0.1))),
-        ([{"cost_usd": 0.1, "billable": "input_image", "unit": "token"}], PriceTables()),
+        (
+            [{"cost_usd": 0.1, "billable": "input_image", "unit": "token"}],
+            PriceTables(unpriced=frozenset({"input_image per token"})),
+        ),
+        (
+            [
+                {"cost_usd": 0.1, "billable": "output_image", "unit": "request"},
+                {"cost_usd": 0.2, "billable": "upscale", "unit": "megapixel"},
+                {"cost_usd": 0.3, "billable": "moderation", "unit": "image"},
+            ],
+            PriceTables(
+                requests={"": PriceTable(flat_usd=0.1)},
+                megapixels={"upscale": PriceTable(flat_usd=0.2)},
+                others={"moderation": PriceTable(flat_usd=0.3)},
+            ),
+        ),
         (
             [{"cost_usd": 0.1, "billable": "output_image", "rendering_speed": "QUALITY"}],
             PriceTables(tiers={"rendering_speed": {"QUALITY": PriceTable(flat_usd=0.1)}}),
@@ -263,7 +288,7 @@ def test_raw_pricing_of_both_listings_stays_reachable() -> None:
         decode_listed_models([{"id": "m", "pricing": new}]),
     )
     assert model.raw_pricing == {"image-models": old, "images/models": new}
-    assert model.price_bounds() == (0.3, 0.3)
+    assert model.price_bounds() == (0.3, 1.3)
     assert one(pricing=old, public_pricing=new).extra["public_pricing"] == new
 
 
@@ -285,6 +310,28 @@ def test_endpoint_metadata_adds_prices() -> None:
     model = with_offers(Model(id="m", prices=PriceTable({"1k": 0.1, "2k": 0.2})), offers)
     assert model.prices == PriceTable({"1k": 0.2, "2k": 0.2})
     assert model.price_tables.inputs == PriceTable(flat_usd=0.05)
+
+
+@pytest.mark.parametrize(
+    ("line", "high", "unpriced"),
+    [
+        ({"cost_usd": 0.2}, 0.2, frozenset[str]()),
+        ({"cost_usd": 0.2, "rendering_speed": "TURBO"}, 0.2, frozenset[str]()),
+        ({"cost_usd": 0.2, "rendering_speed": "QUALITY"}, 0.03, frozenset[str]()),
+        ({"cost_usd": 9, "currency": "XNO"}, 0.03, frozenset({"prices in XNO"})),
+    ],
+)
+def test_a_dearer_endpoint_counts_for_tiers(
+    line: dict[str, object], high: float, unpriced: frozenset[str]
+) -> None:
+    """A price without a tier may be that of every tier, and one in another currency is named as unknown."""
+    tiers = {"rendering_speed": {"TURBO": PriceTable({"1k": 0.03}), "QUALITY": PriceTable({"1k": 0.09})}}
+    model = Model(id="m", prices=PriceTable({"1k": 0.03}), price_tables=PriceTables(tiers=tiers))
+    priced = with_offers(
+        model, decode_endpoints({"endpoints": [{"pricing": [{**line, "resolution": "1k"}]}]}, "m")
+    )
+    assert priced.price_tables.tiers["rendering_speed"]["TURBO"].lookup("1k") == high
+    assert priced.price_tables.unpriced == unpriced
 
 
 def test_public_pricing_stands_in_for_pricing() -> None:

@@ -20,7 +20,7 @@ _DEAD_TEXT = "The process that had sent it ended before an answer arrived."
 
 class Processes:
     """
-    The table `process` and the leases beside it. Its methods run inside a transaction.
+    The table `process` and the locks beside it. Its methods run inside a transaction.
 
     Attributes:
         own_id: This process in the table; 0 where it only reads.
@@ -33,17 +33,17 @@ class Processes:
     peers: str
 
     def __init__(self, connection: sqlite3.Connection, directory: Path, clock: Callable[[], float]) -> None:
-        """Nobody takes part by that alone; see `enter` and `look`."""
+        """Prepare only: `enter` takes part, `look` reads."""
         self._connection = connection
         self._directory = directory
         self._clock = clock
-        self._lease: ProcessLock | None = None
+        self._lock: ProcessLock | None = None
         self.own_id = 0
         self.gone = frozenset()
         self.peers = "false"
 
     def look(self) -> None:
-        """Find out who is dead, and change nothing."""
+        """Find out which processes died, and change nothing."""
         self.gone = frozenset(identity for identity, token in self._unended() if not self._lives(token))
 
     def enter(self, *, join: bool) -> bool:
@@ -63,14 +63,15 @@ class Processes:
         self.bury_dead()
         holders = self.holders()
         if holders and not join:
-            raise JournalError(_in_use(self._directory, holders[0]))
+            raise _in_use(self._directory, holders[0])
         token = f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            self._lease = ProcessLock(self._directory, token)
+            self._lock = ProcessLock(self._directory, token)
         except OSError as error:
             raise OutputError(
                 f"{self._directory} gives no lock for a file ({error.strerror or error}), and without one two"
-                " processes could pay for the same request. Nothing was sent. Choose a local disk."
+                " processes could pay for the same request.",
+                advice="Choose a local disk.",
             ) from error
         added = self._connection.execute(
             "INSERT INTO process (token, pid, host, started_at) VALUES (?, ?, ?, ?)",
@@ -88,7 +89,7 @@ class Processes:
                 self._bury(identity, token)
 
     def holders(self) -> list[Holder]:
-        """The living processes, this one included."""
+        """List the living processes, this one included."""
         living = {identity for identity, token in self._unended() if self._lives(token)}
         found = self._connection.execute("SELECT id, pid, host, started_at FROM process ORDER BY id")
         return [
@@ -98,11 +99,11 @@ class Processes:
         ]
 
     def running(self) -> frozenset[int]:
-        """The processes that did not end, as far as the table knows; this one included."""
+        """Return the processes that the table does not list as ended, this one included."""
         return frozenset(identity for identity, _ in self._unended())
 
     def relied_on(self) -> frozenset[int]:
-        """The processes that ended while one that still runs took part: that one counts on their units."""
+        """Return the processes that ended while a running one took part, which therefore counts on their units."""
         found = self._connection.execute(
             f"SELECT id FROM process WHERE {self.peers} OR ended_at >"  # noqa: S608
             " (SELECT min(started_at) FROM process WHERE ended_at IS NULL AND id != ?)",
@@ -111,7 +112,7 @@ class Processes:
         return frozenset(identity for (identity,) in found)
 
     def leave(self) -> bool:
-        """Take part no more; True where nobody is left."""
+        """Leave the job; return True where no process is left."""
         for identity, token in self._unended():
             if identity == self.own_id:
                 self._bury(identity, token)
@@ -119,10 +120,10 @@ class Processes:
         return not self._unended()
 
     def drop(self) -> None:
-        """Give the lease back; outside a transaction, and always."""
-        if self._lease is not None:
-            self._lease.release()
-            self._lease = None
+        """Release the lock; outside a transaction, and always."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _bury(self, identity: int, token: str) -> None:
         now = self._clock()
@@ -144,9 +145,9 @@ class Processes:
         return is_alive(self._directory, token)
 
 
-def _in_use(directory: Path, holder: Holder) -> str:
+def _in_use(directory: Path, holder: Holder) -> JournalError:
     since = datetime.fromtimestamp(holder.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return (
-        f"{directory} is in use by process {holder.pid} on {holder.host} since {since}. Nothing was sent."
-        " Wait until it ends, or take part in its work with --join (join=True)."
+    return JournalError(
+        f"{directory} is in use by process {holder.pid} on {holder.host} since {since}.",
+        advice="Wait until it ends, or take part in its work with --join (join=True).",
     )

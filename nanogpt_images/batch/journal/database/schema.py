@@ -17,6 +17,9 @@ APPLICATION_ID = 0x4E474A4C
 VERSION = 2
 """Version of the tables below (SQLite's `user_version`)."""
 
+FOLLOWED = f"state IN ('{State.UNKNOWN.value}', '{State.FAILED.value}') AND links IS NOT NULL"
+"""A request that did not end well, and whose answer brought signed URLs that are still to be downloaded."""
+
 _QUICK_CHECK_MAX_BYTES = 16 << 20
 _IN_FLIGHT = f"'{State.SENT.value}', '{State.LINKED.value}', '{State.FAILED.value}', '{State.UNKNOWN.value}'"
 
@@ -86,7 +89,7 @@ BEGIN {_tally("-", "old")} END
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """
-    Open the journal at *path*, made anew where there is none.
+    Open the journal at *path*; create it where it does not exist.
 
     Args:
         path: The database file.
@@ -130,8 +133,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
     connection.execute("BEGIN IMMEDIATE")
     if _number(connection, "PRAGMA user_version") == 0:
         _create(connection)
+    # Journals that were made before have it from now on; others ignore it.
+    connection.execute(f"CREATE INDEX IF NOT EXISTS unit_followed ON unit (seq) WHERE {FOLLOWED}")
     connection.execute("COMMIT")
-    # See `division`; it need not outlive the process and never touches the journal's file.
+    # `division` uses it; it ends with the process and never touches the journal's file.
     connection.execute(
         "CREATE TEMP TABLE pass (content BLOB PRIMARY KEY, spare INTEGER NOT NULL, following INTEGER NOT NULL,"
         " replicas INTEGER NOT NULL) WITHOUT ROWID"
@@ -147,17 +152,20 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("COMMIT")
     if application_id != APPLICATION_ID and (tables or version):
         raise JournalError(
-            f"{path} is a database, but no journal of a batch. Nothing was sent. Choose another directory."
+            f"{path} is a database, but not the journal of a batch.",
+            advice="Choose another directory.",
         )
     if 0 < version < VERSION:
         raise JournalError(
             f"{path} was written by an older version of nanogpt_images (journal version {version}; this one"
-            f" keeps version {VERSION}). Nothing was sent. Finish it with that version, or choose another directory."
+            f" keeps version {VERSION}).",
+            advice="Finish it with that version, or choose another directory.",
         )
     if version > VERSION:
         raise JournalError(
             f"{path} was written by a newer version of nanogpt_images (journal version {version}; this one"
-            f" reads up to {VERSION}). Nothing was sent. Upgrade the package, or choose another directory."
+            f" reads up to {VERSION}).",
+            advice="Upgrade the package, or choose another directory.",
         )
 
 

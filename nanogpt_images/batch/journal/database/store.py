@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 from ...._base.database.faults import translate
+from ...._base.disk import make_directory
 from ...._base.logs import get_logger
 from ....errors import JournalError, NanoGPTError, OutputError
 from ....transport.identity import may_replace
@@ -28,8 +29,8 @@ class Store:
         path: The database file.
         connection: For the modules of this package, inside `transaction()`.
         members: The processes that take part.
-        commits: How many transactions were committed.
         is_new: Whether there were no units when it was opened, and the pass over rows is the first one.
+        stray_stems: Stems of images that an earlier batch may have left to a new journal.
         followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
         followed_rows: How many of its rows were admitted in this pass.
     """
@@ -38,8 +39,8 @@ class Store:
     path: Path
     connection: sqlite3.Connection
     members: Processes
-    commits: int
     is_new: bool
+    stray_stems: Set[str]
     followed: str | None
     followed_rows: int
 
@@ -64,18 +65,25 @@ class Store:
         self.path = directory / schema.FILE_NAME
         self.read_only = read_only
         self.clock = clock
-        self.commits = 0
         self.is_new = False
+        self.stray_stems = frozenset()
         self.followed, self.followed_rows = None, 0
         self._lines: list[bytes] = []
         self._results_lag = False
         self._adopt = adopt
-        if not read_only:
-            _make_directory(directory)
-            if adopt is None and not self.path.exists():
-                results.refuse(directory)
-        self.connection = schema.connect(self.path, read_only=read_only)
-        self.members = Processes(self.connection, directory, clock)
+        try:
+            self._open(service, join=join)
+        except NanoGPTError as error:
+            error.says_charge = not read_only
+            raise
+
+    def _open(self, service: str | None, *, join: bool) -> None:
+        if not self.read_only:
+            make_directory(self.directory)
+            if self._adopt is None and not self.path.exists():
+                results.refuse(self.directory)
+        self.connection = schema.connect(self.path, read_only=self.read_only)
+        self.members = Processes(self.connection, self.directory, self.clock)
         try:
             self._take_part(service, join=join)
         except sqlite3.Error as error:
@@ -96,15 +104,17 @@ class Store:
             alone = self.members.enter(join=join)
             if self._lists_nothing():
                 if self._adopt is None:
-                    results.refuse(self.directory, is_new=not self.holds_units())
+                    results.refuse(self.directory)
                 else:
                     self._adopt(self)
             self.is_new = not self.holds_units()
+            if self.is_new and self._adopt is None:
+                self.stray_stems = results.image_stems(self.directory)
             if alone:
-                results.mend(self.connection, self.directory)
+                results.rewrite(self.connection, self.directory)
 
     def holds_units(self) -> bool:
-        """Whether it knows any request."""
+        """Return whether the journal knows any request."""
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
 
     def _lists_nothing(self) -> bool:
@@ -116,15 +126,15 @@ class Store:
             return
         if found is not None and not may_replace(found, service):
             raise JournalError(
-                f"the journal in {self.directory} was made with {found}, and this client talks to {service}."
-                " Nothing was sent. Use the same service, or choose another directory."
+                f"the journal in {self.directory} was made with {found}, and this client talks to {service}.",
+                advice="Use the same service, or choose another directory.",
             )
         if not self.read_only:
             self.connection.execute("INSERT OR REPLACE INTO meta VALUES ('service', ?)", (service,))
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """One commit for what happens inside, or none of it."""
+        """Commit what happens inside as one transaction, or none of it."""
         self.connection.execute("BEGIN" if self.read_only else "BEGIN IMMEDIATE")
         try:
             yield
@@ -135,12 +145,11 @@ class Store:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
-        self.commits += 1
         self._publish_lines()
 
     @contextmanager
     def savepoint(self) -> Generator[None]:
-        """What happens inside fails alone, within `transaction()`."""
+        """Let what happens inside fail alone, within `transaction()`."""
         lines = len(self._lines)
         self.connection.execute("SAVEPOINT step")
         try:
@@ -176,16 +185,16 @@ class Store:
         return translate(error, self.path)
 
     def meta(self, name: str) -> str | None:
-        """A fact about the journal, such as `service`."""
+        """Return a fact about the journal, such as `service`; None where it is not recorded."""
         found = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
     def close(self) -> None:
         """
-        Leave: what is still under way is unknown, what was only claimed is free.
+        Leave the job: requests in flight become unknown, requests that were only claimed become free.
 
         Raises:
-            JournalError: That could not be recorded. The next process finds out: the lock is gone all the same.
+            JournalError: Leaving could not be recorded. The next process finds out, because the lock is released anyway.
         """
         try:
             if not self.read_only:
@@ -199,13 +208,13 @@ class Store:
         with self.transaction():
             alone = self.members.leave()
             if self._results_lag and alone:
-                self._mend_at_last()
+                self._rewrite_list()
 
-    def _mend_at_last(self) -> None:
+    def _rewrite_list(self) -> None:
         try:
-            results.mend(self.connection, self.directory)
+            results.rewrite(self.connection, self.directory)
         except OutputError as error:
-            # The images and their records are safe; the next run mends the list.
+            # The images and their records are safe; the next run rewrites the list.
             _LOG.warning("%s", error)
 
     def _drop(self) -> None:
@@ -213,13 +222,3 @@ class Store:
             self.members.drop()
         finally:
             self.connection.close()
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        raise OutputError(
-            f"{directory} cannot be made ({reason}). Nothing was sent. Choose another directory."
-        ) from error

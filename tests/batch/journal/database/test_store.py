@@ -118,8 +118,10 @@ def test_a_newer_version_is_refused(out: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
-    with pytest.raises(JournalError, match=r"newer version.*Upgrade"):
+    with pytest.raises(JournalError, match=r"newer version.*\. Nothing was sent\. Upgrade"):
         Store(out, service="sandbox")
+    with pytest.raises(JournalError, match=r"newer version.*\)\. Upgrade"):
+        Store(out, service=None, read_only=True)
 
 
 def test_an_older_version_is_refused(out: Path) -> None:
@@ -137,7 +139,7 @@ def test_another_database_is_refused(out: Path) -> None:
     with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
         connection.execute("CREATE TABLE theirs (x)")
     connection.close()
-    with pytest.raises(JournalError, match="no journal of a batch"):
+    with pytest.raises(JournalError, match="not the journal of a batch"):
         Store(out, service="sandbox")
 
 
@@ -173,7 +175,7 @@ def test_an_empty_file_becomes_a_journal(out: Path) -> None:
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     """A path below a file is an output error that names it."""
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match=r"cannot write to .*Nothing was sent\. .*choose another directory"):
         Store(tmp_path / "file" / "out", service=None)
 
 

@@ -13,6 +13,7 @@ from nanogpt_images._base import durable
 from nanogpt_images._base.database.writer import Writer
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.database.store import Store
+from nanogpt_images.batch.outcomes import Done
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import JournalError
 from nanogpt_images.types.parameters import CountRule
@@ -49,10 +50,9 @@ async def writer(out: Path) -> AsyncIterator[Writer]:
     await writer.stop()
 
 
-def note(text: str) -> Callable[[Store], int]:
-    def work(store: Store) -> int:
+def note(text: str) -> Callable[[Store], None]:
+    def work(store: Store) -> None:
         store.connection.execute("INSERT INTO meta VALUES (?, '')", (text,))
-        return store.commits
 
     return work
 
@@ -64,15 +64,21 @@ async def notes(writer: Writer) -> set[str]:
 
 async def test_what_waits_shares_one_commit(writer: Writer) -> None:
     """Fifty operations that wait while the thread is busy are one transaction."""
+    statements: list[str] = []
     stopped = Stopped(writer)
     first = await stopped.start()
-    waiting = [asyncio.create_task(writer.run(note(f"{number}"))) for number in range(50)]
+    trace = writer.run(lambda store: store.connection.set_trace_callback(statements.append))
+    waiting = [asyncio.create_task(trace)]
+    waiting += [asyncio.create_task(writer.run(note(f"{number}"))) for number in range(50)]
     await asyncio.sleep(0)
     stopped.release()
-    commits = await asyncio.gather(*waiting)
+    await asyncio.gather(*waiting)
     await first
-    assert set(commits) == {commits[0]}
-    assert await writer.run(lambda store: store.commits) == commits[0] + 1
+    assert await notes(writer) >= {f"{number}" for number in range(50)}
+    inserts = [
+        text for text in statements[: statements.index("COMMIT")] if text.startswith("INSERT INTO meta")
+    ]
+    assert len(inserts) == 50
 
 
 async def test_a_failing_operation_fails_alone(writer: Writer) -> None:
@@ -180,5 +186,5 @@ async def test_images_are_synced_before_the_commit(
         (admission,) = await journal.admit([(BatchRow("a", "m", key="k"), CountRule())])
         await journal.sent(admission.unit.id, 1)
         monkeypatch.setattr(durable, "_sync", watch)
-        await journal.done(admission.unit.id, [image("k")])
+        await journal.record(admission.unit.id, Done(images=[image("k")]))
     assert seen == [("k.png", "sent"), ("images", "sent")]

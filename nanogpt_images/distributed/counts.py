@@ -6,21 +6,21 @@ import attrs
 
 from ..batch.events import BatchReport
 from ..batch.journal import Totals
+from ..batch.outcomes import Done, Failed, Outcome, Postponed, Refused, Repeated
 from ..batch.run.settlement import Task
 from ..batch.states import State
 from ..errors import Charge, NanoGPTError
 from ..money.nano import to_usd
 from .leases import Stage
-from .reports import Done, Failed, Postponed, Refused, Repeated, Report
 
 
 @attrs.define(kw_only=True)
 class Counts:
     """
-    What a coordinator counts itself. After a restart it begins anew, and so does the manifest.
+    What a coordinator counts itself. It starts again from zero after a restart, as the manifest does.
 
     Attributes:
-        skipped: Requests of the manifest that were not to be carried out.
+        skipped: Requests of the manifest that were not to be executed.
         unresolved: Those of them that are unknown or were charged without an image.
         failed_free: Requests that failed without a charge.
         failed_unsent: Those of them that were never sent.
@@ -37,17 +37,17 @@ class Counts:
     missing_images: int = 0
     planned_nano: int = 0
 
-    def add(self, task: Task, stage: Stage, report: Report) -> None:
+    def add(self, task: Task, stage: Stage, outcome: Outcome) -> None:
         """Count what is reported of a task that had come to *stage*."""
-        if isinstance(report, Failed) and report.charge in (Charge.NOT_SENT, Charge.REJECTED):
+        if isinstance(outcome, Failed) and outcome.charge in (Charge.NOT_SENT, Charge.REJECTED):
             self.failed_free += 1
             self.failed_unsent += stage is Stage.HELD
-        if isinstance(report, Postponed):
+        if isinstance(outcome, Postponed) and task.charge is None:
             self.postponed += 1
-        if isinstance(report, Done):
+        if isinstance(outcome, Done):
             asked = len(task.links) if stage is Stage.LINKED else task.unit.images
-            self.missing_images += max(0, asked - len(report.images))
-        if stage is Stage.SENT and not isinstance(report, Refused | Repeated):
+            self.missing_images += max(0, asked - len(outcome.images))
+        if stage is Stage.SENT and not isinstance(outcome, Refused | Repeated):
             self.planned_nano += task.price_nano
 
 
@@ -62,13 +62,13 @@ def report_of(
     of_manifest: bool = False,
 ) -> BatchReport:
     """
-    The numbers of a run.
+    Compute the numbers of a run.
 
     Args:
         rows: Rows of the manifest that were read.
         first: The journal's sums when the run began.
         opened: Those when the present coordinator began; other than *first* after a restart.
-        now: Those of now.
+        now: The present ones.
         counts: Of the present coordinator.
         stopped: Why the run ended before its rows did.
         of_manifest: The run is about the manifest that the journal knows.
@@ -76,7 +76,7 @@ def report_of(
     done = now.units[State.DONE] - first.units[State.DONE]
     unknown = max(0, now.units[State.UNKNOWN] - first.units[State.UNKNOWN])
     failed = max(0, now.charged_failures - first.charged_failures) + counts.failed_free
-    # What ended before a restart is met again as ended, and was skipped by nobody.
+    # What ended before a restart is met again as ended, but was not skipped.
     unresolved_meanwhile = (
         opened.units[State.UNKNOWN]
         - first.units[State.UNKNOWN]

@@ -91,7 +91,7 @@ _SPACE: Final = re.compile(r"\s+")
 
 def statement_of(text: str, *, quotes: bool = False) -> Statement:
     """
-    What *text* says about the charge of the request that it answers.
+    Return what *text* says about the charge of the request that it answers.
 
     It frees the request only when a clause says so in one of a few plain forms, and each clause beside that one names
     a fault, or is a single word such as a code, and speaks of no other money, of no condition, and of no work.

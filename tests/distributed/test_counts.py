@@ -6,7 +6,7 @@ import attrs
 
 from nanogpt_images.batch.journal import Totals
 from nanogpt_images.batch.states import State
-from nanogpt_images.distributed.progress import Counts, report_of
+from nanogpt_images.distributed.counts import Counts, report_of
 
 
 def totals(*, images: int = 0, spent: int = 0, **units: int) -> Totals:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images.wire.billing import Statement, speaks_of_work, statement_of
+from nanogpt_images.wire.charges import Statement, speaks_of_work, statement_of
 
 FREE = (
     "You have not been charged.",

@@ -1,0 +1,216 @@
+"""
+Make the pictures of the README and the documentation: `python docs/pictures.py`.
+
+A batch runs against the sandbox in a terminal of its own. What the terminal shows becomes `batch.svg`, an animation
+without scripts; the batch's gallery becomes `gallery.png`, by a browser. Needs the groups `dev` and `docs` and Chromium.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import html
+import itertools
+import json
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pyte
+from playwright.async_api import async_playwright
+
+from nanogpt_images.sandbox import Sandbox
+
+PICTURES = Path(__file__).parent / "pictures"
+COLUMNS, LINES = 96, 13
+SUBJECTS = {
+    "fox": "a red fox asleep in fresh snow",
+    "lighthouse": "a lighthouse in a winter storm",
+    "city": "a city cut from folded white paper",
+    "kettle": "a copper kettle on a blue stove",
+    "reef": "a coral reef seen from below",
+    "train": "a night train crossing a viaduct",
+}
+STYLES = ("oil on canvas", "35 mm photograph", "woodcut in two colours", "watercolour")
+COMMAND = "nanogpt-images batch prompts.jsonl -m gpt-image-2 -o out --budget 5"
+PALETTE = {
+    "default": "#d7dae0",
+    "black": "#5c6370",
+    "red": "#e06c75",
+    "green": "#98c379",
+    "brown": "#e5c07b",
+    "blue": "#61afef",
+    "magenta": "#c678dd",
+    "cyan": "#56b6c2",
+    "white": "#d7dae0",
+}
+CHARACTER, LINE, MARGIN = 8.4, 18, 16
+
+
+@attrs.frozen
+class Frame:
+    """What the screen shows from `start_s` on: one list of (text, colour, bold) spans for each line."""
+
+    start_s: float
+    lines: tuple[tuple[tuple[str, str, bool], ...], ...]
+
+
+def main() -> None:
+    """Write `docs/pictures`."""
+    PICTURES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as name, Sandbox.in_thread(latency_s=(0.6, 2.5)) as sandbox:
+        directory = Path(name)
+        rows = [
+            {"key": f"{key}-{number}", "prompt": f"{subject}, {style}"}
+            for number, style in enumerate(STYLES)
+            for key, subject in SUBJECTS.items()
+        ]
+        (directory / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        variables = {**os.environ, "NANOGPT_API_KEY": sandbox.api_key, "NANOGPT_BASE_URL": sandbox.url}
+        frames = without_waiting(list(recorded(directory, variables)))
+        (PICTURES / "batch.svg").write_text(animated(frames), "utf-8")
+        asyncio.run(photographed(directory / "out" / "index.html", PICTURES / "gallery.png"))
+
+
+def recorded(directory: Path, variables: dict[str, str]) -> Iterator[Frame]:
+    """Run `COMMAND` in a terminal; yield the screen each time that it changed."""
+    screen = pyte.Screen(COLUMNS, LINES)
+    stream = pyte.ByteStream(screen)
+    stream.feed(f"\x1b[32m$\x1b[0m {COMMAND}\r\n".encode())
+    yield Frame(0.0, _lines(screen))
+    words = [sys.executable, "-m", "nanogpt_images", *COMMAND.split()[1:], "--concurrency", "6"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    environment = {**variables, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    process = subprocess.Popen(
+        words, cwd=directory, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    started, shown = time.monotonic(), 0.0
+    with contextlib.suppress(OSError):  # a terminal without a program is an input/output error on Linux
+        while data := os.read(ours, 65536):
+            stream.feed(data)
+            now = time.monotonic() - started + 0.8
+            if now - shown >= 0.2:
+                shown = now
+                yield Frame(now, _lines(screen))
+    os.close(ours)
+    if process.wait():
+        raise SystemExit(f"the batch failed with {process.returncode}")
+    yield Frame(time.monotonic() - started + 0.8, _lines(screen))
+
+
+def without_waiting(frames: list[Frame], longest_s: float = 0.6) -> list[Frame]:
+    """Return *frames* with gaps of at most *longest_s*: how busy this machine was is not the picture's subject."""
+    moved = [frames[0]]
+    for before, frame in itertools.pairwise(frames):
+        gap = min(longest_s, frame.start_s - before.start_s)
+        moved.append(attrs.evolve(frame, start_s=moved[-1].start_s + gap))
+    return moved
+
+
+def _lines(screen: pyte.Screen) -> tuple[tuple[tuple[str, str, bool], ...], ...]:
+    return tuple(
+        _spans([screen.buffer[number][column] for column in range(COLUMNS)]) for number in range(LINES)
+    )
+
+
+def _spans(characters: list[pyte.screens.Char]) -> tuple[tuple[str, str, bool], ...]:
+    spans: list[tuple[str, str, bool]] = []
+    for character in characters:
+        colour = PALETTE.get(character.fg) or f"#{character.fg}"
+        text, style = character.data, (colour, character.bold)
+        if spans and spans[-1][1:] == style:
+            spans[-1] = (spans[-1][0] + text, *style)
+        else:
+            spans.append((text, *style))
+    while spans and not spans[-1][0].strip():
+        spans.pop()
+    return tuple(spans)
+
+
+def animated(frames: list[Frame]) -> str:
+    """Return an SVG that plays *frames*, rests for some seconds at the end, and begins again."""
+    total = frames[-1].start_s + 6
+    width, height = COLUMNS * CHARACTER + 2 * MARGIN, LINES * LINE + 2 * MARGIN + 20
+    rules, texts = [], []
+    for number in range(LINES):
+        for spans, start, end in _intervals(frames, number, total):
+            name = f"t{len(texts)}"
+            y = MARGIN + 20 + (number + 1) * LINE - 4
+            body = "".join(_span(*span) for span in spans)
+            texts.append(f'<text class="{name}" x="{MARGIN}" y="{y}">{body}</text>')
+            rules.append(_rule(name, start / total, end / total, total))
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" role="img">',
+            "<title>A terminal in which nanogpt-images runs a batch of 24 prompts</title>",
+            "<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre}",
+            "@media (prefers-reduced-motion:reduce){text{animation-delay:-10000s!important}}",
+            *rules,
+            "</style>",
+            '<rect width="100%" height="100%" rx="8" fill="#1e2127"/>',
+            *(
+                f'<circle cx="{MARGIN + 4 + 18 * n}" cy="18" r="5" fill="{c}"/>'
+                for n, c in enumerate(("#e06c75", "#e5c07b", "#98c379"))
+            ),
+            *texts,
+            "</svg>\n",
+        ]
+    )
+
+
+def _intervals(
+    frames: list[Frame], number: int, total: float
+) -> Iterator[tuple[tuple[tuple[str, str, bool], ...], float, float]]:
+    """Yield what one line shows, from when, until when."""
+    start, shown = 0.0, frames[0].lines[number]
+    for frame in frames[1:]:
+        if frame.lines[number] != shown:
+            if shown:
+                yield shown, start, frame.start_s
+            start, shown = frame.start_s, frame.lines[number]
+    if shown:
+        yield shown, start, total
+
+
+def _rule(name: str, start: float, end: float, total: float) -> str:
+    if start == 0 and end == 1:
+        return ""
+    steps = [f"{100 * start:.2f}%{{opacity:1}}", f"{100 * end:.2f}%{{opacity:{int(end == 1)}}}"]
+    if start > 0:
+        steps.insert(0, "0%{opacity:0}")
+    if end < 1:
+        steps.append("100%{opacity:0}")
+    return f"@keyframes {name}{{{''.join(steps)}}}.{name}{{animation:{name} {total:.1f}s step-end infinite}}"
+
+
+def _span(text: str, colour: str, bold: bool) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<tspan fill="{colour}"{weight}>{html.escape(text)}</tspan>'
+
+
+async def photographed(page_file: Path, picture: Path) -> None:
+    """Write *picture*, the upper part of *page_file* as a browser on a desk shows it."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable)
+        page = await browser.new_page(viewport={"width": 1280, "height": 860})
+        await page.goto(page_file.as_uri())
+        await page.wait_for_load_state("networkidle")
+        await page.screenshot(path=picture)
+        await browser.close()
+
+
+if __name__ == "__main__":
+    main()

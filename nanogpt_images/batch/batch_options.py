@@ -1,0 +1,71 @@
+"""The options of a batch: checked once, then handed on as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from ..errors import ConfigurationError, ParameterError
+from ..money.nano import to_nano
+
+_MIN_PATIENCE: Final = 8
+
+
+@attrs.frozen(kw_only=True)
+class BatchOptions:
+    """
+    How a batch is run; `AsyncClient.batch` says what each option means.
+
+    Attributes:
+        retry_unknown: Without rows: also send what was, or may have been, charged.
+
+    Raises:
+        ParameterError: A number is out of range.
+        ConfigurationError: An option needs the directory of a journal.
+    """
+
+    out: Path | None = None
+    concurrency: int = 64
+    budget_usd: float | None = None
+    assume_price_usd: float | None = None
+    model: str | None = None
+    defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    validate: bool = True
+    join: bool = False
+    adopt: bool = False
+    provenance: bool = False
+    images_url: str | None = None
+    keep_going: bool = False
+    retry_unknown: bool = False
+    reuse: Path | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ParameterError(
+                f"concurrency must be at least 1, not {self.concurrency}.", parameter="concurrency"
+            )
+        if self.budget_usd is not None and not self.budget_usd >= 0:
+            raise ParameterError(
+                f"budget_usd must be 0 or more, not {self.budget_usd}.", parameter="budget_usd"
+            )
+        if self.provenance and self.out is None:
+            raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
+        if self.images_url is not None and self.out is None:
+            raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
+        if self.images_url is not None and self.reuse is not None:
+            raise ConfigurationError(
+                "reuse= copies files, and images_url= leaves none here: pass one of them."
+            )
+
+    @property
+    def cap_nano(self) -> int | None:
+        """The budget in nano-USD; None without one."""
+        return None if self.budget_usd is None else to_nano(self.budget_usd)
+
+    @property
+    def patience(self) -> int:
+        """How many requests in a row may fail for a reason that is not their own before the batch stops."""
+        return max(_MIN_PATIENCE, self.concurrency)

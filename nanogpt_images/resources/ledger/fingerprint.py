@@ -69,9 +69,7 @@ def checked_sample(sample: int | None) -> int | None:
     """
     given = cast("object", sample)
     if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < 0):
-        raise ParameterError(
-            f"sample must be a whole number from 0, not {shown(given)}. Nothing was sent.", parameter="sample"
-        )
+        raise ParameterError(f"sample must be a whole number from 0, not {shown(given)}.", parameter="sample")
     return sample
 
 
@@ -101,7 +99,7 @@ def checked_key(key: CallKey) -> CallKey:
             elif "\0" in given:
                 fault = f"holds a null character: {shown(given)}"
     if fault is not None:
-        raise ParameterError(f"key {fault}. Nothing was sent.", parameter="key")
+        raise ParameterError(f"key {fault}.", parameter="key")
     return key
 
 
@@ -148,7 +146,7 @@ def fingerprint(
         text = _CANONICAL.encode([_VERSION, service, described])
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(
-            f"{request.model}: the request cannot be written as JSON ({error}). Nothing was sent.",
+            f"{request.model}: the request cannot be written as JSON ({error}).",
             model=request.model,
         ) from error
     return Fingerprint(

@@ -176,8 +176,8 @@ class KeyedCall:
             {**entry.request, "sample": entry.sample}, {**self.print_.request, "sample": self.print_.sample}
         )
         raise ParameterError(
-            f"{described(self.name)} was made with another request: {'; '.join(apart)}. Nothing was sent. Use another key,"
-            " or the same request.",
+            f"{described(self.name)} was made with another request: {'; '.join(apart)}.",
+            advice="Use another key, or the same request.",
             model=self.request.model,
             parameter="key",
         )
@@ -302,7 +302,7 @@ class KeyedCall:
             seq=entry.seq,
             charge=charge,
             error_type=type(error).__name__,
-            error_text=str(error),
+            error_text=error.message,
             images=[_kept(image) for image in kept],
             cost_nano=cost,
             request_id=error.request_id,
@@ -396,23 +396,24 @@ def _unknown(entry: LedgerEntry) -> OutcomeUnknownError:
         f"{entry.error_type}: {entry.error_text}" if entry.error_type else "nothing tells what became of it"
     )
     return OutcomeUnknownError(
-        f"{entry.model}: {described(entry.name)} was sent {_when(entry.sent_at)} and may have been charged ({reason})."
-        " Nothing was sent now. Settle it with the account (`nanogpt-images settle`), or forget the key to pay again.",
+        f"{entry.model}: {described(entry.name)} was sent {_when(entry.sent_at)} ({reason}). Nothing was sent now.",
         charge=Charge.UNKNOWN,
+        advice="Settle it with the account (`nanogpt-images settle`), or forget the key to pay again.",
         request_id=entry.request_id,
     )
 
 
 def _charged(entry: LedgerEntry) -> NanoGPTError:
     text = (
-        f"{entry.model}: {described(entry.name)} was charged {_when(entry.sent_at)} and brought no usable image"
-        f" ({entry.error_type}: {entry.error_text}). Nothing was sent now. Forget the key to pay again."
+        f"{entry.model}: {described(entry.name)} was sent {_when(entry.sent_at)} and brought no usable image"
+        f" ({entry.error_type}: {entry.error_text}). Nothing was sent now."
     )
+    advice, request_id = "Forget the key to pay again.", entry.request_id
     if entry.error_type == "DownloadError":
-        return DownloadError(text, request_id=entry.request_id, expired=True)
+        return DownloadError(text, request_id=request_id, advice=advice, expired=True)
     if entry.error_type == "OutputError":
-        return OutputError(text, charge=Charge.CHARGED, request_id=entry.request_id)
-    return ResponseDecodeError(text, request_id=entry.request_id)
+        return OutputError(text, charge=Charge.CHARGED, request_id=request_id, advice=advice)
+    return ResponseDecodeError(text, charge=Charge.CHARGED, request_id=request_id, advice=advice)
 
 
 def _when(at: float) -> str:

@@ -187,8 +187,7 @@ def refuse_sample(sample: int | None) -> None:
     """
     if sample is not None:
         raise ParameterError(
-            "sample goes with key=: pass key=AUTO, or a key of your own. Nothing was sent.",
-            parameter="sample",
+            "sample goes with key=.", parameter="sample", advice="Pass key=AUTO, or a key of your own."
         )
 
 

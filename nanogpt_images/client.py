@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 from urllib.parse import urlsplit
 
 from ._base.addresses import is_allowed_host
+from ._base.threads import in_thread
 from .batch.batch_options import BatchOptions
 from .batch.events import BatchEvent, BatchReport
+from .batch.journal.journal_books import JournalBooks
 from .batch.manifest.tables import Table
 from .batch.run.task_source import Rows
 from .batch.runner import Batch
-from .errors import ConfigurationError
+from .errors import ConfigurationError, LedgerError
 from .events import Observers, OnEvent
 from .money.budget import Budget
 from .money.budget_gate import BudgetGate
@@ -27,8 +29,11 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.ledger.ledger_books import LedgerBooks
+from .resources.ledger.paid_ledger import PaidLedger
 from .resources.moderation_price import ModerationPrice
 from .resources.pipeline import Pipeline
+from .resources.settling import Books
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
@@ -106,6 +111,8 @@ class AsyncClient:
         allow_private_references: Let reference URLs that are fetched here, and redirects of signed URLs, point to
             private addresses: True, or the names of the hosts that may (see docs/security.md).
         on_event: Called with each event, as by `observe`.
+        ledger: A file that remembers calls made with `key=`, and pays for each key once (see docs/paid-once.md). It is
+            made on first use, with its images in a folder beside it; any number of processes may share it.
 
     Raises:
         ConfigurationError: The key, the base URL or another option cannot be used.
@@ -142,6 +149,7 @@ class AsyncClient:
         assume_price_usd: float | None = None,
         allow_private_references: AllowPrivate = False,
         on_event: OnEvent | None = None,
+        ledger: str | os.PathLike[str] | None = None,
     ) -> None:
         if session is not None and transport is not None:
             raise ConfigurationError("pass session= or transport=, not both.")
@@ -189,7 +197,7 @@ class AsyncClient:
             check_open=watched.check_open,
             post=self._sender.post_json,
         )
-        self.account = Account(self._sender)
+        self.account = Account(self._sender, self._open_books, self.catalog.list)
         self._downloads = Downloads(
             watched,
             retry=self._retry,
@@ -201,6 +209,7 @@ class AsyncClient:
                 urlsplit(url).hostname or "", allow_private_references
             ),
         )
+        self._ledger = None if ledger is None else PaidLedger(ledger, self.service)
         self._pipeline = Pipeline(
             self._sender,
             self.catalog,
@@ -213,8 +222,21 @@ class AsyncClient:
             spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd, moderation),
             moderation=moderation,
             observers=self._observers,
+            ledger=self._ledger,
         )
         self.images = Images(self._pipeline)
+
+    @property
+    def ledger(self) -> PaidLedger:
+        """
+        What this client has paid for with `key=`.
+
+        Raises:
+            ConfigurationError: The client was made without one.
+        """
+        if self._ledger is None:
+            raise ConfigurationError("this client has no ledger: make it with AsyncClient(ledger=FILE).")
+        return self._ledger
 
     def batch(
         self,
@@ -233,6 +255,7 @@ class AsyncClient:
         images_url: str | None = None,
         keep_going: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
+        reuse: str | os.PathLike[str] | None = None,
     ) -> Batch:
         """
         Make a batch of *rows*; it starts when its `async with` block is entered.
@@ -259,6 +282,8 @@ class AsyncClient:
             keep_going: Go on although the first 20 requests were all refused for their content; by default that
                 stops the batch.
             on_event: Called with each event, on the event loop.
+            reuse: A ledger, made if missing. What an earlier job or call with the same digest paid for is copied from it
+                instead of bought, and what this batch buys is added to it (see docs/paid-once.md).
 
         Raises:
             ConfigurationError: The client is closed.
@@ -277,6 +302,7 @@ class AsyncClient:
             provenance=provenance,
             images_url=images_url,
             keep_going=keep_going,
+            reuse=None if reuse is None else Path(reuse),
         )
         return self._batch(rows, options, on_event)
 
@@ -338,6 +364,13 @@ class AsyncClient:
             pace=self._pacer,
             on_event=on_event,
         )
+
+    async def _open_books(self, path: Path) -> Books:
+        if await in_thread(path.is_dir):
+            return await JournalBooks.open(path, await self.service())
+        if not await in_thread(path.is_file):
+            raise LedgerError(f"{path} is neither the directory of a batch nor the file of a ledger.")
+        return LedgerBooks(PaidLedger(path, self.service))
 
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """
@@ -401,6 +434,8 @@ class AsyncClient:
         self._watched.closed = True
         try:
             await self.catalog.aclose()
+            if self._ledger is not None:
+                await self._ledger.aclose()
             if self._owns_transport:
                 await self._transport.aclose()
         except ConfigurationError:

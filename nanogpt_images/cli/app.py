@@ -30,13 +30,21 @@ _VERBS: Final = {
     "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
     "gallery": "Make a page of a batch's images, to look through.",
+    "settle": "Settle outcomes that are not known by what the account charged.",
+    "ledger": "List, check or prune a ledger of calls that were paid for.",
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
-_FOLDERS: Final = {"edit": "images.", "mark": "images."}
 _FREE_VERBS: Final = frozenset(
     {"models", "model", "show", "mark", "plan", "status", "export", "gallery", "sandbox"}
 )
+
+_MODULES: Final = {
+    "edit": "images.edit",
+    "mark": "images.mark",
+    "ledger": "paid.ledger_files",
+    "settle": "paid.settle_books",
+}
 
 
 class Verbs(click.Group):
@@ -53,7 +61,7 @@ class Verbs(click.Group):
         if cmd_name not in _VERBS:
             return None
         command = getattr(
-            import_module(f".verbs.{_FOLDERS.get(cmd_name, '')}{cmd_name}", __package__), "command", None
+            import_module(f".verbs.{_MODULES.get(cmd_name, cmd_name)}", __package__), "command", None
         )
         return command if isinstance(command, click.Command) else None
 

@@ -16,11 +16,11 @@ from .client import api_keys, open_client
 from .gallery_page import gallery_at_end
 from .job import Run, run_batch, totals_of
 from .manifests.consent import ask, left_to_pay_usd
-from .manifests.manifest import Manifest, planned, refused_combinations, without_refused
+from .manifests.manifest import Manifest, planned, refused_combinations, reusable, without_refused
 from .output import count, money, note, one_line
 from .progress import RunTarget
 from .summary import RunSummary
-from .verbs.plan import cost_text, outline, say_left_out
+from .verbs.plan import cost_text, outline, reuse_text, say_left_out
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +59,7 @@ class BatchJob:
     adopt: bool = False
     provenance: bool = False
     images_url: str | None = None
+    reuse: Path | None = None
     validate: bool = True
     gallery: bool = True
     quiet: bool = False
@@ -94,6 +95,9 @@ async def work(job: BatchJob) -> RunSummary:
         earlier = await totals_of(job.directory)
         if not job.silent:
             _announce(job, plan)
+            if job.reuse is not None:
+                found = await reusable(job.manifest, job.reuse, client, out=job.directory)
+                note(f"reuse: {reuse_text(found, str(job.reuse))}")
         await _agree(job, plan, earlier)
         large = job.manifest.is_large
         goal = RunTarget(
@@ -131,6 +135,7 @@ def _batch(job: BatchJob, client: AsyncClient) -> Run:
         adopt=job.adopt,
         provenance=job.provenance,
         images_url=job.images_url,
+        reuse=job.reuse,
     )
 
 

@@ -111,6 +111,11 @@ assume_price = click.option(
 budget = click.option(
     "--budget", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, earlier runs included."
 )
+reuse = click.option(
+    "--reuse",
+    metavar="FILE",
+    help="Copy what earlier jobs and calls paid for from this ledger, and add to it; made if missing.",
+)
 image_directory = click.option(
     "-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory."
 )

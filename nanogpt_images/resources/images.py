@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ..outputs import MemoryStore
 from ..references import ReferenceInput
 from ..types.request import EditRequest, GenerateRequest, OpenAIRequest, ResponseFormat
 from ..types.result import GenerationResult
+from .ledger.fingerprint import CallKey
 from .pipeline import Pipeline
 
 _NO_EXTRA: Final[Mapping[str, object]] = {}
@@ -40,6 +40,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the normalized route and keep them in memory.
@@ -57,6 +59,9 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+                request, so that an equal request with a seed or a *sample* is paid for once.
+            sample: A number from 0 that tells images of one request apart.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -80,7 +85,9 @@ class Images:
             input_references=input_references,
             extra=extra,
         )
-        return await self._pipeline.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._pipeline.in_memory(
+            request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
+        )
 
     async def generate_openai(
         self,
@@ -102,6 +109,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the OpenAI-compatible route.
@@ -125,6 +134,9 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+                request, so that an equal request with a seed or a *sample* is paid for once.
+            sample: A number from 0 that tells images of one request apart.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -152,7 +164,9 @@ class Images:
             kontext_max_mode=kontext_max_mode,
             extra=extra,
         )
-        return await self._pipeline.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._pipeline.in_memory(
+            request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
+        )
 
     async def generate_to(
         self,
@@ -173,6 +187,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the normalized route and stream them to files.
@@ -199,6 +215,8 @@ class Images:
             extra: See `generate`.
             validate: See `generate`.
             timeout_s: See `generate`.
+            key: See `generate`. A file that an earlier call with it wrote is not written twice.
+            sample: See `generate`.
 
         Returns:
             The result; each image has its `path` and no `data`.
@@ -227,6 +245,8 @@ class Images:
             provenance=provenance,
             validate=validate,
             timeout_s=timeout_s,
+            key=key,
+            sample=sample,
         )
 
     async def edit(
@@ -247,6 +267,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Edit an image and keep what comes in memory.
@@ -271,6 +293,8 @@ class Images:
             extra: Further fields, such as `quality`, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: See `generate`; the bytes of the input images are part of the request.
+            sample: See `generate`.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -297,7 +321,9 @@ class Images:
             seed=seed,
             extra=extra,
         )
-        return await self._pipeline.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._pipeline.in_memory(
+            request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
+        )
 
     async def edit_to(
         self,
@@ -321,6 +347,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Edit an image and stream what comes to files; see `edit` and `generate_to`.
@@ -345,6 +373,8 @@ class Images:
             extra: See `edit`.
             validate: See `edit`.
             timeout_s: See `edit`.
+            key: See `edit`. A file that an earlier call with it wrote is not written twice.
+            sample: See `edit`.
 
         Returns:
             The result; each image has its `path` and no `data`.
@@ -378,4 +408,6 @@ class Images:
             provenance=provenance,
             validate=validate,
             timeout_s=timeout_s,
+            key=key,
+            sample=sample,
         )

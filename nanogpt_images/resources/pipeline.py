@@ -22,7 +22,7 @@ from ..errors import (
     TransportError,
 )
 from ..events import Observers
-from ..outputs import DirectoryStore, ImageStore, ReceivedImage, existing_images, make_directory
+from ..outputs import DirectoryStore, ImageStore, MemoryStore, ReceivedImage, existing_images, make_directory
 from ..provenance.record import Provenance
 from ..references import ReferenceLoader
 from ..transport.retry import RetryPolicy
@@ -34,6 +34,9 @@ from ..wire.requests import PATHS
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
+from .ledger.fingerprint import CallKey
+from .ledger.keyed_images import KeyedImages, ToDirectory, ToMemory, refuse_sample
+from .ledger.paid_ledger import PaidLedger
 from .moderation_price import ModerationPrice
 from .receive import Received, receive
 from .request_body import load_body
@@ -64,8 +67,10 @@ class Pipeline:
         spending: Spending | None = None,
         observers: Observers | None = None,
         moderation: ModerationPrice | None = None,
+        ledger: PaidLedger | None = None,
     ) -> None:
         self.moderation = moderation or ModerationPrice({})
+        self.keyed = KeyedImages(ledger, references)
         self._sender = sender
         self._catalog = catalog
         self._references = references
@@ -172,6 +177,23 @@ class Pipeline:
         """How downloads of signed URLs are repeated."""
         return self._downloads.retry
 
+    async def in_memory(
+        self,
+        request: ImageRequest,
+        *,
+        key: CallKey | None = None,
+        sample: int | None = None,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """Carry out *request* and keep its images in memory; with *key*, once. See `Images.generate` for the rest."""
+        run = functools.partial(self.run, request, validate=validate, timeout_s=timeout_s)
+        if key is None:
+            refuse_sample(sample)
+            return await run(MemoryStore())
+        caller = ToMemory(run=run, fetch=self.downloaded)
+        return await self.keyed.call(request, caller, key=key, sample=sample)
+
     async def to_directory(
         self,
         request: ImageRequest,
@@ -182,6 +204,8 @@ class Pipeline:
         provenance: bool = False,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Carry out *request* and stream its images to files, those behind signed URLs too.
@@ -194,6 +218,8 @@ class Pipeline:
             provenance: See `Images.generate_to`.
             validate: Check against the catalogue first.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: See `Images.generate_to`.
+            sample: See `Images.generate_to`.
 
         Raises:
             OutputError: The directory cannot be written, or files of that name exist.
@@ -203,12 +229,26 @@ class Pipeline:
         # Under a name of its own making, a second call adds a number instead of failing.
         guarded = name is not None and not overwrite
         count = request.n if isinstance(request.n, int) else 1  # the checks refuse what is not a number
+        made = self.provenance_of(request) if provenance else None
+        if key is not None:
+            files = ToDirectory(
+                run=functools.partial(self.run, request, validate=validate, timeout_s=timeout_s),
+                fetch=self.downloaded,
+                folder=folder,
+                stem=stem,
+                guarded=guarded,
+                overwrite=overwrite,
+                count=count,
+                provenance=made,
+            )
+            return await self.keyed.call(request, files, key=key, sample=sample)
+        refuse_sample(sample)
         _prepare(folder, stem, count if guarded else 0)
         store = DirectoryStore(
             folder,
             functools.partial(image_stem, stem),
             overwrite=overwrite,
-            provenance=self.provenance_of(request) if provenance else None,
+            provenance=made,
         )
         try:
             result = await self.run(request, store, validate=validate, timeout_s=timeout_s)

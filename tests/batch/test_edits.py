@@ -104,7 +104,9 @@ async def test_a_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_folder_without_images(tmp_path: Path) -> None:
     """One clear line, and nothing is sent."""
-    with pytest.raises(ngi.ManifestError, match=r"has no images in it \(.*\.png.*Nothing was sent"):
+    with pytest.raises(
+        ngi.ManifestError, match=r"has neither images nor .parquet files in it.*Nothing was sent"
+    ):
         list(ngi.read_manifest(tmp_path))
 
 

@@ -262,7 +262,7 @@ class ManifestRows(Iterator[BatchRow]):
     def _made(self) -> Iterator[BatchRow | ManifestError]:
         templates = None
         if self.reading.templates:
-            directory = self.path if self.path.is_dir() else self.path.parent
+            directory = self.path.parent if self._files == [self.path] else self.path
             templates = Templates(directory=directory, seed=self.reading.wildcard_seed)
         with contextlib.closing(self._records()) as records:
             for number, (line, fields) in enumerate(records, start=1):

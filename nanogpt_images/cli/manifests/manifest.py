@@ -20,8 +20,13 @@ from ...batch.planning.listed import with_listed
 from ...batch.planning.requests import request_of
 from ...batch.planning.totals import Estimate, Problem
 from ...batch.rows import BatchRow
+from ...batch.run.reuse import Savings, savings
+from ...client import AsyncClient
 from ...errors import ManifestError
+from ...references import ReferenceLoader
 from ...resources.catalog import Catalog
+from ...resources.ledger.keyed_images import KeyedImages
+from ...resources.ledger.paid_ledger import PaidLedger
 from ...resources.pricing import needs_offers, price_of
 from ...types.model import Model
 from ...types.prices import Quote
@@ -227,6 +232,26 @@ async def planned(
         return numbers
     models |= priced
     return await in_thread(count_up)
+
+
+async def reusable(
+    manifest: Manifest, file: Path, client: AsyncClient, *, out: Path | None = None
+) -> Savings:
+    """
+    Count what of *manifest* (of a large one, of its beginning) a job in *out* would copy from the ledger *file*.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    ledger = PaidLedger(file, client.service)
+    models = {model.id: model for model in await client.catalog.list()}
+    rows = await in_thread(lambda: list(manifest.beginning()))
+    try:
+        return await savings(
+            rows, models.get, ledger=ledger, keyed=KeyedImages(ledger, ReferenceLoader()), out=out
+        )
+    finally:
+        await ledger.aclose()
 
 
 async def without_refused(manifest: Manifest, catalog: Catalog) -> Manifest:

@@ -38,6 +38,7 @@ from ..summary import close
 @_common.concurrency
 @_common.pacing
 @_common.images_url
+@_common.reuse
 @_common.ray
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
 @click.option(
@@ -70,6 +71,7 @@ def command(
     requests_per_second: float,
     no_pacing: bool,
     images_url: str | None,
+    reuse: str | None,
     ray: str | None,
     ray_workers: int,
     key_budget: float | None,
@@ -114,6 +116,11 @@ def command(
             "--ray does not adopt: run the batch once without it, with --adopt --budget 0.",
             click.get_current_context(),
         )
+    if reuse is not None and ray is not None:
+        raise click.UsageError(
+            "--ray and --reuse exclude each other: the ledger is a file of this machine.",
+            click.get_current_context(),
+        )
     job = BatchJob(
         manifest=manifest,
         directory=Path(out),
@@ -131,6 +138,7 @@ def command(
         adopt=adopt,
         provenance=provenance,
         images_url=images_url,
+        reuse=None if reuse is None else Path(reuse),
         ray=None
         if ray is None
         else ClusterOptions(address=ray, workers=ray_workers, key_budget_usd=key_budget),

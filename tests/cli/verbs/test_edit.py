@@ -51,7 +51,7 @@ def test_bad_input(tmp_path: Path, capsys) -> None:
             "-o",
             str(tmp_path / "out"),
             "--sandbox",
-        ): "has no images in it",
+        ): "has neither images nor .parquet files",
     }
     (tmp_path / "empty").mkdir()
     for arguments, said in cases.items():

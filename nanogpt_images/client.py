@@ -31,8 +31,8 @@ from .resources.download import Downloads
 from .resources.images import Images
 from .resources.ledger.ledger_books import LedgerBooks
 from .resources.ledger.paid_ledger import PaidLedger
-from .resources.moderation_price import ModerationPrice
 from .resources.pipeline import Pipeline
+from .resources.prices.moderation_price import ModerationPrice
 from .resources.settling import Books
 from .resources.spending import Spending
 from .transport.door import Door

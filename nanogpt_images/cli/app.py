@@ -40,6 +40,8 @@ _FREE_VERBS: Final = frozenset(
 )
 
 _MODULES: Final = {
+    "show": "images.show",
+    "regenerate": "images.regenerate",
     "edit": "images.edit",
     "mark": "images.mark",
     "ledger": "paid.ledger_files",

@@ -13,7 +13,7 @@ from ..errors import Charge, NanoGPTError, OutputError, ParameterError
 from ..money.nano import to_usd
 from ..outputs import existing_images, make_directory
 from ..resources.checks import checked
-from ..resources.pricing import needs_offers, price_of
+from ..resources.prices.pricing import needs_offers, price_of
 from ..types.model import Model
 from ..types.request import ImageRequest
 from ..types.result import GenerationResult, ImageData

@@ -20,7 +20,7 @@ from ..wire import paths
 from ..wire.catalog.join import join, with_offers
 from ..wire.catalog.listings import decode_endpoints, decode_image_models, decode_listed_models
 from .cache import FlightCache
-from .quoting import PostJson, Quotes
+from .prices.quoting import PostJson, Quotes
 
 _log = get_logger("nanogpt_images.catalog")
 

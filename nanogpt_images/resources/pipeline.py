@@ -37,7 +37,7 @@ from .download import Downloads
 from .ledger.fingerprint import CallKey
 from .ledger.keyed_images import KeyedImages, ToDirectory, ToMemory, refuse_sample
 from .ledger.paid_ledger import PaidLedger
-from .moderation_price import ModerationPrice
+from .prices.moderation_price import ModerationPrice
 from .receive import Received, receive
 from .request_body import load_body
 from .spending import Spending

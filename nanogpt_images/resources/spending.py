@@ -14,8 +14,8 @@ from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
 from ..types.request import ImageRequest, target_of
-from .moderation_price import ModerationPrice
-from .pricing import budget_fault, price_of
+from .prices.moderation_price import ModerationPrice
+from .prices.pricing import budget_fault, price_of
 
 _log = get_logger()
 

@@ -10,7 +10,7 @@ import pytest
 from fakes import connected
 
 import nanogpt_images as ngi
-from nanogpt_images.resources.moderation_price import ModerationPrice
+from nanogpt_images.resources.prices.moderation_price import ModerationPrice
 from nanogpt_images.sandbox import Fault
 from nanogpt_images.wire.failures import decode_failure
 

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, cast
 
 from ...errors import ManifestError, ParameterError
 from ...money.nano import to_nano
-from ...resources.pricing import with_flat_price
+from ...resources.prices.pricing import with_flat_price
 from ...types.model import Model
 from ...types.parameters import split_count
 from ...types.prices import Quote

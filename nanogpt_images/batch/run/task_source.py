@@ -21,8 +21,8 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
-from ...resources.moderation_price import ModerationPrice
-from ...resources.pricing import budget_fault
+from ...resources.prices.moderation_price import ModerationPrice
+from ...resources.prices.pricing import budget_fault
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
 from ..batch_options import BatchOptions

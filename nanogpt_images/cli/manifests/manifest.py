@@ -27,7 +27,7 @@ from ...references import ReferenceLoader
 from ...resources.catalog import Catalog
 from ...resources.ledger.keyed_images import KeyedImages
 from ...resources.ledger.paid_ledger import PaidLedger
-from ...resources.pricing import needs_offers, price_of
+from ...resources.prices.pricing import needs_offers, price_of
 from ...types.model import Model
 from ...types.prices import Quote
 from ...types.request import ImageRequest

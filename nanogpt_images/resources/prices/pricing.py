@@ -9,12 +9,12 @@ from typing import Final, TypeVar
 
 import attrs
 
-from ..errors import BudgetExceededError
-from ..money.nano import to_nano
-from ..types.model import ModelRecord
-from ..types.parameters import EnumSpec, RangeSpec
-from ..types.prices import ANY_FIELD, PriceTable, PriceTables, pixels_of
-from ..types.request import ImageRequest, asked_counts
+from ...errors import BudgetExceededError
+from ...money.nano import to_nano
+from ...types.model import ModelRecord
+from ...types.parameters import EnumSpec, RangeSpec
+from ...types.prices import ANY_FIELD, PriceTable, PriceTables, pixels_of
+from ...types.request import ImageRequest, asked_counts
 from .priced_fields import PricedFields, whole
 
 ModelT = TypeVar("ModelT", bound=ModelRecord)

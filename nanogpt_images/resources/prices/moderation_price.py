@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ..money.nano import to_nano
-from ..wire.failures import moderation_usd
+from ...money.nano import to_nano
+from ...wire.failures import moderation_usd
 
 # Assumption: the price is documented nowhere; until an answer tells it, this much is set aside.
 ASSUMED_USD: Final = 0.0002

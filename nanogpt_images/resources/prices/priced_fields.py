@@ -8,11 +8,11 @@ from typing import Final, cast
 
 import attrs
 
-from ..types.model import ModelRecord
-from ..types.prices import ANY_FIELD, pixels_of
-from ..types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest
-from ..wire.convert import as_number
-from ..wire.requests import body_of
+from ...types.model import ModelRecord
+from ...types.prices import ANY_FIELD, pixels_of
+from ...types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest
+from ...wire.convert import as_number
+from ...wire.requests import body_of
 
 _SIZES: Final = frozenset({"resolution", "size", "imagesize", "outputsize", "dimensions"})
 _SIDES: Final = ("width", "height")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from .._base.display import shown
-from .._base.logs import get_logger
-from ..errors import NanoGPTError, ParameterError, StatusError
-from ..money.nano import to_usd
-from ..types.model import Model
-from ..types.prices import Cost, Quote
-from ..types.request import ImageRequest
-from ..wire.quotes import ESTIMATE_PATH, decode_quote, quote_body
-from .cache import FlightCache
+from ..._base.display import shown
+from ..._base.logs import get_logger
+from ...errors import NanoGPTError, ParameterError, StatusError
+from ...money.nano import to_usd
+from ...types.model import Model
+from ...types.prices import Cost, Quote
+from ...types.request import ImageRequest
+from ...wire.quotes import ESTIMATE_PATH, decode_quote, quote_body
+from ..cache import FlightCache
 from .pricing import image_counts, price_of, with_flat_price
 
 _log = get_logger("nanogpt_images.catalog")

@@ -8,11 +8,11 @@ from pathlib import Path
 import attrs
 import click
 
-from ...provenance.reading import read_provenance, read_source_type
-from ...provenance.record import Provenance
-from .. import common as _common
-from ..errors import FAILED
-from ..output import note, one_line, say_fields, say_json
+from ....provenance.reading import read_provenance, read_source_type
+from ....provenance.record import Provenance
+from ... import common as _common
+from ...errors import FAILED
+from ...output import note, one_line, say_fields, say_json
 
 
 @_common.verb("show", example="show out/images/fox.png")

@@ -8,14 +8,14 @@ from typing import Final
 
 import click
 
-from ...batch.planning.requests import request_of
-from ...batch.rows import BatchRow
-from ...errors import ParameterError
-from ...provenance.reading import read_provenance
-from ...provenance.record import Provenance
-from .. import common as _common
-from ..generation_job import GenerationJob, run_generation
-from ..output import one_line
+from ....batch.planning.requests import request_of
+from ....batch.rows import BatchRow
+from ....errors import ParameterError
+from ....provenance.reading import read_provenance
+from ....provenance.record import Provenance
+from ... import common as _common
+from ...generation_job import GenerationJob, run_generation
+from ...output import one_line
 
 _REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_data_urls", "image"})
 _FIELDS: Final = {"images": "input_references", "openai": "image_data_urls", "edit": "image"}

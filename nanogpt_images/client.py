@@ -282,6 +282,7 @@ class AsyncClient:
         out: str | os.PathLike[str],
         *,
         unknown: bool = False,
+        picked: str | os.PathLike[str] | None = None,
         concurrency: int = 64,
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
@@ -298,6 +299,8 @@ class AsyncClient:
         Args:
             out: Directory of an earlier batch.
             unknown: Also requests that were, or may have been, charged. They are paid for again.
+            picked: Instead, only what this file of a gallery marks with `x`: all of it is made, and paid for, again.
+                The images that are there stay.
             concurrency: See `batch`, as for all that follow.
             budget_usd: See `batch`.
             assume_price_usd: See `batch`.
@@ -318,6 +321,7 @@ class AsyncClient:
             assume_price_usd=assume_price_usd,
             images_url=images_url,
             retry_unknown=unknown,
+            picked=picked,
             provenance=provenance,
             pace=self._pacer,
             on_event=on_event,

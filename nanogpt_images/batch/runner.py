@@ -27,6 +27,7 @@ from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
 from .manifest.reader import ManifestRows
 from .manifest.source import record_of, rows_again
+from .picks import read_picks
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
 from .run.concurrency import ConcurrencyLimit
@@ -77,6 +78,7 @@ class Batch(BatchBase):
         adopt: bool = False,
         images_url: str | None = None,
         retry_unknown: bool = False,
+        picked: str | os.PathLike[str] | None = None,
         provenance: bool = False,
         keep_going: bool = False,
         pace: Callable[[Path], Pacer | None] = lambda _: None,
@@ -111,6 +113,8 @@ class Batch(BatchBase):
         self._adopt = adopt
         self._images_url = images_url
         self._retry_unknown = retry_unknown
+        self._picked = picked
+        self._again: frozenset[str] | None = None
         self._provenance = provenance
         self._pace = pace
         self._on_event = on_event
@@ -200,9 +204,13 @@ class Batch(BatchBase):
         self._pacer = self._pace(self._out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
-        if self._rows is None:
-            await journal.reopen(unknown=self._retry_unknown)
-        await self._find_manifests(journal)
+        if self._picked is not None:
+            self._again = (await in_thread(read_picks, self._picked)).again
+            await journal.remake(self._again)
+        else:
+            if self._rows is None:
+                await journal.reopen(unknown=self._retry_unknown)
+            await self._find_manifests(journal)
         totals = await journal.totals()
         return recorder, totals.committed_nano
 
@@ -323,7 +331,7 @@ class Batch(BatchBase):
                 async for task in feed.tasks(rows):
                     yield task
             # All that is open, or with rows of one's own what those left behind who joined in the work.
-            left = self._journal.pending(left_by_peers=self._rows is not None)
+            left = self._journal.pending(left_by_peers=self._rows is not None, only=self._again)
             async for task in feed.resumed(left):
                 yield task
 

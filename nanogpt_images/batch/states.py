@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TypeAlias, assert_never
+from typing import Final, TypeAlias, assert_never
 
 from ..errors import Charge, JournalError
 
@@ -48,10 +48,29 @@ class Event(enum.Enum):
     """Nothing will tell any more what became of it."""
     RETRIED = "retried"
     """It is asked for again, at whatever price."""
+    REMADE = "remade"
+    """Its images are there, and others are asked for, at the full price."""
     RECOVERED = "recovered"
     """Images of an unknown request turned up on disk."""
     FOUND = "found"
     """Whoever sent an unknown request turned out to be alive, and will tell what became of it."""
+
+
+_STEPS: Final[dict[Event, tuple[tuple[State, ...], State]]] = {
+    Event.SENT: ((State.PENDING,), State.SENT),
+    # Also while pending: a caller cancelled in between cannot tell whether its intent was recorded.
+    Event.REFUSED: ((State.SENT, State.PENDING), State.PENDING),
+    Event.LINKED: ((State.SENT,), State.LINKED),
+    Event.STORED: ((State.SENT, State.LINKED), State.DONE),
+    Event.REJECTED: ((State.PENDING, State.SENT), State.FAILED),
+    Event.LOST: ((State.SENT, State.LINKED), State.FAILED),
+    Event.UNRESOLVED: ((State.SENT,), State.UNKNOWN),
+    Event.RETRIED: ((State.FAILED, State.UNKNOWN), State.PENDING),
+    Event.REMADE: ((State.DONE,), State.PENDING),
+    Event.RECOVERED: ((State.UNKNOWN,), State.DONE),
+    Event.FOUND: ((State.UNKNOWN,), State.SENT),
+}
+"""For each event the states in which it can happen, and the state after it."""
 
 
 def advance(state: State, event: Event) -> State:
@@ -65,31 +84,7 @@ def advance(state: State, event: Event) -> State:
     Raises:
         JournalError: *event* cannot happen in *state*; a second payment or a lost image would follow.
     """
-    before: tuple[State, ...]
-    match event:
-        case Event.SENT:
-            before, after = (State.PENDING,), State.SENT
-        case Event.REFUSED:
-            # Also while pending: a caller cancelled in between cannot tell whether its intent was recorded.
-            before, after = (State.SENT, State.PENDING), State.PENDING
-        case Event.LINKED:
-            before, after = (State.SENT,), State.LINKED
-        case Event.STORED:
-            before, after = (State.SENT, State.LINKED), State.DONE
-        case Event.REJECTED:
-            before, after = (State.PENDING, State.SENT), State.FAILED
-        case Event.LOST:
-            before, after = (State.SENT, State.LINKED), State.FAILED
-        case Event.UNRESOLVED:
-            before, after = (State.SENT,), State.UNKNOWN
-        case Event.RETRIED:
-            before, after = (State.FAILED, State.UNKNOWN), State.PENDING
-        case Event.RECOVERED:
-            before, after = (State.UNKNOWN,), State.DONE
-        case Event.FOUND:
-            before, after = (State.UNKNOWN,), State.SENT
-        case _:
-            assert_never(event)
+    before, after = _STEPS[event]
     if state not in before:
         allowed = " or ".join(possible.value for possible in before)
         raise JournalError(

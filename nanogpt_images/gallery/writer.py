@@ -14,7 +14,6 @@ import attrs
 from .._base.threads import in_thread
 from ..batch.journal import Journal, UnitRecord
 from ..errors import ConfigurationError, OutputError
-from .head import tiles
 
 if TYPE_CHECKING:
     from .spool import Spool
@@ -71,18 +70,25 @@ async def write_gallery(
         OutputError: A file cannot be written, or there is an `index.html` that is not a gallery.
     """
     require_gallery()
-    from .publish import check_free, publish
+    from .publish import Summary, check_free, publish
     from .spool import Spool
 
     folder = Path(directory)
     try:
         async with await Journal.open(folder, service=None, read_only=True) as journal:
             await in_thread(check_free, folder)
-            totals, service = await journal.totals(), await journal.service()
+            totals, spending = await journal.totals(), await journal.spending()
+            summary = Summary(
+                service=await journal.service(),
+                totals=totals,
+                models=await journal.by_model(),
+                first_at=spending.first_at,
+                last_at=spending.last_at,
+            )
             counts = _Counts(totals.images, on_progress)
             with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
                 await _fill(spool, folder, journal, counts)
-                pages = await in_thread(publish, folder, spool, tiles(totals), service)
+                pages = await in_thread(publish, folder, spool, summary)
     except OSError as error:
         raise OutputError(
             f"cannot write the gallery in {folder}: {error.strerror or error}. Free space or check the directory's "

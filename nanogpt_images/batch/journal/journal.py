@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
 
-from ...errors import Charge
+from ...errors import Charge, ParameterError
 from ...types.parameters import CountRule
 from ..rows import BatchRow
 from ..states import State
@@ -26,6 +26,7 @@ from .records import (
     Holder,
     ImageRecord,
     ManifestRecord,
+    ModelTotals,
     ResultRecord,
     SignedUrl,
     SpendingByModel,
@@ -292,6 +293,25 @@ class Journal:
         """Record why the download of a linked unit did not succeed in this run; a later run goes on with it."""
         await self._run(lambda store: transitions.postponed(store, unit_id, error_type, error_text))
 
+    async def remake(self, wanted: Collection[str]) -> None:
+        """
+        Open units again, whatever they came to, for `pending` to find: what was paid for is paid for again.
+
+        Args:
+            wanted: Their IDs.
+
+        Raises:
+            ParameterError: One of them is not in the journal.
+        """
+        known = await self.states_of(wanted)
+        if strange := len(wanted) - len(known):
+            raise ParameterError(
+                f"{strange:,} of {len(wanted):,} picked requests are not in {self.directory}. Nothing was sent.",
+                parameter="picked",
+                advice="Save the picks in the gallery of this batch.",
+            )
+        await self._run(lambda store: admission.remake(store, wanted))
+
     async def reopen(self, *, unknown: bool = False) -> int:
         """
         Open failed units again, for `pending` to find; those that have all of their images are done.
@@ -309,19 +329,27 @@ class Journal:
 
         return await self._run(reopen)
 
-    async def pending(self, *, left_by_peers: bool = False, chunk: int = _CHUNK) -> AsyncIterator[Admission]:
+    async def pending(
+        self, *, left_by_peers: bool = False, only: Collection[str] | None = None, chunk: int = _CHUNK
+    ) -> AsyncIterator[Admission]:
         """
         Claim and yield what the journal itself holds open: downloads first, then what is to be sent.
 
         Args:
             left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
+            only: IDs of the units to claim; None for all.
             chunk: How many are claimed at once.
         """
         for state in (State.LINKED, State.PENDING):
             after = 0
             while True:
                 claim = partial(
-                    admission.claim_next, state=state, after=after, limit=chunk, left_by_peers=left_by_peers
+                    admission.claim_next,
+                    state=state,
+                    after=after,
+                    limit=chunk,
+                    left_by_peers=left_by_peers,
+                    only=only,
                 )
                 claimed, after = await self._run(claim)
                 if not claimed:
@@ -361,6 +389,10 @@ class Journal:
             for record in page:
                 yield record
 
+    async def states_of(self, ids: Collection[str]) -> dict[str, State]:
+        """Look up the state of each unit of *ids* that the journal knows."""
+        return await self._run(lambda store: reports.states_of(store, ids))
+
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
         """Which of *files*, relative to the directory, are images that the journal knows."""
         return await self._run(lambda store: reports.recorded(store, files))
@@ -376,6 +408,10 @@ class Journal:
     async def spending(self) -> SpendingByModel:
         """What was spent on each model, and when, for comparison with the service's account."""
         return await self._run(reports.spending)
+
+    async def by_model(self) -> list[ModelTotals]:
+        """Add up requests, images, money and durations by model; it reads every unit, unlike `totals`."""
+        return await self._run(reports.by_model)
 
     async def holders(self) -> list[Holder]:
         """The living processes that work on the journal, this one included unless it only reads."""

@@ -11,7 +11,7 @@ from ..batch.planning.totals import Estimate
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
-from .gallery_page import gallery_at_end
+from .gallery_page import ahead, gallery_at_end
 from .job import Run, carry_out, totals_of
 from .manifest import Manifest, planned
 from .output import count, money, note, one_line
@@ -97,7 +97,8 @@ async def work(job: BatchJob) -> RunSummary:
         )
         run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
         started = time.monotonic()
-        outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        async with ahead(job.directory, wanted=job.gallery):
+            outcome = await carry_out(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
         page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
         return RunSummary(

@@ -14,7 +14,7 @@ from ...errors import ParameterError
 from .. import common as _common
 from ..batch_run import service_options
 from ..client import open_client, run_async
-from ..gallery_page import gallery_at_end
+from ..gallery_page import ahead, gallery_at_end
 from ..job import Outcome, carry_out, require_journal, totals_of
 from ..output import count, money, note
 from ..progress import RunTarget
@@ -103,7 +103,8 @@ def command(
                     provenance=provenance,
                     images_url=images_url,
                 )
-                outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
+                async with ahead(folder, wanted=not no_gallery):
+                    outcome = await carry_out(run, folder, goal, quiet=quiet, silent=silent)
             elapsed_s = time.monotonic() - started
             page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
             return RunSummary(

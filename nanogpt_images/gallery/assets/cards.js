@@ -154,17 +154,19 @@ function fitReason(card, height) {
 }
 
 function put(card, place) {
+  card.firstElementChild.tabIndex = place === active ? 0 : -1;
+  markPick(card, shown[place]);
   const box = boxes[place];
-  const style = `translate(${box.left}px, ${box.top}px)`;
-  if (card.style.transform !== style) card.style.transform = style;
+  // Every layout makes boxes of its own.
+  if (card.box === box) return;
+  card.box = box;
+  card.style.transform = `translate(${box.left}px, ${box.top}px)`;
   card.style.width = `${box.width}px`;
   card.style.height = `${box.height}px`;
   if (!shown[place].image?.thumbnail) fitReason(card, box.height - (2.9 + 1.2 * metaLines()) * letter());
   card.dataset.place = place;
   card.setAttribute("aria-posinset", place + 1);
   card.setAttribute("aria-setsize", shown.length);
-  card.firstElementChild.tabIndex = place === active ? 0 : -1;
-  markPick(card, shown[place]);
 }
 
 let planned = false;

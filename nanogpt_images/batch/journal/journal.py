@@ -303,7 +303,7 @@ class Journal:
         Raises:
             ParameterError: One of them is not in the journal.
         """
-        known = await self.states_of(wanted)
+        known = await self.charged_among(wanted)
         if strange := len(wanted) - len(known):
             raise ParameterError(
                 f"{strange:,} of {len(wanted):,} picked requests are not in {self.directory}. Nothing was sent.",
@@ -389,9 +389,9 @@ class Journal:
             for record in page:
                 yield record
 
-    async def states_of(self, ids: Collection[str]) -> dict[str, State]:
-        """Look up the state of each unit of *ids* that the journal knows."""
-        return await self._run(lambda store: reports.states_of(store, ids))
+    async def charged_among(self, ids: Collection[str]) -> dict[str, bool]:
+        """Look up whether each unit of *ids* that the journal knows was, or may have been, charged."""
+        return await self._run(lambda store: reports.charged_among(store, ids))
 
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
         """Which of *files*, relative to the directory, are images that the journal knows."""

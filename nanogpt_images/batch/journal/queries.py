@@ -183,17 +183,14 @@ def by_model(store: Store) -> list[ModelTotals]:
     ]
 
 
-def states_of(store: Store, ids: Collection[str]) -> dict[str, State]:
-    """Look up the state of each of *ids* that the journal knows; what a dead process had sent is unknown."""
+def charged_among(store: Store, ids: Collection[str]) -> dict[str, bool]:
+    """Look up whether each of *ids* that the journal knows was, or may have been, charged."""
     select = (
-        "SELECT lower(hex(id)), state, owner FROM unit"
+        "SELECT lower(hex(id)), cost_nano + earlier_cost_nano + reserved_nano + earlier_unknown_nano > 0 FROM unit"
         " WHERE lower(hex(id)) IN (SELECT value FROM json_each(?))"
     )
-    gone = store.members.gone
-    return {
-        unit: State.UNKNOWN if state == State.SENT.value and owner in gone else State(state)
-        for unit, state, owner in store.connection.execute(select, (json.dumps(sorted(ids)),))
-    }
+    found = store.connection.execute(select, (json.dumps(sorted(ids)),))
+    return {unit: bool(charged) for unit, charged in found}
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:

@@ -146,12 +146,10 @@ async def _picked_goal(
             advice="Press x on images in the gallery, then save the picks.",
         )
     async with await Journal.open(folder, service=None, read_only=True) as journal:
-        states = (await journal.states_of(again)).values()
+        paid = sum((await journal.charged_among(again)).values())
     if not silent:
-        paid = sum(state in (State.DONE, State.UNKNOWN) for state in states)
-        # A failure that was charged is paid for again as well; the journal alone knows which those are.
         budget = f" · budget {money(budget_usd)}" if budget_usd is not None else ""
-        note(f"plan: {count(len(again), 'picked request')}, {paid:,} of which are paid for again{budget}")
+        note(f"plan: {count(len(again), 'picked request')}, {paid:,} of them paid for again{budget}")
     return RunTarget(
         requests=len(again),
         budget_usd=budget_usd,

@@ -49,7 +49,7 @@ def test_retry_of_picked_images(run: Run, service: BlockingSandbox, job: list[di
     before = len(service.ledger.posts)
     done = run("retry", "out", "--picked", picks, "--no-pacing", "--base-url", service.url)
     assert done.code == 0
-    assert "1 picked request, 1 of which are paid for again" in done.err
+    assert "1 picked request, 1 of them paid for again" in done.err
     assert len(service.ledger.posts) == before + 1
     status = run("status", "out", "--json").document
     assert status["spent_usd"] == pytest.approx(service.ledger.total_usd)

@@ -313,6 +313,7 @@ class AsyncClient:
         out: str | os.PathLike[str],
         *,
         unknown: bool = False,
+        picked: str | os.PathLike[str] | None = None,
         concurrency: int = 64,
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
@@ -329,6 +330,8 @@ class AsyncClient:
         Args:
             out: Directory of an earlier batch.
             unknown: Also requests that were, or may have been, charged. They are paid for again.
+            picked: Instead, only what this file of a gallery marks with `x`: all of it is made, and paid for, again.
+                The images that are there stay.
             concurrency: See `batch`, as for all that follow.
             budget_usd: See `batch`.
             assume_price_usd: See `batch`.
@@ -344,6 +347,7 @@ class AsyncClient:
             provenance=provenance,
             images_url=images_url,
             retry_unknown=unknown,
+            picked=None if picked is None else Path(picked),
         )
         return self._batch(None, options, on_event)
 

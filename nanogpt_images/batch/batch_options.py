@@ -21,6 +21,7 @@ class BatchOptions:
 
     Attributes:
         retry_unknown: Without rows: also send what was, or may have been, charged.
+        picked: Without rows: send only what this file of a gallery marks, whatever was paid for it.
 
     Raises:
         ParameterError: A number is out of range.
@@ -40,6 +41,7 @@ class BatchOptions:
     images_url: str | None = None
     keep_going: bool = False
     retry_unknown: bool = False
+    picked: Path | None = None
     reuse: Path | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -30,6 +30,7 @@ from .journal import Journal, ManifestRecord
 from .manifest.reader import ManifestRows, names_manifest, rows_from
 from .manifest.source import record_of, rows_again
 from .manifest.tables import Table, is_table
+from .picks import read_picks
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
 from .run.assembly import assemble
@@ -83,6 +84,7 @@ class Batch(BatchBase):
         self._catalog = catalog
         self._service = service
         self._options = options
+        self._again: frozenset[str] | None = None
         self._pace = pace
         self._on_event = on_event
         self._reuse = (
@@ -180,9 +182,13 @@ class Batch(BatchBase):
         self._pacer = self._pace(out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
-        if self._rows is None:
-            await journal.reopen(unknown=options.retry_unknown)
-        await self._find_manifests(journal)
+        if options.picked is not None:
+            self._again = (await in_thread(read_picks, options.picked)).again
+            await journal.remake(self._again)
+        else:
+            if self._rows is None:
+                await journal.reopen(unknown=options.retry_unknown)
+            await self._find_manifests(journal)
         totals = await journal.totals()
         return recorder, totals.committed_nano
 
@@ -293,7 +299,7 @@ class Batch(BatchBase):
                 async for task in source.tasks(rows):
                     yield task
             # All that is open, or with rows of one's own what those left behind who joined in the work.
-            left = self._journal.pending(left_by_peers=self._rows is not None)
+            left = self._journal.pending(left_by_peers=self._rows is not None, only=self._again)
             async for task in source.resumed(left):
                 yield task
 

@@ -48,6 +48,8 @@ class Event(enum.Enum):
     """Its outcome will not become known."""
     RETRIED = "retried"
     """It is to be sent again, even if it is then paid for twice."""
+    REMADE = "remade"
+    """Its images are there, and others are asked for, at the full price."""
     RECOVERED = "recovered"
     """Images of an unknown request turned up on disk."""
     REUSED = "reused"
@@ -90,6 +92,8 @@ def advance(state: State, event: Event) -> State:  # noqa: PLR0912 - a branch fo
             before, after = (State.SENT,), State.UNKNOWN
         case Event.RETRIED:
             before, after = (State.FAILED, State.UNKNOWN), State.PENDING
+        case Event.REMADE:
+            before, after = (State.DONE,), State.PENDING
         case Event.RECOVERED:
             before, after = (State.UNKNOWN,), State.DONE
         case Event.REUSED:

@@ -13,7 +13,7 @@ from ..batch.planning.totals import Estimate
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
-from .gallery_page import gallery_at_end
+from .gallery_page import ahead, gallery_at_end
 from .job import Run, run_batch, totals_of
 from .manifests.consent import ask, left_to_pay_usd
 from .manifests.manifest import Manifest, planned, refused_combinations, reusable, without_refused
@@ -107,7 +107,8 @@ async def work(job: BatchJob) -> RunSummary:
         )
         run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
         started = time.monotonic()
-        outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
+        async with ahead(job.directory, wanted=job.gallery):
+            outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         elapsed_s = time.monotonic() - started
         page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
         return RunSummary(

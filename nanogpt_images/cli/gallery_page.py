@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
 import anyio
 
 from ..errors import NanoGPTError
-from ..gallery import write_gallery
+from ..gallery import require_gallery, thumbnails_ahead, write_gallery
+from ..gallery.ahead import SHARE
 from .errors import message
 from .job import Outcome
 from .output import note
@@ -51,6 +53,15 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
     outcome.interrupted += 1
     _note(f"gallery: left out; {by_hand}", silent=silent)
     return None
+
+
+def ahead(directory: Path, *, wanted: bool) -> AbstractAsyncContextManager[None]:
+    """Make thumbnails while a batch runs in *directory*, if a gallery is *wanted* at its end and can be made."""
+    try:
+        require_gallery()
+    except NanoGPTError:
+        wanted = False
+    return thumbnails_ahead(directory, share=SHARE if wanted else 0)
 
 
 def progress_notes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias, assert_never
 
@@ -13,6 +13,7 @@ import attrs
 
 from .._base.threads import in_thread
 from ..batch.journal import Journal, ResultRecord
+from ..batch.picks import read_picks
 from ..errors import ParameterError
 from .target import Target, failing_as
 
@@ -69,6 +70,7 @@ async def export_batch(
     overwrite: bool = False,
     raw: bool = False,
     max_shard_bytes: int = 10**9,
+    picked: str | os.PathLike[str] | None = None,
 ) -> ExportReport:
     """
     Export the images of a batch, with their prompts and parameters, to a file for other programs.
@@ -86,6 +88,7 @@ async def export_batch(
         raw: For CSV: write texts that begin like a formula (`=`, `+`, `-`, `@`, tab, carriage return) unchanged, for
             programs. Otherwise they get an apostrophe, because a spreadsheet would execute them.
         max_shard_bytes: For WebDataset: start a new shard once one has reached this size.
+        picked: Only the images that this file of a gallery marks with 1 to 5.
 
     Raises:
         ConfigurationError: Parquet needs the extra `parquet`.
@@ -104,7 +107,10 @@ async def export_batch(
     if raw and to != "csv":
         raise ParameterError(f"raw requires to='csv': {to} has no formulas.", parameter="raw")
     source = Path(directory)
+    kept = None if picked is None else (await in_thread(read_picks, picked)).kept.keys()
     async with await Journal.open(source, service=None, read_only=True) as journal:
+        if kept is not None:
+            await _check_picked(journal, kept)
         target = await in_thread(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
         writer: RowWriter | None = None
         try:
@@ -120,7 +126,8 @@ async def export_batch(
                     )
                 )
                 async for images in journal.results(chunk=_CHUNK):
-                    await in_thread(writer.write, images)
+                    chosen = [image for image in images if kept is None or image.file in kept]
+                    await in_thread(writer.write, chosen)
                 await in_thread(writer.close)
                 await in_thread(target.publish)
         except BaseException:
@@ -129,6 +136,18 @@ async def export_batch(
             raise
         size_bytes = await in_thread(lambda: target.size_bytes)
     return ExportReport(path=target.path, images=writer.images, missing=writer.missing, size_bytes=size_bytes)
+
+
+async def _check_picked(journal: Journal, kept: Collection[str]) -> None:
+    """Raise ParameterError where no image is picked, or one that the journal does not list."""
+    if not kept:
+        raise ParameterError("no image is picked with 1 to 5.", parameter="picked")
+    if strange := len(kept) - len(await journal.recorded(list(kept))):
+        raise ParameterError(
+            f"{strange:,} of {len(kept):,} picked images are not in {journal.directory}.",
+            parameter="picked",
+            advice="Save the picks in the gallery of this batch.",
+        )
 
 
 def _open(

@@ -25,6 +25,8 @@ def request_entry(record: UnitRecord, thumbnails: Sequence[Thumbnail]) -> dict[s
     """
     unit, row = record.unit, record.unit.row
     entry: dict[str, object] = {
+        "id": unit.id,
+        "at": round(record.updated_at),
         "name": unit.name,
         "prompt": row.prompt,
         "model": row.model,
@@ -39,6 +41,9 @@ def request_entry(record: UnitRecord, thumbnails: Sequence[Thumbnail]) -> dict[s
     }
     optional: dict[str, object] = {
         "key": row.key,
+        "row": getattr(row, "number", None),
+        "metadata": _shown(getattr(row, "metadata", None) or None),
+        "took_s": None if record.took_s is None else round(record.took_s, 1),
         "n": unit.n,
         "part": f"{unit.part + 1} of {unit.parts}" if unit.parts > 1 else None,
         "request_id": record.request_id,

@@ -14,10 +14,13 @@ import jinja2
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from .head import Tile
+from .head import ModelLine, Tile
 
 GENERATOR: Final = "nanogpt_images gallery"
 """Content of the `generator` element, which identifies a page of this package."""
+
+_SCRIPTS: Final = ("data", "words", "picks", "pieces", "cards", "table", "controls", "viewer", "start")
+"""The parts of the page's script, which is one function: they share their names."""
 
 _PACKAGE: Final = __name__.rpartition(".")[0]
 
@@ -30,7 +33,9 @@ class Page:
     Attributes:
         title: Name of the batch.
         service: The service that made the images.
+        span: When the batch ran.
         tiles: The tiles of the whole batch.
+        models: The models of the whole batch.
         entries: Its requests, each encoded by `to_line`.
         number: Page number, from 1.
         names: File names of all pages, in order.
@@ -38,7 +43,9 @@ class Page:
 
     title: str
     service: str
+    span: str
     tiles: Sequence[Tile]
+    models: Sequence[ModelLine]
     entries: Iterable[Markup]
     number: int
     names: Sequence[str]
@@ -51,7 +58,7 @@ def to_line(entry: object) -> Markup:
 
 def render(page: Page) -> Iterator[str]:
     """Render *page* in pieces, one entry at a time."""
-    style, theme, script = (_asset(name) for name in ("gallery.css", "theme.js", "gallery.js"))
+    style, theme, script = _asset("gallery.css"), _asset("theme.js"), _script()
     return _template().generate(
         page=page,
         generator=GENERATOR,
@@ -86,6 +93,12 @@ def _hash(text: str) -> str:
 @cache
 def _asset(name: str) -> Markup:
     return Markup(files(_PACKAGE).joinpath("assets", name).read_text(encoding="utf-8"))  # noqa: S704 - our own file
+
+
+@cache
+def _script() -> Markup:
+    parts = Markup("\n").join(_asset(f"{name}.js") for name in _SCRIPTS)
+    return Markup('"use strict";\n(() => {\n') + parts + Markup("})();\n")
 
 
 @cache

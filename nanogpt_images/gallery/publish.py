@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import attrs
+
+from ..batch.journal import ModelTotals, Totals
 from ..errors import OutputError
 from ..transport.identity import SANDBOX
-from .head import Tile
+from .head import model_lines, span_text, tiles
 from .page import GENERATOR, Page, render
 from .spool import Spool
 
@@ -19,15 +22,34 @@ _WRITE_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 1_000
 
 
-def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | None) -> list[Path]:
+@attrs.frozen(kw_only=True)
+class Summary:
+    """
+    What the head of every page says of a batch.
+
+    Attributes:
+        service: The service that made the images, as the journal names it.
+        totals: The sums of its journal.
+        models: The sums by model.
+        first_at: When it began (seconds since the epoch); None if it never did.
+        last_at: When the last of its requests changed.
+    """
+
+    service: str | None
+    totals: Totals
+    models: Sequence[ModelTotals]
+    first_at: float | None
+    last_at: float | None
+
+
+def publish(folder: Path, spool: Spool, summary: Summary) -> list[Path]:
     """
     Write the pages of *spool* into *folder*, and remove those of an earlier, longer gallery.
 
     Args:
         folder: The batch's directory.
         spool: The entries.
-        tiles: The tiles of the whole batch.
-        service: The service that made the images, as the journal names it.
+        summary: What the head says.
 
     Returns:
         The paths of the pages, in order.
@@ -40,8 +62,10 @@ def publish(folder: Path, spool: Spool, tiles: Sequence[Tile], service: str | No
     for place in reversed(range(spool.pages)):
         page = Page(
             title=folder.resolve().name,
-            service="the sandbox" if service == SANDBOX else service or "",
-            tiles=tiles,
+            service="the sandbox" if summary.service == SANDBOX else summary.service or "",
+            span=span_text(summary.first_at, summary.last_at),
+            tiles=tiles(summary.totals),
+            models=model_lines(summary.models),
             entries=spool.lines(place),
             number=place + 1,
             names=names,

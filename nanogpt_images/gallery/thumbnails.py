@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -52,26 +53,24 @@ def make_thumbnail(directory: Path, image: ImageRecord) -> Thumbnail:
     """
     if not _is_inside(image.file) or not _DIGEST.fullmatch(image.sha256):
         return Thumbnail(fault="The journal does not name a file of this batch.")
-    source = directory / image.file
-    if image.media_type == _SVG and source.is_file():
+    if image.media_type == _SVG and os.path.isfile(os.path.join(directory, image.file)):
         # The browser draws it, and runs no scripts in an image element.
         return Thumbnail(file=image.file)
     name = f"{DIRECTORY}/{image.sha256[:2]}/{image.sha256[:32]}.webp"
-    target = directory / name
-    # A power failure can leave an empty file.
-    if target.is_file() and target.stat().st_size:
-        return Thumbnail(file=name)
-    small = _small(source, image)
+    # A power failure can leave an empty file. Paths as objects would take longer than the look at the file.
+    with contextlib.suppress(OSError):
+        if os.stat(f"{os.fspath(directory)}/{name}").st_size:
+            return Thumbnail(file=name)
+    small = _small(directory / image.file, image)
     if isinstance(small, str):
         return Thumbnail(fault=small)
     with small:
-        _write(small, target)
+        _write(small, directory / name)
     return Thumbnail(file=name, made=True)
 
 
 def _is_inside(file: str) -> bool:
-    path = PurePosixPath(file)
-    return not path.is_absolute() and ".." not in path.parts
+    return not file.startswith("/") and ".." not in file.split("/")
 
 
 def _area(width: int | None, height: int | None) -> int:
@@ -101,7 +100,8 @@ def _decoded(source: Path) -> Image.Image:
         image.draft("RGB", MAX_SIZE)
         # Palette indices cannot be averaged.
         small = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    small.thumbnail(MAX_SIZE, Image.Resampling.LANCZOS)
+    # Averaging whole pixels first halves the time, and no eye tells the difference at this size.
+    small.thumbnail(MAX_SIZE, Image.Resampling.LANCZOS, reducing_gap=1.1)
     return ImageOps.exif_transpose(small)
 
 
@@ -110,7 +110,7 @@ def _write(image: Image.Image, target: Path) -> None:
     # Two threads can meet at one name: equal images have equal digests.
     partial = target.with_name(f".{target.stem}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
-        image.save(partial, "WEBP", quality=_QUALITY, method=2)
+        image.save(partial, "WEBP", quality=_QUALITY, method=0)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

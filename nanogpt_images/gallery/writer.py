@@ -14,7 +14,6 @@ import attrs
 from .._base.threads import in_thread
 from ..batch.journal import Journal, UnitRecord
 from ..errors import ConfigurationError, OutputError
-from .head import tiles
 
 if TYPE_CHECKING:
     from .spool import Spool
@@ -24,6 +23,8 @@ MAX_CARDS: Final = 20_000
 MAX_PAGE_BYTES: Final = 48 << 20
 
 _CHUNK: Final = 256
+_AT_ONCE: Final = 16
+"""Requests that one call of a thread makes ready: where the thumbnails are there, the calls would take most of the time."""
 _MAX_WORKERS: Final = 4
 _ItemT = TypeVar("_ItemT")
 
@@ -71,18 +72,25 @@ async def write_gallery(
         OutputError: A file cannot be written, or there is an `index.html` that is not a gallery.
     """
     require_gallery()
-    from .publish import check_free, publish
+    from .publish import Summary, check_free, publish
     from .spool import Spool
 
     folder = Path(directory)
     try:
         async with await Journal.open(folder, service=None, read_only=True) as journal:
             await in_thread(check_free, folder)
-            totals, service = await journal.totals(), await journal.service()
+            totals, spending = await journal.totals(), await journal.spending()
+            summary = Summary(
+                service=await journal.service(),
+                totals=totals,
+                models=await journal.by_model(),
+                first_at=spending.first_at,
+                last_at=spending.last_at,
+            )
             counts = _Counts(totals.images, on_progress)
             with Spool(folder, max_cards=max_cards, max_bytes=MAX_PAGE_BYTES) as spool:
                 await _fill(spool, folder, journal, counts)
-                pages = await in_thread(publish, folder, spool, tiles(totals), service)
+                pages = await in_thread(publish, folder, spool, summary)
     except OSError as error:
         raise OutputError(
             f"cannot write the gallery in {folder}: {error.strerror or error}. Free space or check the directory's "
@@ -109,10 +117,10 @@ class _Counts:
         self._total = total
         self._on_progress = on_progress
 
-    def add(self, line: _Line) -> None:
-        self.images += line.images
-        self.not_shown += line.not_shown
-        self.made += line.made
+    def add(self, lines: Sequence[_Line]) -> None:
+        self.images += sum(line.images for line in lines)
+        self.not_shown += sum(line.not_shown for line in lines)
+        self.made += sum(line.made for line in lines)
         if self._on_progress is not None:
             self._on_progress(self.images, max(self._total, self.images))
 
@@ -129,17 +137,16 @@ class _Line:
 async def _fill(spool: Spool, folder: Path, journal: Journal, counts: _Counts) -> None:
     workers = anyio.CapacityLimiter(min(_MAX_WORKERS, os.cpu_count() or 1))
     async for records in _in_chunks(journal.units(), _CHUNK):
-        lines: list[_Line | None] = [None] * len(records)
+        lines: dict[int, list[_Line]] = {}
 
-        async def make(place: int, record: UnitRecord, into: list[_Line | None] = lines) -> None:
-            into[place] = line = await in_thread(_line, folder, record, limiter=workers)
-            if line is not None:
-                counts.add(line)
+        async def make(start: int, some: list[UnitRecord], into: dict[int, list[_Line]] = lines) -> None:
+            into[start] = await in_thread(_lines, folder, some, limiter=workers)
+            counts.add(into[start])
 
         async with anyio.create_task_group() as group:
-            for place, record in enumerate(records):
-                group.start_soon(make, place, record)
-        await in_thread(_add, spool, [line for line in lines if line is not None])
+            for start in range(0, len(records), _AT_ONCE):
+                group.start_soon(make, start, records[start : start + _AT_ONCE])
+        await in_thread(_add, spool, [line for start in sorted(lines) for line in lines[start]])
 
 
 async def _in_chunks(items: AsyncIterator[_ItemT], size: int) -> AsyncIterator[list[_ItemT]]:
@@ -151,6 +158,10 @@ async def _in_chunks(items: AsyncIterator[_ItemT], size: int) -> AsyncIterator[l
             chunk = []
     if chunk:
         yield chunk
+
+
+def _lines(folder: Path, records: Sequence[UnitRecord]) -> list[_Line]:
+    return [line for record in records if (line := _line(folder, record)) is not None]
 
 
 def _line(folder: Path, record: UnitRecord) -> _Line | None:

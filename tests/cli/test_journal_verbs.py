@@ -54,6 +54,10 @@ def test_status_as_json(run: Run, troubled: BlockingSandbox) -> None:
     assert [ending["prompt"] for ending in document["unknowns"]] == ["an owl at dusk"]
     assert [ending["key"] for ending in document["failures"]] == ["hares"]
     assert document["holders"] == []
+    (model,) = document["models"]
+    assert (model["requests"], model["done"], model["failed"], model["unknown"]) == (4, 2, 1, 1)
+    assert (model["spent_usd"], model["unknown_usd"]) == (document["spent_usd"], 0.0001)
+    assert model["median_s"] >= 0
 
 
 def test_retry_leaves_unknowns_alone(run: Run, troubled: BlockingSandbox) -> None:

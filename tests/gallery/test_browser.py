@@ -239,9 +239,9 @@ async def test_an_svg_is_an_image_only(open_page: OpenPage) -> None:
 
 
 async def test_a_card_is_named_once(open_page: OpenPage) -> None:
-    """To a screen reader a card is its prompt, cost and model, and says where it stands among all."""
+    """To a screen reader a card is its prompt, cost, seed and model, and says where it stands among all."""
     page = await open_page()
-    named = page.get_by_role("button", name="two foxes $0.02 \u00b7 hidream", exact=True)
+    named = page.get_by_role("button", name="two foxes $0.02 \u00b7 seed 4711 \u00b7 hidream", exact=True)
     await expect(named).to_have_count(2)
     place = len(HOSTILE) + 1
     card = page.get_by_role("listitem").filter(has=named).first
@@ -276,7 +276,7 @@ async def test_keyboard_alone(open_page: OpenPage) -> None:
     await expect(page.locator(f"[aria-posinset='{CARDS - 1}']").get_by_role("button")).to_be_focused()
     await press("Home")
     await press("Shift+Tab")
-    await expect(page.get_by_role("radio", name=f"All {CARDS}")).to_be_focused()
+    await expect(page.get_by_role("slider", name="Size")).to_be_focused()
 
 
 async def test_the_grid_is_one_stop(open_page: OpenPage) -> None:

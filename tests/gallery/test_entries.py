@@ -25,7 +25,10 @@ async def test_everything_known_of_an_image(make_job: MakeJob) -> None:
     )
     entry = request_entry(record, [Thumbnail(file="t.webp"), Thumbnail(fault="broken")])
     first, second = entry.pop("images")  # type: ignore[misc]
+    assert entry.pop("took_s") == round(record.took_s or 0, 1)
     assert entry == {
+        "id": record.unit.id,
+        "at": round(record.updated_at),
         "name": "fox",
         "key": "fox",
         "prompt": "a fox",

@@ -25,6 +25,8 @@ def document(entries: Sequence[Markup] = (), **changes: object) -> str:
     fields: dict[str, object] = {
         "title": "job",
         "service": "https://nano-gpt.com",
+        "span": "21 Nov 2026, 19:40 UTC",
+        "models": [],
         "tiles": [Tile(label="Images", value="3", notes=["of 4 planned"], share=0.75)],
         "number": 1,
         "names": ["index.html"],

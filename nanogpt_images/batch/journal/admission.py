@@ -132,7 +132,13 @@ def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
 
 
 def claim_next(
-    store: Store, state: State, after: int, limit: int, *, left_by_peers: bool
+    store: Store,
+    state: State,
+    after: int,
+    limit: int,
+    *,
+    left_by_peers: bool,
+    only: Collection[str] | None = None,
 ) -> tuple[list[Admission], int]:
     """
     Claim units that are in the journal, in the order of admission.
@@ -143,6 +149,7 @@ def claim_next(
         after: 0, or what the previous call returned.
         limit: How many at most.
         left_by_peers: Only what other processes of this job had claimed and left behind.
+        only: The IDs of those to claim; None for any.
 
     Returns:
         The units, and where the next call continues; no units at the end.
@@ -152,8 +159,9 @@ def claim_next(
     links = "" if is_open(state) else f" AND {FOLLOWED}"
     found = store.connection.execute(
         f"SELECT {UNIT_COLUMNS}, seq FROM unit"  # noqa: S608 - constants of this package
-        f" WHERE state = '{state.value}'{links} AND seq > ? AND {owner} ORDER BY seq LIMIT ?",
-        (after, limit),
+        f" WHERE state = '{state.value}'{links} AND seq > ? AND {owner}"
+        " AND (?2 IS NULL OR lower(hex(id)) IN (SELECT value FROM json_each(?2))) ORDER BY seq LIMIT ?",
+        (after, None if only is None else json.dumps(sorted(only)), limit),
     ).fetchall()
     claimed = [_claim(store, record[-1], read_unit(record[:UNIT_WIDTH]), state) for record in found]
     return claimed, found[-1][-1] if found else after
@@ -186,3 +194,19 @@ def reopen(store: Store, *, unknown: bool) -> int:
                 ),
             ).rowcount
     return opened
+
+
+def remake(store: Store, wanted: Collection[str]) -> None:
+    """
+    Open the units *wanted* again, whatever they came to and cost, for `claim_next`.
+
+    Those that are open stay as they are, and so do those that other living processes have under way.
+    """
+    store.members.bury_dead()
+    for state in (State.DONE, State.FAILED, State.UNKNOWN):
+        after = advance(state, Event.REMADE if state is State.DONE else Event.RETRIED).value
+        store.connection.execute(
+            f"{_REOPEN} WHERE state = '{state.value}' AND lower(hex(id)) IN (SELECT value FROM json_each(?))"  # noqa: S608
+            f" AND (owner IS NULL OR owner = ? OR owner IN ({_ENDED}))",
+            (after, None, store.clock(), json.dumps(sorted(wanted)), store.members.own_id),
+        )

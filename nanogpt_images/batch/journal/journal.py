@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
 
 from ..._base.database.writer import Writer
+from ...errors import ParameterError
 from ...money.outcome_bounds import BookedRequest
 from ...types.parameters import CountRule
 from ..outcomes import ImageRecord, Outcome, images_of
@@ -24,6 +25,7 @@ from .records import (
     Ending,
     Holder,
     ManifestRecord,
+    ModelTotals,
     Remainder,
     ResultRecord,
     SpendingByModel,
@@ -221,6 +223,25 @@ class Journal:
         """
         return await self._run(transitions.settled)
 
+    async def remake(self, wanted: Collection[str]) -> None:
+        """
+        Open units again, whatever they came to, for `pending` to find: what was paid for is paid for again.
+
+        Args:
+            wanted: Their IDs.
+
+        Raises:
+            ParameterError: One of them is not in the journal.
+        """
+        known = await self.charged_among(wanted)
+        if strange := len(wanted) - len(known):
+            raise ParameterError(
+                f"{strange:,} of {len(wanted):,} picked requests are not in {self.directory}.",
+                parameter="picked",
+                advice="Save the picks in the gallery of this batch.",
+            )
+        await self._run(lambda store: admission.remake(store, wanted))
+
     async def reopen(self, *, unknown: bool = False) -> int:
         """
         Open failed units again, for `pending` to find; those that have all of their images are done.
@@ -239,20 +260,28 @@ class Journal:
 
         return await self._run(reopen)
 
-    async def pending(self, *, left_by_peers: bool = False, chunk: int = _CHUNK) -> AsyncIterator[Admission]:
+    async def pending(
+        self, *, left_by_peers: bool = False, only: Collection[str] | None = None, chunk: int = _CHUNK
+    ) -> AsyncIterator[Admission]:
         """
         Claim and yield what the journal itself holds open: downloads first, also the links of what failed or is
         unknown, then what is to be sent.
 
         Args:
             left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
+            only: IDs of the units to claim; None for all.
             chunk: How many are claimed at once.
         """
         for state in (State.LINKED, State.UNKNOWN, State.FAILED, State.PENDING):
             after = 0
             while True:
                 claim = partial(
-                    admission.claim_next, state=state, after=after, limit=chunk, left_by_peers=left_by_peers
+                    admission.claim_next,
+                    state=state,
+                    after=after,
+                    limit=chunk,
+                    left_by_peers=left_by_peers,
+                    only=only,
                 )
                 claimed, after = await self._run(claim)
                 if not claimed:
@@ -305,6 +334,10 @@ class Journal:
             for record in page:
                 yield record
 
+    async def charged_among(self, ids: Collection[str]) -> dict[str, bool]:
+        """Look up whether each unit of *ids* that the journal knows was, or may have been, charged."""
+        return await self._run(lambda store: queries.charged_among(store, ids))
+
     async def recorded(self, files: Sequence[str]) -> frozenset[str]:
         """Select those of *files*, relative to the directory, that are images which the journal knows."""
         return await self._run(lambda store: queries.recorded(store, files))
@@ -334,6 +367,10 @@ class Journal:
         """
         change = transitions.confirmed if charged else transitions.cleared
         return await self._run(lambda store: sum(change(store, unit_id) for unit_id in unit_ids))
+
+    async def by_model(self) -> list[ModelTotals]:
+        """Add up requests, images, money and durations by model; it reads every unit, unlike `totals`."""
+        return await self._run(queries.by_model)
 
     async def holders(self) -> list[Holder]:
         """List the living processes that work on the journal, this one included unless it only reads."""

@@ -12,16 +12,18 @@ from ...money.nano import to_usd
 from ..outcomes import ImageRecord
 from ..states import State
 from .database.store import Store
-from .queries import UNIT_COLUMNS, UNIT_WIDTH, RawUnit, read_unit
+from .queries import TOOK_S, UNIT_COLUMNS, UNIT_WIDTH, RawUnit, read_unit
 from .records import KeptImage, ResultRecord, UnitRecord
 
-_Record: TypeAlias = tuple[*RawUnit, int, str, str, int | None, str | None, str | None, str | None, int, int]
+_Record: TypeAlias = tuple[
+    *RawUnit, int, str, str, int | None, str | None, str | None, str | None, int, int, float, float | None
+]
 _ImageRecord: TypeAlias = tuple[int, int, str, str, int | None, int | None, int, str, int]
 _ResultRow: TypeAlias = tuple[str, int, str | None, str, str, int | None, int | None, int, str, int, int]
 
 _UNITS: Final = (
     f"SELECT {UNIT_COLUMNS}, seq, state, charge, owner, error_type, error_text, request_id,"  # noqa: S608
-    " cost_nano + reserved_nano, attempts FROM unit WHERE seq > ? ORDER BY seq LIMIT ?"
+    f" cost_nano + reserved_nano, attempts, updated_at, {TOOK_S} FROM unit WHERE seq > ? ORDER BY seq LIMIT ?"
 )
 _IMAGES: Final = (
     "SELECT unit, idx, file, media_type, width, height, bytes, sha256, cost_nano FROM image"
@@ -70,7 +72,9 @@ def _image(record: _ImageRecord) -> KeptImage:
 
 
 def _record(store: Store, record: _Record, images: tuple[KeptImage, ...]) -> UnitRecord:
-    _, state_text, charge, owner, error_type, error_text, request_id, nano, attempts = record[UNIT_WIDTH:]
+    _, state_text, charge, owner, error_type, error_text, request_id, nano, attempts, at, took_s = record[
+        UNIT_WIDTH:
+    ]
     state = State(state_text)
     if state is State.SENT and owner in store.members.gone:
         # A reader records nothing, so what a dead process had sent still stands as sent.
@@ -85,6 +89,8 @@ def _record(store: Store, record: _Record, images: tuple[KeptImage, ...]) -> Uni
         cost_nano=nano,
         attempts=attempts,
         images=images,
+        updated_at=at,
+        took_s=took_s,
     )
 
 

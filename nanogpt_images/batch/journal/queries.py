@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from statistics import median
 from typing import Final, TypeAlias
 
 import attrs
@@ -15,12 +17,14 @@ from ..units import Unit
 from . import manifests
 from .database.schema import FOLLOWED
 from .database.store import Store
-from .records import Ending, ModelSpending, Remainder, SpendingByModel, Totals
+from .records import Ending, ModelSpending, ModelTotals, Remainder, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
 _LONGEST_REQUEST_S = 3_600.0  # Assumption: nothing that an answer came to was sent longer ago
 _FOUND_DEAD = "Interrupted"
+TOOK_S: Final = f"iif(state = '{State.DONE.value}', coalesce(linked_at, updated_at) - sent_at, NULL)"
+"""Seconds that the last attempt of a unit took, until its images or their URLs were there."""
 _MANY: Final = 500
 
 RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
@@ -202,6 +206,48 @@ def booked(store: Store) -> list[BookedRequest]:
                 attrs.evolve(request, id=f"{identity}-earlier", standing="maybe", first_at=started_at or 0.0)
             )
     return requests
+
+
+def by_model(store: Store) -> list[ModelTotals]:
+    """Add up requests, images, money and durations by model. It reads every unit: some seconds for a million."""
+    lost = f"state = '{State.SENT.value}' AND owner IN ({_list(store.members.gone)})"
+    unknown = f"(state = '{State.UNKNOWN.value}' OR {lost})"
+    select = (
+        "SELECT json_extract(row, '$.model') AS model, count(*), sum(state = ?), sum(state = ?),"  # noqa: S608
+        f" sum({unknown}), sum((SELECT count(*) FROM image WHERE image.unit = seq)),"
+        " sum(cost_nano + earlier_cost_nano),"
+        f" sum(earlier_unknown_nano + iif({unknown}, reserved_nano, 0)) FROM unit GROUP BY model ORDER BY model"
+    )
+    durations: dict[str, list[float]] = {}
+    taken = f"SELECT json_extract(row, '$.model'), {TOOK_S} FROM unit WHERE {TOOK_S} >= 0"  # noqa: S608
+    for model, took_s in store.connection.execute(taken):
+        durations.setdefault(model, []).append(took_s)
+    return [
+        ModelTotals(
+            model=model,
+            requests=requests,
+            done=done,
+            failed=failed,
+            unknown=unknowns,
+            images=images,
+            spent_nano=spent,
+            unknown_nano=held,
+            median_s=median(durations[model]) if model in durations else None,
+        )
+        for model, requests, done, failed, unknowns, images, spent, held in store.connection.execute(
+            select, (State.DONE.value, State.FAILED.value)
+        )
+    ]
+
+
+def charged_among(store: Store, ids: Collection[str]) -> dict[str, bool]:
+    """Look up whether each of *ids* that the journal knows was, or may have been, charged."""
+    select = (
+        "SELECT lower(hex(id)), cost_nano + earlier_cost_nano + reserved_nano + earlier_unknown_nano > 0 FROM unit"
+        " WHERE lower(hex(id)) IN (SELECT value FROM json_each(?))"
+    )
+    found = store.connection.execute(select, (json.dumps(sorted(ids)),))
+    return {unit: bool(charged) for unit, charged in found}
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:

@@ -138,6 +138,9 @@ class UnitRecord:
         cost_nano: What its last attempt cost; for one in flight or unknown, the most it can cost.
         attempts: How often it was sent.
         images: Those on disk, those of earlier attempts first.
+        updated_at: When it came to its state (seconds since the epoch).
+        took_s: Seconds from the start of its last attempt to its images on disk, or to their signed URLs; None where
+            it is not done, or the journal does not tell.
     """
 
     unit: Unit
@@ -149,6 +152,8 @@ class UnitRecord:
     cost_nano: int
     attempts: int
     images: tuple[KeptImage, ...]
+    updated_at: float
+    took_s: float | None
 
     @property
     def cost_usd(self) -> float:
@@ -288,6 +293,44 @@ class ModelSpending:
     model: str
     spent_nano: int
     open_nano: int
+
+
+@attrs.frozen(kw_only=True)
+class ModelTotals:
+    """
+    The sums of a journal for one model. Money is in nano-USD, with a `…_usd` twin.
+
+    Attributes:
+        model: ID of the model.
+        requests: Paid requests, whatever their state.
+        done: Those whose images are on disk.
+        failed: Those that failed.
+        unknown: Those whose outcome is unknown.
+        images: Images on disk.
+        spent_nano: What was charged for certain.
+        unknown_nano: The worst case of what may have been charged and cannot be told.
+        median_s: Median duration of the requests that are done, in seconds; see `UnitRecord.took_s`.
+    """
+
+    model: str
+    requests: int
+    done: int
+    failed: int
+    unknown: int
+    images: int
+    spent_nano: int
+    unknown_nano: int
+    median_s: float | None
+
+    @property
+    def spent_usd(self) -> float:
+        """`spent_nano` in USD."""
+        return to_usd(self.spent_nano)
+
+    @property
+    def unknown_usd(self) -> float:
+        """`unknown_nano` in USD."""
+        return to_usd(self.unknown_nano)
 
 
 @attrs.frozen(kw_only=True)

@@ -59,8 +59,9 @@ def sent(store: Store, unit_id: str, reserved_nano: int, cap_nano: int | None) -
             f" ${to_usd(cap_nano):.4f} is spent or reserved."
         )
     store.connection.execute(
-        "UPDATE unit SET state = ?, charge = '', reserved_nano = ?, attempts = attempts + 1, request_id = NULL,"
-        " error_type = NULL, error_text = NULL, links = NULL, linked_at = NULL, updated_at = ? WHERE seq = ?",
+        "UPDATE unit SET state = ?1, charge = '', reserved_nano = ?2, attempts = attempts + 1, request_id = NULL,"
+        " error_type = NULL, error_text = NULL, links = NULL, linked_at = NULL, updated_at = ?3, sent_at = ?3"
+        " WHERE seq = ?4",
         (after.value, reserved_nano, store.clock(), current.seq),
     )
 
@@ -127,10 +128,11 @@ def _done(store: Store, unit_id: str, outcome: Done) -> None:
     store.connection.execute(
         f"UPDATE unit SET state = ?, charge = '', cost_nano = coalesce(?, {_SETTLED}), reserved_nano = 0,"  # noqa: S608
         " request_id = coalesce(?, request_id), error_type = NULL, error_text = NULL, links = NULL,"
-        " updated_at = ? WHERE seq = ?",
+        " updated_at = ?, sent_at = iif(state = ?, NULL, sent_at) WHERE seq = ?",
         (
-            *(after.value, outcome.cost_nano, clean(outcome.request_id)),
-            *(store.clock(), current.seq),
+            *(after.value, outcome.cost_nano, clean(outcome.request_id), store.clock()),
+            # Nothing tells when the answer to an unknown one came.
+            *(State.UNKNOWN.value, current.seq),
         ),
     )
     _add_images(store, current, outcome.images)

@@ -28,6 +28,9 @@ from ..output import count, note, one_line, say, say_json, size
 @click.option(
     "--raw", is_flag=True, help="CSV with texts as they are, also those that spreadsheets take for formulas."
 )
+@click.option(
+    "--picked", metavar="FILE", help="Only images picked with 1 to 5: FILE is what the gallery saves."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name.")
 def command(
     directory: str,
@@ -35,6 +38,7 @@ def command(
     out: str | None,
     embed_images: bool,
     raw: bool,
+    picked: str | None,
     overwrite: bool,
     base_url: str | None,
     as_json: bool,
@@ -48,7 +52,13 @@ def command(
     require_journal(Path(directory))
     report = run_async(
         lambda: export_batch(
-            directory, to=to, path=out, embed_images=embed_images, overwrite=overwrite, raw=raw
+            directory,
+            to=to,
+            path=out,
+            embed_images=embed_images,
+            overwrite=overwrite,
+            raw=raw,
+            picked=picked,
         )
     )
     if as_json:

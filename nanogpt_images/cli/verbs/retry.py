@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
-from ...batch.journal import Totals
+from ...batch.journal import Journal, Totals
+from ...batch.picks import read_picks
 from ...batch.states import State
+from ...errors import ParameterError
 from .. import common as _common
 from ..batch_run import service_options
 from ..client import open_client, run_async
-from ..gallery_page import gallery_at_end
+from ..gallery_page import ahead, gallery_at_end
 from ..job import Outcome, require_journal, run_batch, totals_of
 from ..output import count, money, note
 from ..progress import RunTarget
@@ -25,6 +27,11 @@ from ..summary import RunSummary, close
     "--unknown",
     is_flag=True,
     help="Also requests that were, or may have been, charged: they are paid for again.",
+)
+@click.option(
+    "--picked",
+    metavar="FILE",
+    help="Only what is marked with x in FILE, which the gallery saves: it is made, and paid for, again.",
 )
 @_common.budget
 @_common.assume_price
@@ -40,6 +47,7 @@ def command(
     args: tuple[str, ...],
     directory: str,
     unknown: bool,
+    picked: str | None,
     budget: float | None,
     assume_price: float | None,
     concurrency: int,
@@ -63,6 +71,8 @@ def command(
     """
     folder = Path(directory)
     require_journal(folder)
+    if picked is not None and unknown:
+        raise click.UsageError("--picked goes without --unknown: it names what is sent.")
     silent = quiet or as_json
 
     async def work() -> RunSummary:
@@ -73,9 +83,12 @@ def command(
             quiet=silent,
         ) as client:
             totals = await totals_of(folder)
-            goal = _goal(totals, budget, unknown=unknown)
-            if not silent:
-                _announce(totals, goal, unknown=unknown)
+            if picked is not None:
+                goal = await _picked_goal(folder, picked, totals, budget, silent=silent)
+            else:
+                goal = _goal(totals, budget, unknown=unknown)
+                if not silent:
+                    _announce(totals, goal, unknown=unknown)
             started = time.monotonic()
             outcome = Outcome(totals=totals)
             # A journal that cannot be read is opened all the same, for the error that says why.
@@ -83,13 +96,15 @@ def command(
                 run = client.retry_batch(
                     folder,
                     unknown=unknown,
+                    picked=picked,
                     concurrency=concurrency,
                     budget_usd=budget,
                     assume_price_usd=assume_price,
                     provenance=provenance,
                     images_url=images_url,
                 )
-                outcome = await run_batch(run, folder, goal, quiet=quiet, silent=silent)
+                async with ahead(folder, wanted=not no_gallery):
+                    outcome = await run_batch(run, folder, goal, quiet=quiet, silent=silent)
             elapsed_s = time.monotonic() - started
             page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
             return RunSummary(
@@ -120,6 +135,29 @@ def _goal(totals: Totals | None, budget_usd: float | None, *, unknown: bool) -> 
         requests=None if totals.unread_rows else open_units + paid_again,
         budget_usd=budget_usd,
         spent_usd=totals.spent_usd + (0.0 if unknown else totals.unknown_usd),
+    )
+
+
+async def _picked_goal(
+    folder: Path, picked: str, totals: Totals | None, budget_usd: float | None, *, silent: bool
+) -> RunTarget:
+    """Count, and unless *silent* say, what the picks send; raise ParameterError where they mark nothing."""
+    again = read_picks(picked).again
+    if not again:
+        raise ParameterError(
+            f"{picked} marks nothing to make again.",
+            parameter="picked",
+            advice="Press x on images in the gallery, then save the picks.",
+        )
+    async with await Journal.open(folder, service=None, read_only=True) as journal:
+        paid = sum((await journal.charged_among(again)).values())
+    if not silent:
+        budget = f" · budget {money(budget_usd)}" if budget_usd is not None else ""
+        note(f"plan: {count(len(again), 'picked request')}, {paid:,} of them paid for again{budget}")
+    return RunTarget(
+        requests=len(again),
+        budget_usd=budget_usd,
+        spent_usd=totals.spent_usd + totals.unknown_usd if totals is not None else 0.0,
     )
 
 

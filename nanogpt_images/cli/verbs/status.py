@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import click
 
-from ...batch.journal import Ending, Holder, Journal, Totals
+from ...batch.journal import Ending, Holder, Journal, ModelTotals, Totals
 from ...batch.states import State
 from ...transport.identity import SANDBOX
 from .. import common as _common
@@ -26,6 +26,7 @@ from ..summary import rows_text, totals_document
 _SHOWN: Final = 20
 _IN_JSON: Final = 1_000
 _PLAIN_WIDTH: Final = 200
+_MANY_REQUESTS: Final = 250_000
 
 _WORDS: Final = {
     State.DONE: "done",
@@ -41,6 +42,7 @@ _WORDS: Final = {
 class _Standing:
     service: str | None
     totals: Totals
+    models: Sequence[ModelTotals]
     holders: Sequence[Holder]
     unknowns: Sequence[Ending]
     failures: Sequence[Ending]
@@ -84,7 +86,9 @@ async def _read(directory: Path, limit: int) -> _Standing:
     async with await Journal.open(directory, service=None, read_only=True) as journal:
         return _Standing(
             service=await journal.service(),
-            totals=await journal.totals(),
+            totals=(totals := await journal.totals()),
+            # It reads every request, unlike all else here.
+            models=await journal.by_model() if sum(totals.units.values()) <= _MANY_REQUESTS else [],
             holders=await journal.holders(),
             unknowns=await _first(journal.unknowns(), limit),
             failures=await _first(journal.failures(), limit),
@@ -121,6 +125,7 @@ def _print(directory: Path, standing: _Standing) -> None:
             "unknown": f"up to {money(totals.unknown_usd)} may have been charged"
             if totals.unknown_nano
             else "",
+            "models": [_model(each) for each in standing.models],
         }
     )
     if standing.comparison is not None:
@@ -130,6 +135,17 @@ def _print(directory: Path, standing: _Standing) -> None:
     if (command_line := _next(directory, standing)) and not standing.holders:
         say()
         say(f"next  {command_line}")
+
+
+def _model(each: ModelTotals) -> str:
+    parts = [
+        f"{one_line(each.model)}: {count(each.images, 'image')}",
+        f"{money(each.spent_usd)}{f', {money(each.spent_usd / each.images)} each' if each.images else ''}",
+        f"{each.failed:,} failed" if each.failed else "",
+        f"{each.unknown:,} unknown" if each.unknown else "",
+        f"median {each.median_s:.1f} s" if each.median_s is not None else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _planned(totals: Totals) -> str:
@@ -189,6 +205,20 @@ def _document(directory: Path, standing: _Standing) -> dict[str, object]:
         "out": str(directory),
         "service": standing.service,
         **totals_document(standing.totals),
+        "models": [
+            {
+                "model": each.model,
+                "requests": each.requests,
+                "done": each.done,
+                "failed": each.failed,
+                "unknown": each.unknown,
+                "images": each.images,
+                "spent_usd": each.spent_usd,
+                "unknown_usd": each.unknown_usd,
+                "median_s": each.median_s,
+            }
+            for each in standing.models
+        ],
         "holders": [
             {"pid": holder.pid, "host": holder.host, "since": _time(holder.started_at)}
             for holder in standing.holders

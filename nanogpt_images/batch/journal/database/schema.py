@@ -41,7 +41,8 @@ CREATE TABLE unit (
     state TEXT NOT NULL, charge TEXT NOT NULL DEFAULT '', owner INTEGER, attempts INTEGER NOT NULL DEFAULT 0,
     reserved_nano INTEGER NOT NULL DEFAULT 0, cost_nano INTEGER NOT NULL DEFAULT 0,
     earlier_cost_nano INTEGER NOT NULL DEFAULT 0, earlier_unknown_nano INTEGER NOT NULL DEFAULT 0,
-    request_id TEXT, error_type TEXT, error_text TEXT, links TEXT, linked_at REAL, updated_at REAL NOT NULL
+    request_id TEXT, error_type TEXT, error_text TEXT, links TEXT, linked_at REAL, updated_at REAL NOT NULL,
+    sent_at REAL
 );
 CREATE INDEX unit_pending ON unit (seq) WHERE state = '{State.PENDING.value}';
 CREATE INDEX unit_unfinished ON unit (state, seq) WHERE state IN ({_IN_FLIGHT});
@@ -128,11 +129,15 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
         if _number(connection, "PRAGMA user_version") == 0:
             # Its first process ended, or has not come so far as, to make the tables.
             raise _missing(path)
+        if not _has_send_times(connection):
+            connection.execute("CREATE TEMP VIEW unit AS SELECT *, NULL AS sent_at FROM main.unit")
         return
     make_durable(connection)
     connection.execute("BEGIN IMMEDIATE")
     if _number(connection, "PRAGMA user_version") == 0:
         _create(connection)
+    elif not _has_send_times(connection):
+        connection.execute("ALTER TABLE unit ADD COLUMN sent_at REAL")
     # Journals that were made before have it from now on; others ignore it.
     connection.execute(f"CREATE INDEX IF NOT EXISTS unit_followed ON unit (seq) WHERE {FOLLOWED}")
     connection.execute("COMMIT")
@@ -183,6 +188,12 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.executemany("INSERT INTO tally (state, charge) VALUES (?, ?)", kinds)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _has_send_times(connection: sqlite3.Connection) -> bool:
+    # Journals of this version were made without the column at first; nothing but durations depends on it.
+    query = "SELECT count(*) FROM pragma_table_info('unit') WHERE name = 'sent_at'"
+    return _number(connection, query) > 0
 
 
 def _number(connection: sqlite3.Connection, query: str) -> int:

@@ -27,10 +27,10 @@ from .base import BatchBase
 from .batch_options import BatchOptions
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
+from .manifest.picks import read_picks
 from .manifest.reader import ManifestRows, names_manifest, rows_from
 from .manifest.source import record_of, rows_again
 from .manifest.tables import Table, is_table
-from .picks import read_picks
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
 from .run.assembly import assemble

@@ -13,7 +13,7 @@ import attrs
 
 from .._base.threads import in_thread
 from ..batch.journal import Journal, ResultRecord
-from ..batch.picks import read_picks
+from ..batch.manifest.picks import read_picks
 from ..errors import ParameterError
 from .target import Target, failing_as
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ async def thumbnails_ahead(
     *,
     share: float = SHARE,
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     """
     Make the thumbnails of the batch in *directory* as its images come, until the block is left.
 

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
-from nanogpt_images.batch.picks import read_picks
+from nanogpt_images.batch.manifest.picks import read_picks
 from nanogpt_images.errors import Charge
 from nanogpt_images.gallery import write_gallery
 from nanogpt_images.gallery.page import Page as Document

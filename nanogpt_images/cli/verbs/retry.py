@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ...batch.journal import Journal, Totals
-from ...batch.picks import read_picks
+from ...batch.manifest.picks import read_picks
 from ...batch.states import State
 from ...errors import ParameterError
 from .. import common as _common

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -136,7 +137,12 @@ def _has(place: int, character: str) -> bool:
     if not isinstance(font, ImageFont.FreeTypeFont):
         return character.isascii()
     shown, none = font.getmask(character), font.getmask(_NO_CHARACTER)
-    return bool(shown.getbbox()) and (shown.size != none.size or bytes(shown) != bytes(none))
+    return bool(shown.getbbox()) and (shown.size != none.size or _pixels(shown) != _pixels(none))
+
+
+def _pixels(mask: object) -> bytes:
+    # Pillow's stubs do not say that a mask is a sequence of bytes.
+    return bytes(cast("Iterable[int]", mask))
 
 
 @cache

@@ -9,8 +9,8 @@ from typing import Final, cast
 
 import attrs
 
-from .._base.display import shown
-from ..errors import ParameterError
+from ..._base.display import shown
+from ...errors import ParameterError
 
 FORMAT: Final = "nanogpt_images picks"
 _KEPT: Final = {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}

@@ -9,7 +9,7 @@ import pytest
 
 from nanogpt_images import AsyncClient, ParameterError
 from nanogpt_images.batch.journal import Journal, UnitRecord
-from nanogpt_images.batch.picks import FORMAT, read_picks
+from nanogpt_images.batch.manifest.picks import FORMAT, read_picks
 from nanogpt_images.batch.states import State
 from nanogpt_images.sandbox import Fault, Sandbox
 

@@ -7,9 +7,11 @@ import logging
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -117,6 +119,19 @@ def commands_of(block: Block) -> list[str]:
     return [line for line in lines if not line.startswith(NOT_RUN)]
 
 
+def save_picks(directory: Path) -> None:
+    """Save what a reader picks in the gallery: one image to keep, and one to make again."""
+    with closing(sqlite3.connect(directory / "out" / "journal.db")) as journal:
+        chosen = journal.execute(
+            "SELECT lower(hex(id)), file FROM unit JOIN image ON unit = seq ORDER BY seq"
+        )
+        picks = [
+            {"pick": pick, "request": request, "file": file}
+            for pick, (request, file) in zip("5x", chosen, strict=True)
+        ]
+    (directory / "picks.json").write_text(json.dumps({"format": "nanogpt_images picks", "picks": picks}))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(
     page: Path, tmp_path: Path, variables: dict[str, str], command: Callable[..., None]
@@ -125,6 +140,7 @@ def test_the_code_of_a_page_runs(
     if page.name in PREPARED:
         (tmp_path / "prompts.txt").write_text("a red fox\nan owl at dusk\n")
         command("batch", "prompts.txt", "-m", "tiny-and-fast", "-o", "out", "--no-gallery", "-q")
+        save_picks(tmp_path)
     notebook = [block.code for block in blocks_of(page) if block.language == "python"]
     tests = [code for code in notebook if re.search(r"^(async )?def test_", code, re.MULTILINE)]
     run(["-c", NOTEBOOK], tmp_path, variables, json.dumps([code for code in notebook if code not in tests]))

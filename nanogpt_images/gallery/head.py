@@ -92,7 +92,7 @@ def _cost(totals: Totals) -> Tile:
 
 
 def _open_requests(totals: Totals) -> list[str]:
-    words = {State.PENDING: "to do", State.SENT: "under way", State.LINKED: "to download"}
+    words = {State.PENDING: "to do", State.SENT: "in progress", State.LINKED: "to download"}
     notes = [f"{totals.units[state]:,} {word}" for state, word in words.items() if totals.units[state]]
     if totals.manifest_rows is not None and totals.unread_rows:
         notes.append(f"{totals.unread_rows:,} of {totals.manifest_rows:,} rows not read yet")

@@ -13,7 +13,7 @@ import attrs
 from .._base.logs import get_logger
 from .._base.threads import in_thread
 from ..errors import Charge, NanoGPTError, NotFoundError, StatusError
-from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints
+from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints, Models
 from ..wire import paths
 from ..wire.catalog.join import join, with_offers
 from ..wire.catalog.listings import decode_endpoints, decode_image_models, decode_listed_models
@@ -166,7 +166,7 @@ class Catalog:
 
     async def list(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """
-        Return all models, both listings joined by ID.
+        Return all models, both listings joined by ID: a tuple that a notebook shows as a table.
 
         Where one listing is not available, the other alone is used: its models are marked `partial`, and a warning
         stands in the log.
@@ -295,9 +295,11 @@ def _view_of(
         if isinstance(legacy, NanoGPTError) and isinstance(listed, NanoGPTError):
             raise failure.with_traceback(None)
         _log.warning("half of the catalogue is missing (%s); the other listing alone is used", failure)
-    models = join(
-        None if isinstance(legacy, NanoGPTError) else legacy,
-        None if isinstance(listed, NanoGPTError) else listed,
+    models = Models(
+        join(
+            None if isinstance(legacy, NanoGPTError) else legacy,
+            None if isinstance(listed, NanoGPTError) else listed,
+        )
     )
     return _View(legacy, listed, models, {model.id: model for model in models}, failure)
 

@@ -9,6 +9,8 @@ from types import ModuleType
 import click
 import pytest
 
+import nanogpt_images as ngi
+from nanogpt_images import errors, sandbox, testing
 from nanogpt_images.cli.app import PROGRAM, cli
 from nanogpt_images.cli.verbs.guide.meanings import SECTIONS
 
@@ -49,3 +51,12 @@ def test_every_option_is_on_the_page() -> None:
         assert f"\n## {verb}\n" in page
         for option in load().own_options(command):
             assert all(name in page for name in option.opts), option
+
+
+@pytest.mark.parametrize("module", [ngi, sandbox, testing], ids=lambda module: module.__name__)
+def test_every_public_name_is_in_the_reference(module: ModuleType) -> None:
+    """A name that can be imported has an entry on a page of docs/reference; the errors are listed by their module."""
+    pages = "\n".join(page.read_text("utf-8") for page in (DOCS / "reference").glob("*.md"))
+    entries = {line.split("::")[1].strip() for line in pages.splitlines() if line.startswith(".. auto")}
+    listed = {*entries, *vars(errors), "__version__"}
+    assert sorted(set(module.__all__) - listed) == []

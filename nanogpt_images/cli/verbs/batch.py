@@ -79,7 +79,7 @@ def command(
     """
     Make the images of FILE (.jsonl, .csv, .tsv or .txt) and write them to DIR/images.
 
-    What is done in DIR is never paid for twice: the same command resumes where the last one stopped.
+    Nothing in DIR is paid for twice: the same command resumes where the last one stopped.
 
     \b
     Exit codes: 0 all done, 1 some rows failed or are unknown, 2 bad usage or manifest,

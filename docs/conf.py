@@ -48,6 +48,8 @@ NOT_CONSTRUCTED = {
 FACTS = "charge=None, request_id=None, advice='', partial=None, says_charge=None"
 INTERNAL = re.compile(r"\bnanogpt_images\.(?!sandbox|testing|integrations|errors)(?:\w+\.)+(?=[A-Z])")
 
+ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+
 
 def plain_signature(  # noqa: PLR0917 - Sphinx calls it by position
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
@@ -66,8 +68,9 @@ def short_names(app: Any, doctree: nodes.document, page: str) -> None:
     """Leave out the modules that only the package itself imports from."""
     del app, page
     for text in list(doctree.findall(nodes.Text)):
-        if INTERNAL.search(text):
-            text.parent.replace(text, nodes.Text(INTERNAL.sub("", text)))
+        short = ALIAS.sub(r"\1", INTERNAL.sub("", text))
+        if short != text:
+            text.parent.replace(text, nodes.Text(short))
 
 
 def setup(app: Any) -> None:

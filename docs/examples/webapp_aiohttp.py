@@ -1,7 +1,7 @@
 """
 An aiohttp.web application that makes images: one client, deadlines, visitors who leave, events for the page.
 
-    pip install nanogpt_images
+    pip install .      # in a checkout of nanogpt_images
     NANOGPT_API_KEY=… python webapp_aiohttp.py
 
 docs/web-apps.md explains why it is written this way.

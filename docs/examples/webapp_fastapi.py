@@ -1,7 +1,7 @@
 """
 A FastAPI application that makes images: one client, deadlines, visitors who leave, events for the page.
 
-    pip install nanogpt_images fastapi uvicorn
+    pip install . fastapi uvicorn      # in a checkout of nanogpt_images
     NANOGPT_API_KEY=… uvicorn webapp_fastapi:app
 
 docs/web-apps.md explains why it is written this way.

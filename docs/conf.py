@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from docutils import nodes
+from sphinx.util.inspect import TypeAliasForwardRef
 
 from nanogpt_images import __version__
 
@@ -48,7 +49,8 @@ NOT_CONSTRUCTED = {
 FACTS = "charge=None, request_id=None, advice='', partial=None, says_charge=None"
 INTERNAL = re.compile(r"\bnanogpt_images\.(?!sandbox|testing|integrations|errors)(?:\w+\.)+(?=[A-Z])")
 
-ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+# Sphinx shows an alias by the repr of what stands for it; a reader wants the name.
+TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]
 
 
 def plain_signature(  # noqa: PLR0917 - Sphinx calls it by position
@@ -68,9 +70,8 @@ def short_names(app: Any, doctree: nodes.document, page: str) -> None:
     """Leave out the modules that only the package itself imports from."""
     del app, page
     for text in list(doctree.findall(nodes.Text)):
-        short = ALIAS.sub(r"\1", INTERNAL.sub("", text))
-        if short != text:
-            text.parent.replace(text, nodes.Text(short))
+        if INTERNAL.search(text):
+            text.parent.replace(text, nodes.Text(INTERNAL.sub("", text)))
 
 
 def setup(app: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import anyio
 import attrs
@@ -18,14 +20,16 @@ from ..errors import ConfigurationError, NanoGPTError
 from ..money.budget import Budget
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
+from ..resources.ledger.paid_ledger import PaidLedger
 from ..resources.pipeline import Pipeline
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
 from .batch_options import BatchOptions
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
-from .manifest.reader import ManifestRows
+from .manifest.reader import ManifestRows, names_manifest, rows_from
 from .manifest.source import record_of, rows_again
+from .manifest.tables import Table, is_table
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
 from .run.assembly import assemble
@@ -34,6 +38,7 @@ from .run.executor import Executor
 from .run.later import Later
 from .run.objects import ObjectStorage
 from .run.recovery import recover
+from .run.reuse import Reuse
 from .run.settlement import Task
 from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
@@ -59,7 +64,7 @@ class Batch(BatchBase):
 
     def __init__(
         self,
-        rows: Rows | None,
+        rows: Rows | Table | str | os.PathLike[str] | None,
         options: BatchOptions,
         *,
         images: Pipeline,
@@ -70,15 +75,19 @@ class Batch(BatchBase):
     ) -> None:
         if rows is None and options.out is None:
             raise ConfigurationError("a batch without rows needs the directory of a journal: pass out=.")
-        refuse_one_row(rows)
+        if rows is not None and not names_manifest(rows) and not is_table(rows):
+            refuse_one_row(rows)
         super().__init__()
-        self._rows = rows
+        self._rows = cast("Rows | None", rows)
         self._images = images
         self._catalog = catalog
         self._service = service
         self._options = options
         self._pace = pace
         self._on_event = on_event
+        self._reuse = (
+            None if options.reuse is None else Reuse(PaidLedger(options.reuse, service), images, options.out)
+        )
         self._tally = Tally()
         self._stop_signal = StopSignal(
             patience=options.patience, keep_going=options.keep_going or rows is None
@@ -135,6 +144,7 @@ class Batch(BatchBase):
                 tally=self._tally,
                 options=self._options,
                 needs_price=self._options.cap_nano is not None,
+                moderation=self._images.moderation,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](concurrency)
             stack.enter_context(receive)
@@ -145,7 +155,13 @@ class Batch(BatchBase):
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Recorder, int]:
         options, out = self._options, self._options.out
+        if self._rows is not None:
+            self._rows = await in_thread(partial(_opened, self._rows, options.model, options.defaults))
+        if self._reuse is not None:
+            stack.push_async_callback(self._reuse.aclose)
         if out is None:
+            if self._reuse is not None:
+                await self._reuse.open(None)
             return MemoryRecorder(), 0
         self._journal = journal = await Journal.open(
             out, service=await self._service(), join=options.join, adopt=options.adopt
@@ -159,6 +175,8 @@ class Batch(BatchBase):
             recorder = Uploading(journal, storage, out)
         if not options.join:
             await recover(journal, recorder)
+        if self._reuse is not None:
+            await self._reuse.open(journal)
         self._pacer = self._pace(out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
@@ -235,6 +253,8 @@ class Batch(BatchBase):
                     self._stop_signal.shield(waiting)
                     try:
                         event = await executor.settlement.download_again(item)
+                        if self._reuse is not None:
+                            await self._reuse.keep(item.task, event)
                         if event is not None and self._on_event is not None:
                             self._on_event(event)
                     except Exception as error:
@@ -289,7 +309,9 @@ class Batch(BatchBase):
                     # What is left in the stream stays pending; taking it lets the reader end.
                     continue
                 try:
-                    event = await executor.execute(task)
+                    event = await (
+                        executor.execute(task) if self._reuse is None else self._reuse.execute(executor, task)
+                    )
                     if event is not None and self._on_event is not None:
                         self._on_event(event)
                 except Exception as error:
@@ -297,3 +319,7 @@ class Batch(BatchBase):
                     continue
                 if event is not None:
                     await events.send(event)
+
+
+def _opened(rows: Rows, model: str | None, defaults: Mapping[str, object]) -> Rows:
+    return rows_from(rows, model=model, defaults=defaults)

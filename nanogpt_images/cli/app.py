@@ -19,6 +19,7 @@ PROGRAM: Final = "nanogpt-images"
 _GROUPS: Final = {
     "Make images": {
         "generate": "Make images of one prompt.",
+        "edit": "Change an image.",
         "regenerate": "Make the images of a file again.",
         "plan": "Show what a manifest will do and cost; nothing is sent.",
         "batch": "Make the images of a manifest; a rerun resumes.",
@@ -34,7 +35,10 @@ _GROUPS: Final = {
     },
     "Keep": {
         "gallery": "Make a page of a batch's images, to look through.",
+        "mark": "Write into a batch's images that they are generated.",
         "export": "Write a batch's images to Parquet, WebDataset or CSV.",
+        "settle": "Settle unknown outcomes by what the account charged.",
+        "ledger": "List, check or prune a ledger of calls that were paid for.",
     },
     "Try": {
         "demo": "Run a bulk job against the sandbox; no key, no network.",
@@ -42,10 +46,20 @@ _GROUPS: Final = {
     },
 }
 _VERBS: Final = {verb: text for verbs in _GROUPS.values() for verb, text in verbs.items()}
-_MODULES: Final = {"config": "guide.config", "explain": "guide.explain"}
 _FREE_VERBS: Final = frozenset(
-    {"models", "model", "show", "explain", "config", "plan", "status", "export", "gallery", "sandbox"}
+    {"models", "model", "show", "mark", "explain", "config", "plan", "status", "export", "gallery", "sandbox"}
 )
+
+_MODULES: Final = {
+    "show": "images.show",
+    "regenerate": "images.regenerate",
+    "edit": "images.edit",
+    "mark": "images.mark",
+    "explain": "guide.explain",
+    "config": "guide.config",
+    "ledger": "paid.ledger_files",
+    "settle": "paid.settle_books",
+}
 
 
 class Verbs(click.Group):

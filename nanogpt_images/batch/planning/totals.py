@@ -22,6 +22,7 @@ class Problem:
         key: Its key, where it has one.
         model: ID of its model, where it is known.
         message: What is wrong and what to do.
+        combination: What a sweep chose for it, such as `resolution=1024x1024, seed=1`.
     """
 
     row: int
@@ -29,6 +30,7 @@ class Problem:
     key: str | None
     model: str | None
     message: str
+    combination: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +47,9 @@ class ModelEstimate:
         cost_low_usd: Least cost by the catalogue.
         cost_high_usd: Greatest cost by the catalogue, as a budget reserves it.
         unpriced_requests: Requests whose price is not known; they are in none of the costs.
+        quoted_requests: Requests that the service itself gave a price for.
+        quoted_usd: What it said that these cost, whatever the catalogue states.
+        filled_requests: Those of them that the catalogue states no price for; only these are in the costs above.
     """
 
     rows: int
@@ -55,6 +60,9 @@ class ModelEstimate:
     cost_low_usd: float
     cost_high_usd: float
     unpriced_requests: int
+    quoted_requests: int = 0
+    quoted_usd: float = 0.0
+    filled_requests: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +100,9 @@ class Numbers(TypedDict):
     cost_low_usd: float
     cost_high_usd: float
     unpriced_requests: int
+    quoted_requests: int
+    quoted_usd: float
+    filled_requests: int
 
 
 class Sum:
@@ -100,6 +111,7 @@ class Sum:
     def __init__(self) -> None:
         self.rows = self.requests = self.images = self.surplus = self.unpriced = 0
         self.low = self.expected = self.high = 0
+        self.quoted = self.quoted_nano = self.filled = 0
 
     def add(self, requests: int, images: int, surplus: int, price: Price | None) -> None:
         """Count a row's requests; *price* is that of all its images."""
@@ -113,6 +125,12 @@ class Sum:
         self.expected += price.expected_nano
         self.high += price.high_nano
 
+    def quote(self, requests: int, nano: int, *, fills: bool) -> None:
+        """Count what the service says of a row's requests; *fills* where the catalogue says nothing."""
+        self.quoted += requests
+        self.quoted_nano += nano
+        self.filled += requests if fills else 0
+
     def numbers(self) -> Numbers:
         """The sums, money in USD."""
         return {
@@ -124,4 +142,7 @@ class Sum:
             "cost_low_usd": to_usd(self.low),
             "cost_high_usd": to_usd(self.high),
             "unpriced_requests": self.unpriced,
+            "quoted_requests": self.quoted,
+            "quoted_usd": to_usd(self.quoted_nano),
+            "filled_requests": self.filled,
         }

@@ -21,16 +21,19 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
-from ...resources.pricing import budget_fault
+from ...resources.prices.moderation_price import ModerationPrice
+from ...resources.prices.pricing import budget_fault
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
 from ..batch_options import BatchOptions
 from ..events import Tally
 from ..journal import Admission
+from ..planning.listed import with_listed
 from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
 from ..recorder import Recorder
 from ..rows import BatchRow
+from ..sweeps import rows_of
 from ..units import Unit
 from .settlement import Task
 
@@ -52,6 +55,7 @@ class TaskSource:
     Attributes:
         options: The batch's.
         needs_price: A budget is set, so a request without a known price cannot be sent.
+        moderation: What a check of each request costs on top.
     """
 
     catalog: Catalog
@@ -59,6 +63,7 @@ class TaskSource:
     tally: Tally
     options: BatchOptions
     needs_price: bool = False
+    moderation: ModerationPrice = attrs.field(factory=lambda: ModerationPrice({}))
 
     async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
         """
@@ -69,22 +74,38 @@ class TaskSource:
         """
         number = itertools.count(1)
         async for chunk in chunks(rows):
-            planned: list[tuple[BatchRow, Model | None, NanoGPTError | None]] = []
-            for item in chunk:
-                position = next(number)
-                row = row_of(item, position, self.options)
-                model, problem = await self._model(row)
-                planned.append((row, model, problem))
-            rules = [(row, _rule(model)) for row, model, _ in planned]
-            self.tally.rows += len(chunk)
-            by_row = {id(row): (model, problem) for row, model, problem in planned}
-            price = partial(self._planned, by_row)
-            for admission in await self.recorder.admit(rules, price=price):
-                model, problem = by_row.get(id(admission.unit.row), (None, None))
-                if admission.claimed:
-                    yield self.task(admission, model, problem)
-                else:
-                    self.tally.skip(admission.state)
+            # One row of a caller may be a sweep of many.
+            made = (row for item in chunk for row in self._rows_of(item, next(number)))
+            while rows_made := _take(made, _CHUNK):
+                planned = [await self._planned_row(row) for row in rows_made]
+                rules = [(row, _rule(model)) for row, model, _ in planned]
+                self.tally.rows += len(planned)
+                by_row = {id(row): (model, problem) for row, model, problem in planned}
+                price = partial(self._planned, by_row)
+                for admission in await self.recorder.admit(rules, price=price):
+                    model, problem = by_row.get(id(admission.unit.row), (None, None))
+                    if admission.claimed:
+                        yield self.task(admission, model, problem)
+                    else:
+                        self.tally.skip(admission.state)
+
+    def _rows_of(self, item: Row, position: int) -> Iterator[BatchRow]:
+        options = self.options
+        line = item.line if isinstance(item, BatchRow) else position
+        return rows_of(item, model=options.model, defaults=options.defaults, line=line, number=position)
+
+    async def _planned_row(self, row: BatchRow) -> tuple[BatchRow, Model | None, NanoGPTError | None]:
+        model, problem = await self._model(row)
+        if not row.columns or model is None:
+            return row, model, problem
+        try:
+            listed = with_listed(row, model)
+        except ManifestError as error:
+            return row, model, problem or error
+        # What it is checked and priced by are all of its parameters.
+        if listed.parameters != row.parameters:
+            model, problem = await self._model(listed)
+        return listed, model, problem
 
     async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
         """Yield the tasks of what the journal itself holds open."""
@@ -115,11 +136,12 @@ class TaskSource:
         price = self._price(unit, model)
         if (fault := self._price_fault(unit, price)) is not None:
             return Task(unit=unit, problem=fault)
+        check_nano = self.moderation.reserve_nano
         return Task(
             unit=unit,
             request=request,
-            price_nano=price.high_nano if price else 0,
-            expected_nano=price.expected_nano if price else 0,
+            price_nano=(price.high_nano if price else 0) + check_nano,
+            expected_nano=(price.expected_nano if price else 0) + check_nano,
         )
 
     def _price(self, unit: Unit, model: Model | None) -> Price | None:
@@ -162,6 +184,8 @@ class TaskSource:
             # What the endpoint metadata states dearer than the listings is what a budget must count with.
             with suppress(NanoGPTError):
                 model = await self.catalog.priced(model.id)
+                if self.options.assume_price_usd is None:
+                    model = await self.catalog.filled(model, request_of(row, None))
         return model, problem
 
 
@@ -197,7 +221,7 @@ def _take(iterator: Iterator[T], size: int) -> list[T]:
 def row_of(item: Row, position: int, options: BatchOptions) -> BatchRow:
     """Make the row at *position* of its source, counted from 1, with what *options* say for rows that lack it."""
     line = item.line if isinstance(item, BatchRow) else position
-    return BatchRow.of(item, model=options.model, defaults=options.defaults, line=line)
+    return BatchRow.of(item, model=options.model, defaults=options.defaults, line=line, number=position)
 
 
 def _rule(model: Model | None) -> CountRule:

@@ -10,13 +10,15 @@ import click
 from .. import common as _common
 from ..batch_run import BatchJob, ClusterOptions, work
 from ..client import run_async
-from ..manifest import manifest_of
+from ..manifests.choices import Choices, choices
+from ..manifests.consent import above_usd, confirm_above
+from ..manifests.manifest import manifest_of
 from ..summary import close
 
 
 @_common.verb("batch", example="batch prompts.jsonl -m gpt-image-2 -o out --budget 5")
 @_common.manifest
-@click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@choices
 @click.option(
     "-o",
     "--out",
@@ -25,7 +27,10 @@ from ..summary import close
     help="For images/, results.jsonl and the journal; the same DIR resumes.",
 )
 @_common.budget
+@click.option("-y", "--yes", is_flag=True, help="Agree to the cost of the plan.")
+@confirm_above
 @_common.assume_price
+@_common.row_prompt
 @_common.row_count
 @_common.params
 @_common.route
@@ -33,6 +38,7 @@ from ..summary import close
 @_common.concurrency
 @_common.pacing
 @_common.images_url
+@_common.reuse
 @_common.ray
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
 @click.option(
@@ -50,9 +56,12 @@ from ..summary import close
 def command(
     args: tuple[str, ...],
     file: str,
-    model: str | None,
+    chosen: Choices,
+    prompt: str | None,
     out: str,
     budget: float | None,
+    yes: bool,
+    confirm_above: float | None,
     assume_price: float | None,
     count: int | None,
     params: Mapping[str, object],
@@ -62,6 +71,7 @@ def command(
     requests_per_second: float,
     no_pacing: bool,
     images_url: str | None,
+    reuse: str | None,
     ray: str | None,
     ray_workers: int,
     key_budget: float | None,
@@ -77,9 +87,11 @@ def command(
     as_json: bool,
 ) -> int:
     """
-    Make the images of FILE (.jsonl, .csv, .tsv or .txt) and write them to DIR/images.
+    Make the images of FILE and write them to DIR/images. FILE is .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, a
+    directory of Parquet files or of images to edit, or - for standard input.
 
-    Nothing in DIR is paid for twice: the same command resumes where the last one stopped.
+    Nothing in DIR is paid for twice: the same command resumes where the last one stopped. Try some rows first, with
+    --limit or --sample: without it, the rest is made in the same DIR.
 
     \b
     Exit codes: 0 all done, 1 some rows failed or are unknown, 2 bad usage or manifest,
@@ -87,8 +99,8 @@ def command(
     """
     manifest = manifest_of(
         file,
-        model=model,
-        params=params,
+        chosen=chosen,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),
@@ -104,6 +116,11 @@ def command(
             "--ray does not adopt: run the batch once without it, with --adopt --budget 0.",
             click.get_current_context(),
         )
+    if reuse is not None and ray is not None:
+        raise click.UsageError(
+            "--ray and --reuse exclude each other: the ledger is a file of this machine.",
+            click.get_current_context(),
+        )
     job = BatchJob(
         manifest=manifest,
         directory=Path(out),
@@ -113,12 +130,15 @@ def command(
         requests_per_second=None if no_pacing else requests_per_second,
         concurrency=concurrency,
         budget_usd=budget,
+        confirm_above_usd=None if yes else above_usd(confirm_above, free=sandbox and base_url is None),
+        skip_invalid=chosen.skip_invalid,
         assume_price_usd=assume_price,
         join=join,
         keep_going=keep_going,
         adopt=adopt,
         provenance=provenance,
         images_url=images_url,
+        reuse=None if reuse is None else Path(reuse),
         ray=None
         if ray is None
         else ClusterOptions(address=ray, workers=ray_workers, key_budget_usd=key_budget),

@@ -68,6 +68,14 @@ _BEFORE: Final = (
         do="Wait for the other process, or join it with --join; for another job choose another directory.",
     ),
     Meaning(
+        what="The ledger is damaged, of another service or of a newer version, or an image of it has changed",
+        raised="LedgerError",
+        charge="NOT_SENT",
+        again="no",
+        batch="the run does not start",
+        do="'nanogpt-images ledger verify FILE' lists what is wrong; a call that 'ledger forget' drops is paid for again.",
+    ),
+    Meaning(
         what="The model does not accept a parameter",
         names=("UsageError",),
         raised="ParameterError",
@@ -108,7 +116,7 @@ _DURING: Final = (
         charge="UNKNOWN",
         again="never",
         batch="unknown; `retry --unknown` pays again",
-        do="Compare with the account ('status DIR --account'), then decide whether to pay again.",
+        do="Compare with the account ('status DIR --account', 'settle DIR'), then decide whether to pay again.",
     ),
     Meaning(
         what="No complete answer arrives within `timeout_s`",
@@ -257,7 +265,7 @@ _REFUSED: Final = (
         charge='UNKNOWN, unless the text says "not charged"',
         again='only if it says "not charged"',
         batch="unknown",
-        do="Compare with the account ('status DIR --account'), then decide whether to pay again.",
+        do="Compare with the account ('status DIR --account', 'settle DIR'), then decide whether to pay again.",
     ),
 )
 _AFTER: Final = (
@@ -360,7 +368,7 @@ _CODES: Final = (
         charge="perhaps",
         again="never",
         batch="unknown; `retry --unknown` pays again",
-        do="Compare with the account ('status DIR --account'), then decide whether to pay again.",
+        do="Compare with the account ('status DIR --account', 'settle DIR'), then decide whether to pay again.",
     ),
 )
 

@@ -23,7 +23,7 @@ MOST = {
 }
 LEAST = {"functions whose docstring begins with a verb, in percent": 36}
 LAZY_DOORS = ("nanogpt_images.integrations.jupyter", "nanogpt_images.integrations.pillow")
-"""Loaded inside a function, by `_base.display`, `types.result` and `sync.client` (see the README)."""
+"""Loaded inside a function, by `_base.display`, `types.result` and `sync.client` (see docs/architecture.md)."""
 
 _VERBS = """
 accept acquire add admit adopt allow answer append apply ask assert await begin bill bind block bound break

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+from docutils import nodes
+from sphinx.util.inspect import TypeAliasForwardRef
+
 from nanogpt_images import __version__
 
 project = "nanogpt_images"
@@ -18,6 +24,57 @@ html_title = f"nanogpt_images {release}"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
+autodoc_class_signature = "mixed"
+autodoc_type_aliases = {
+    name: name for name in ("AllowPrivate", "OnEvent", "ReferenceInput", "ResponseFormat", "Rows")
+}
+python_use_unqualified_type_names = True
+add_module_names = False
 napoleon_use_ivar = True
 myst_heading_anchors = 3
+
+# Made by a client, a batch or a sandbox, or protocols: their constructors are not for users.
+NOT_CONSTRUCTED = {
+    "Account",
+    "Batch",
+    "BlockingBatch",
+    "BlockingSandbox",
+    "Catalog",
+    "DistributedBatch",
+    "HttpResponse",
+    "Images",
+    "Ledger",
+    "Transport",
+}
+FACTS = "charge=None, request_id=None, advice='', partial=None, says_charge=None"
+INTERNAL = re.compile(r"\bnanogpt_images\.(?!sandbox|testing|integrations|errors)(?:\w+\.)+(?=[A-Z])")
+
+# Sphinx shows an alias by the repr of what stands for it; a reader wants the name.
+TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]
+
+
+def plain_signature(  # noqa: PLR0917 - Sphinx calls it by position
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Show what a caller can write: keywords by name, and no objects that stand for a default."""
+    del app, obj, options
+    if what == "class" and name.rpartition(".")[2] in NOT_CONSTRUCTED:
+        return "", returns
+    if signature is not None:
+        signature = signature.replace("**facts", FACTS).replace("NOTHING", "\u2026")
+        signature = re.sub(r"=<(?:function|bound method|object|class)[^>]*>", "=\u2026", signature)
+    return signature, returns
+
+
+def short_names(app: Any, doctree: nodes.document, page: str) -> None:
+    """Leave out the modules that only the package itself imports from."""
+    del app, page
+    for text in list(doctree.findall(nodes.Text)):
+        if INTERNAL.search(text):
+            text.parent.replace(text, nodes.Text(INTERNAL.sub("", text)))
+
+
+def setup(app: Any) -> None:
+    """Connect the two hooks."""
+    app.connect("autodoc-process-signature", plain_signature)
+    app.connect("doctree-resolved", short_names)

@@ -173,7 +173,7 @@ def test_extras_that_are_named_exist() -> None:
     named = {
         extra
         for text in texts
-        for names in re.findall(r"nanogpt_images\[([\w,-]+)\]", text)
+        for names in re.findall(r"install (?:-\S+ )*'\.\[([\w,-]+)\]'", text)
         for extra in names.split(",")
     }
     assert named

@@ -1,94 +1,73 @@
-"""What the README shows works: its Python runs, its commands exist, its links lead somewhere."""
+"""What the README shows works: its Python runs, its commands succeed, its links lead somewhere."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
-from nanogpt_images.sandbox import Sandbox
+from nanogpt_images.sandbox import BlockingSandbox, Sandbox
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line
-    for block in re.findall(r"^```console\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("nanogpt-images") and "--sandbox" in line
-]
-SCRIPTS = [code for code in PYTHON if "web.run_app" not in code]
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+SCRIPTS = [code for language, code in BLOCKS if language == "python"]
+MANIFESTS = [code for language, code in BLOCKS if language == "json"]
+LINES = [line for language, code in BLOCKS if language == "console" for line in code.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("nanogpt-images")]
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox() -> Iterator[BlockingSandbox]:
     with Sandbox.in_thread(requests_per_second=None) as running:
         yield running
 
 
-@pytest.fixture
-def environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NANOGPT_API_KEY", sandbox.api_key)
-    monkeypatch.setenv("NANOGPT_BASE_URL", sandbox.url)
+def run(words: list[str], directory: Path, **variables: str) -> str:
+    """Run Python as a reader would, and return what it prints."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NANOGPT_")}
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=directory,
+        env={**kept, "PYTHONIOENCODING": "utf-8", **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
-def test_readme_holds_its_examples() -> None:
-    """Five examples, four of them in Python, and at least four commands for the sandbox."""
-    assert (len(PYTHON), len(SCRIPTS)) == (4, 3)
-    assert len(COMMANDS) >= 4
+def test_every_block_is_one_that_runs_here() -> None:
+    """Three scripts, a manifest, and commands; what is not run sets up an environment."""
+    assert (len(SCRIPTS), len(MANIFESTS)) == (3, 1)
+    assert len(COMMANDS) == 4
+    assert [line for line in LINES if line not in COMMANDS and not line.startswith("python3 -m venv")] == []
+    assert {language for language, _ in BLOCKS} == {"console", "json", "python"}
 
 
-@pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("code", SCRIPTS, ids=["async", "blocking", "batch"])
-def test_script_runs_and_writes_images(code: str, tmp_path: Path) -> None:
-    """A script of the README runs as it stands, also a second time, and leaves image files behind."""
+def test_a_reader_goes_through_it_in_one_directory(sandbox: BlockingSandbox, tmp_path: Path) -> None:
+    """Commands and scripts run one after the other in one directory, twice, without meeting each other."""
+    (tmp_path / "prompts.jsonl").write_text(MANIFESTS[0], encoding="utf-8")
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-    assert sorted(path.suffix for path in tmp_path.rglob("*") if path.suffix in (".png", ".jpg", ".webp"))
-
-
-@pytest.mark.usefixtures("environment")
-async def test_web_app_answers_with_an_image() -> None:
-    """The web app of the README draws what its visitor asks for."""
-    (code,) = [code for code in PYTHON if code not in SCRIPTS]
-    names: dict[str, object] = {"__name__": "readme"}
-    exec(compile(code, "README.md", "exec"), names)
-    async with TestClient(TestServer(names["make_app"]())) as visitor:  # type: ignore[operator]
-        response = await visitor.get("/draw", params={"prompt": "a red fox"})
-        assert response.status == 200
-        assert response.content_type == "image/png"
-        assert (await response.read()).startswith(b"\x89PNG")
-
-
-def test_commands_work_in_their_order(tmp_path: Path) -> None:
-    """The commands of the README succeed one after the other, as a reader would type them."""
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a red fox"}\n{"prompt": "a hare", "count": 2}\n')
-    for command in [*COMMANDS, "nanogpt-images status out"]:
-        arguments = re.findall(r'"([^"]*)"|(\S+)', command)
-        words = [quoted or plain for quoted, plain in arguments][1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "nanogpt_images", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-    assert len(list((tmp_path / "out" / "images").iterdir())) == 3
+        for command in COMMANDS:
+            run(["-m", "nanogpt_images", *shlex.split(command)[1:]], tmp_path)
+        for code in SCRIPTS:
+            run(["-c", code], tmp_path, NANOGPT_API_KEY=sandbox.api_key, NANOGPT_BASE_URL=sandbox.url)
+    wanted = sum(json.loads(line).get("count", 1) for line in MANIFESTS[0].splitlines())
+    assert len(list((tmp_path / "out" / "images").iterdir())) == wanted
+    assert len(list((tmp_path / "animals" / "images").iterdir())) == 6
+    assert {path.name for path in tmp_path.glob("*.png")} == {"fox.png", "owl.png", "hare.png"}
+    assert f"The demo makes {len(list((tmp_path / 'nanogpt-demo' / 'images').iterdir()))} images" in README
+    assert (tmp_path / "nanogpt-demo" / "index.html").exists()
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)", README))

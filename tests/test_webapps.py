@@ -100,6 +100,8 @@ async def told(visitor: aiohttp.ClientSession, name: str, after: int = 0) -> lis
     headers = {"Last-Event-ID": str(after)}
     async with visitor.get(f"/batches/{name}/events", headers=headers) as response:
         assert response.content_type == "text/event-stream"
+        assert response.headers["Cache-Control"] == "no-cache"
+        assert response.headers["X-Accel-Buffering"] == "no"
         blocks = (await response.text()).split("\n\n")
     assert json.loads(blocks[-2].removeprefix("event: end\ndata: "))["requests"] == 6
     lines = [block.removeprefix("id: ").partition("\ndata: ") for block in blocks[:-2]]
@@ -171,6 +173,31 @@ async def test_a_page_follows_a_batch_and_comes_back(
     assert all(data["state"] == "done" and len(data["files"]) == 1 for _, data in rest)
     assert await told(visitor, name, after=6) == []
     assert_billed(sandbox, requests=6)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/draw", None),
+        ("GET", "/draw?prompt=", None),
+        ("POST", "/orders", b"{}"),
+        ("POST", "/orders", b'{"prompt": 3}'),
+        ("POST", "/orders", b'{"prompt": ""}'),
+        ("POST", "/orders", b"not JSON"),
+        ("POST", "/orders", b"[]"),
+        ("POST", "/batches", b'{"prompts": []}'),
+        ("POST", "/batches", b'{"prompts": "a fox"}'),
+        ("POST", "/batches", b'{"prompts": [""]}'),
+    ],
+)
+async def test_what_a_visitor_sends_is_checked(
+    visitor: aiohttp.ClientSession, sandbox: BlockingSandbox, method: str, path: str, body: bytes | None
+) -> None:
+    """A request that is not what the application takes is a 422, not a 500, and pays for nothing."""
+    headers = {"Content-Type": "application/json"} if body else {}
+    async with visitor.request(method, path, data=body, headers=headers) as response:
+        assert response.status == 422
+    assert sandbox.ledger.posts == []
 
 
 async def test_what_is_unknown_is_not_found(visitor: aiohttp.ClientSession) -> None:

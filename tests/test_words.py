@@ -1,14 +1,24 @@
-"""The words in the code: plain, idiomatic English in every docstring, comment, log line and error text."""
+"""The words that people read: plain, idiomatic English in code, documentation and help."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
-from words import findings
+from words import findings, findings_in_markdown
 
 import nanogpt_images
+from nanogpt_images.cli.app import PROGRAM, cli
 
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [*ROOT.glob("*.md"), ROOT / "llms.txt", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")]
+)
+NOT_REVISED = {"CHANGELOG.md"}
+"""The entries of released versions stay as they are."""
 PACKAGE = Path(nanogpt_images.__file__).parent
 NOT_READ = {
     "_base",
@@ -92,3 +102,58 @@ def test_the_package_uses_plain_words() -> None:
         for finding in findings(path.read_text("utf-8"))
     ]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_documentation_uses_plain_words(page: Path) -> None:
+    """No page contains a phrase to reword outside its code."""
+    if page.name in NOT_REVISED:
+        pytest.skip("not revised")
+    found = [
+        f"{page.relative_to(ROOT)}:{finding.line}: {finding.phrase!r}: {finding.advice}"
+        for finding in findings_in_markdown(page.read_text("utf-8"))
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_prose_is_searched_and_code_is_not() -> None:
+    """A phrase is found across lines of a paragraph, with its line; blocks and spans of code are left out."""
+    page = "# Title\n\n`mend` is fine.\n\n```text\nmend\n```\n\nWhen it was called at\nlast, mend it.\n"
+    found = findings_in_markdown(page)
+    assert {(finding.line, finding.phrase) for finding in found} == {(9, "at last"), (9, "mend")}
+
+
+def test_the_help_uses_plain_words() -> None:
+    """Neither the overview nor the help of a verb contains a phrase to reword."""
+    ctx = click.Context(cli, info_name=PROGRAM)
+    helps = {"": cli.get_help(ctx)}
+    for verb in cli.list_commands(ctx):
+        command = cli.get_command(ctx, verb)
+        assert command is not None
+        helps[verb] = command.get_help(click.Context(command, info_name=verb, parent=ctx))
+    found = {verb: findings_in_markdown(text) for verb, text in helps.items()}
+    assert {verb: phrases for verb, phrases in found.items() if phrases} == {}
+
+
+def test_words_are_spelt_right() -> None:
+    """Documentation, examples and package pass codespell."""
+    done = subprocess.run(
+        [sys.executable, "-m", "codespell_lib", *SPELT],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+SPELT = (
+    "--skip=*.svg,*.png,*.jsonl,*.css,*.js,__pycache__",
+    # Misspelt on purpose, and the beginnings of words in regular expressions.
+    "--ignore-words-list=resoluton,ure,reserv",
+    *(path.name for path in ROOT.glob("*.md")),
+    "llms.txt",
+    "docs",
+    "examples",
+    "nanogpt_images",
+)

@@ -1,10 +1,10 @@
 """
 An aiohttp.web application that makes images: one client, deadlines, visitors who leave, events for the page.
 
-    pip install nanogpt_images
+    pip install .      # in a checkout of nanogpt_images
     NANOGPT_API_KEY=… python webapp_aiohttp.py
 
-Why it is as it is: docs/web-apps.md.
+docs/web-apps.md explains why it is written this way.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
 
 import nanogpt_images as ngi
+from nanogpt_images.integrations.web import EVENT_STREAM_HEADERS, with_keep_alive
 
 MODEL = os.environ.get("IMAGE_MODEL", "gpt-image-2")
 OUT = Path(os.environ.get("IMAGE_DIR", "images"))
@@ -29,7 +30,7 @@ log = logging.getLogger("webapp")
 
 
 class Job:
-    """A batch that runs whoever is watching, and what it has told so far."""
+    """A batch that runs whether or not a page follows it, and its events so far."""
 
     def __init__(self, batch: ngi.Batch) -> None:
         self._lines: list[str] = []
@@ -50,7 +51,7 @@ class Job:
         self._changed = asyncio.Event()
 
     def drain(self) -> None:
-        """Send nothing more; the same rows into the same directory go on from there."""
+        """Send nothing more; the same rows into the same directory resume it."""
         self._batch.drain()
 
     async def follow(self, after: int) -> AsyncIterator[str]:
@@ -72,13 +73,13 @@ JOBS = web.AppKey("JOBS", dict[str, Job])
 
 
 def note_lost_money(event: ngi.ClientEvent) -> None:
-    """Somebody should look at these: they may be on the bill, and no one has the image."""
+    """Log what may be on the bill without anyone having the image."""
     if isinstance(event, ngi.AttemptEnded) and event.charge is ngi.Charge.UNKNOWN:
         log.warning("may have been charged: %s, request %s, %r", event.model, event.request_id, event.error)
 
 
 async def lifespan(app: web.Application) -> AsyncIterator[None]:
-    """One client for the application; what is being paid for ends before it closes."""
+    """Open one client for the application; what is being paid for ends before it closes."""
     orders, jobs = app[ORDERS], app[JOBS] = {}, {}
     async with ngi.AsyncClient(on_event=note_lost_money) as app[CLIENT]:
         yield
@@ -91,7 +92,7 @@ async def lifespan(app: web.Application) -> AsyncIterator[None]:
 async def refuse(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """The visitor's mistake is a 400, anything else a 502; the texts hold no secret."""
+    """Answer 400 to the visitor's mistake and 502 to anything else; the texts contain no secret."""
     try:
         return await handler(request)
     except ngi.NanoGPTError as error:
@@ -99,12 +100,31 @@ async def refuse(
         return web.json_response({"error": str(error), "charge": error.charge.value}, status=status)
 
 
+async def fields_of(request: web.Request) -> Mapping[str, object]:
+    """Read the request's JSON object, or answer 422."""
+    try:
+        fields: object = await request.json()
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise web.HTTPUnprocessableEntity(text="The body must be a JSON object.")
+    return fields
+
+
+def prompt_of(fields: Mapping[str, object]) -> str:
+    """Return the prompt of *fields*, or answer 422."""
+    prompt = fields.get("prompt")
+    if not isinstance(prompt, str) or not 1 <= len(prompt) <= 4000:
+        raise web.HTTPUnprocessableEntity(text="prompt must be a text of 1 to 4000 characters.")
+    return prompt
+
+
 async def draw(request: web.Request) -> web.Response:
-    """Abandon: the image is for this visitor alone, and a request that nobody waits for is broken off."""
+    """Abandon: the image is for this visitor alone, and its request is cancelled when the visitor leaves."""
     try:
         # With handler_cancellation (see below) a visitor who leaves cancels this handler.
         async with asyncio.timeout(DEADLINE_S):
-            result = await request.app[CLIENT].images.generate(request.query["prompt"], model=MODEL)
+            result = await request.app[CLIENT].images.generate(prompt_of(request.query), model=MODEL)
     except TimeoutError:
         raise web.HTTPGatewayTimeout(text="That took too long.") from None
     image = result.images[0]
@@ -113,14 +133,14 @@ async def draw(request: web.Request) -> web.Response:
 
 async def order(request: web.Request) -> web.Response:
     """Finish and store: what is ordered is made and kept, whether the visitor waits or not."""
-    prompt, name = str((await request.json())["prompt"]), uuid.uuid4().hex
+    prompt, name = prompt_of(await fields_of(request)), uuid.uuid4().hex
     work = request.app[CLIENT].images.generate_to(OUT, prompt, model=MODEL, name=name, timeout_s=DEADLINE_S)
     request.app[ORDERS][name] = asyncio.create_task(work)
     return web.json_response({"order": name}, status=202)
 
 
 async def ordered(request: web.Request) -> web.StreamResponse:
-    """202 while it is being made, then the image."""
+    """Answer 202 while it is being made, then the image."""
     task = request.app[ORDERS].get(request.match_info["name"])
     if task is None:
         raise web.HTTPNotFound
@@ -133,20 +153,24 @@ async def ordered(request: web.Request) -> web.StreamResponse:
 
 async def batch(request: web.Request) -> web.Response:
     """Start a batch in a directory of its own."""
-    rows = [ngi.BatchRow(str(prompt), MODEL) for prompt in (await request.json())["prompts"]]
+    prompts = (await fields_of(request)).get("prompts")
+    if not isinstance(prompts, list) or not prompts:
+        raise web.HTTPUnprocessableEntity(text="prompts must be a list of texts.")
+    rows = [ngi.BatchRow(prompt_of({"prompt": prompt}), MODEL) for prompt in prompts]
     name = uuid.uuid4().hex
     request.app[JOBS][name] = Job(request.app[CLIENT].batch(rows, out=OUT / name, budget_usd=5))
     return web.json_response({"batch": name}, status=202)
 
 
 async def events(request: web.Request) -> web.StreamResponse:
-    """The batch as server-sent events; a page that comes back goes on where it was."""
+    """The batch as server-sent events; a page that comes back continues where it was."""
     job = request.app[JOBS].get(request.match_info["name"])
     if job is None:
         raise web.HTTPNotFound
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+    after = request.headers.get("Last-Event-ID", "0")
+    response = web.StreamResponse(headers=EVENT_STREAM_HEADERS)
     await response.prepare(request)
-    async for piece in job.follow(int(request.headers.get("Last-Event-ID", 0))):
+    async for piece in with_keep_alive(job.follow(int(after) if after.isdecimal() else 0)):
         await response.write(piece.encode())
     return response
 

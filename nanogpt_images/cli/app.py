@@ -16,27 +16,38 @@ from .._version import __version__
 PROGRAM: Final = "nanogpt-images"
 
 # The overview of the verbs loads none of their modules.
-_VERBS: Final = {
-    "models": "List the models, or search them.",
-    "model": "Show everything known of one model.",
-    "generate": "Make images of one prompt.",
-    "edit": "Change an image.",
-    "show": "Say how an image was made, from its file.",
-    "mark": "Write into a batch's images that they are generated.",
-    "regenerate": "Make the images of a file again.",
-    "plan": "Say what a manifest will do and cost; nothing is sent.",
-    "batch": "Make the images of a manifest; a rerun resumes.",
-    "status": "Show the progress and cost of a batch.",
-    "export": "Write a batch's images to Parquet, WebDataset or CSV.",
-    "retry": "Send again what failed in a batch.",
-    "gallery": "Make a page of a batch's images, to look through.",
-    "settle": "Settle outcomes that are not known by what the account charged.",
-    "ledger": "List, check or prune a ledger of calls that were paid for.",
-    "sandbox": "Run a stand-in for the service on this machine.",
-    "demo": "Run a bulk job against the sandbox; no key, no network.",
+_GROUPS: Final = {
+    "Make images": {
+        "generate": "Make images of one prompt.",
+        "edit": "Change an image.",
+        "regenerate": "Make the images of a file again.",
+        "plan": "Show what a manifest will do and cost; nothing is sent.",
+        "batch": "Make the images of a manifest; a rerun resumes.",
+        "retry": "Send again what failed in a batch.",
+    },
+    "Look": {
+        "models": "List the models, or search them.",
+        "model": "Show everything about one model.",
+        "status": "Show the progress and cost of a batch.",
+        "show": "Show how an image was made, from its file.",
+        "explain": "Explain an error or a code: was it charged, what to do.",
+        "config": "Show the defaults in effect, and where each comes from.",
+    },
+    "Keep": {
+        "gallery": "Make a page of a batch's images, to look through.",
+        "mark": "Write into a batch's images that they are generated.",
+        "export": "Write a batch's images to Parquet, WebDataset or CSV.",
+        "settle": "Settle unknown outcomes by what the account charged.",
+        "ledger": "List, check or prune a ledger of calls that were paid for.",
+    },
+    "Try": {
+        "demo": "Run a bulk job against the sandbox; no key, no network.",
+        "sandbox": "Run a stand-in for the service on this machine.",
+    },
 }
+_VERBS: Final = {verb: text for verbs in _GROUPS.values() for verb, text in verbs.items()}
 _FREE_VERBS: Final = frozenset(
-    {"models", "model", "show", "mark", "plan", "status", "export", "gallery", "sandbox"}
+    {"models", "model", "show", "mark", "explain", "config", "plan", "status", "export", "gallery", "sandbox"}
 )
 
 _MODULES: Final = {
@@ -44,6 +55,8 @@ _MODULES: Final = {
     "regenerate": "images.regenerate",
     "edit": "images.edit",
     "mark": "images.mark",
+    "explain": "guide.explain",
+    "config": "guide.config",
     "ledger": "paid.ledger_files",
     "settle": "paid.settle_books",
 }
@@ -62,16 +75,31 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        command = getattr(
-            import_module(f".verbs.{_MODULES.get(cmd_name, cmd_name)}", __package__), "command", None
-        )
+        module = import_module(f".verbs.{_MODULES.get(cmd_name, cmd_name)}", __package__)
+        command = getattr(module, "command", None)
         return command if isinstance(command, click.Command) else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb of *args*; name the nearest ones where there is none of that name."""
+        typed = args[0]
+        if typed not in _VERBS and not typed.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = " or ".join(f"'{verb}'" for verb in get_close_matches(typed.lower(), _VERBS, 2))
+            raise click.UsageError(
+                f"No such command {typed!r}.{f' Did you mean {near}?' if near else ''}", ctx
+            )
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the overview of the verbs."""
+        """Write the overview of the verbs, by what they are for."""
         del ctx
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(_VERBS.items()))
+        width = max(map(len, _VERBS))
+        for title, verbs in _GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(verb.ljust(width), text) for verb, text in verbs.items()])
 
 
 @click.group(

@@ -19,10 +19,29 @@ def verb(name: str, *, example: str) -> Callable[[Verb], click.Command]:
     """Return a command with the options that every verb has, and an example under its help."""
 
     def make(function: Verb) -> click.Command:
-        command = click.command(name, epilog=f"\b\nExample:\n  nanogpt-images {example}")
-        return command(base_url(as_json(function)))
+        make_command = click.command(
+            name, cls=VerbCommand, epilog=f"\b\nExample:\n  nanogpt-images {example}"
+        )
+        command = make_command(base_url(as_json(function)))
+        # Decorators put the options that every verb has first; the help lists them last.
+        command.params = [*command.params[2:], *command.params[:2]]
+        return command
 
     return make
+
+
+class VerbCommand(click.Command):
+    """A verb; its options take their defaults from the environment and the configuration file."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse *args* with those defaults."""
+        if not {"-h", "--help"}.intersection(args):
+            from .verbs.guide.defaults import defaults_of
+
+            extra.setdefault("default_map", defaults_of(self))
+        return super().make_context(info_name, args, parent, **extra)
 
 
 def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -100,7 +119,7 @@ no_validate = click.option(
     "--no-validate", is_flag=True, help="Do not check against the catalogue before sending."
 )
 row_count = click.option(
-    "--count", type=click.IntRange(min=1), metavar="N", help="Images per row that names no count."
+    "-n", "--count", type=click.IntRange(min=1), metavar="N", help="Images per row that names no count."
 )
 assume_price = click.option(
     "--assume-price",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +15,7 @@ from ..gallery import require_gallery, thumbnails_ahead, write_gallery
 from ..gallery.ahead import SHARE
 from .errors import message
 from .job import Outcome
-from .output import note
+from .output import command_line, note
 from .signals import Interrupts, interrupting
 
 MOST_AT_END: Final = 10_000
@@ -39,7 +38,7 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
     """
     if outcome.totals is None or outcome.interrupted:
         return None
-    by_hand = f"'{shlex.join(['nanogpt-images', 'gallery', str(directory)])}' makes it"
+    by_hand = f"'{command_line('gallery', str(directory))}' makes it"
     if outcome.totals.images > MOST_AT_END:
         _note(f"gallery: left out, there are more than {MOST_AT_END:,} images; {by_hand}", silent=silent)
         return None

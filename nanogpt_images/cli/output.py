@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TextIO
@@ -11,6 +13,21 @@ from typing import TextIO
 from ..money.nano import usd_text
 
 _GAP = "  "
+
+
+def command_line(*words: str) -> str:
+    """Return a command of this program that works as printed: by the path with which it was started, if need be."""
+    started, name = sys.argv[0], os.path.basename(sys.argv[0])
+    program = ["nanogpt-images"]
+    if name == "__main__.py":
+        program = [sys.orig_argv[0], "-m", "nanogpt_images"]
+    elif name.startswith(program[0]) and not _is_same_file(shutil.which(program[0]), started):
+        program = [started]
+    return shlex.join([*program, *words])
+
+
+def _is_same_file(found: str | None, started: str) -> bool:
+    return found is not None and os.path.realpath(found) == os.path.realpath(started)
 
 
 def money(usd: float | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from ..batch.states import State
 from ..errors import BudgetExceededError
 from .errors import FAILED, INTERRUPTED, document, exit_code, sentence
 from .job import Outcome
-from .output import count, duration, money, note, one_line, say, say_fields, say_json, say_table
+from .output import command_line, count, duration, money, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_REASONS: Final = 5
 
@@ -178,21 +177,21 @@ def _print_comparison(closing: RunSummary, plan: Estimate) -> None:
 def next_command(closing: RunSummary) -> str:
     """Return what to type next."""
     outcome, totals = closing.outcome, closing.outcome.totals
-    again = shlex.join(["nanogpt-images", *closing.again])
-    retry = ["nanogpt-images", "retry", str(closing.directory)]
+    again = command_line(*closing.again)
+    retry = ["retry", str(closing.directory)]
     left = outcome.report.open_downloads or outcome.report.pending
     if outcome.interrupted or outcome.stopped is not None or (left and not closing.joined):
         return again
     # What other processes left behind can be of rows that this manifest does not hold.
     if left or outcome.report.failed > outcome.hopeless:
-        return shlex.join([*retry, *closing.service])
+        return command_line(*retry, *closing.service)
     if outcome.report.unread:
         return again
     if _unfinished(totals):
-        return shlex.join([*retry, "--unknown", *closing.service])
+        return command_line(*retry, "--unknown", *closing.service)
     if outcome.report.failed:
         return again
-    return shlex.join(["nanogpt-images", "status", str(closing.directory)])
+    return command_line("status", str(closing.directory))
 
 
 def _remark(closing: RunSummary) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from ..batch.events import BatchReport
-from ..types.model import Listing, ModelRecord
+from ..types.model import Listing, ModelRecord, Models
 from ..types.result import ImageData, ResultData
 
 EMBED_BYTES: Final = 512 * 1024
@@ -88,13 +88,14 @@ def _(shown: ModelRecord) -> str:
 
 
 @html_of.register(Listing)
-def _(shown: Listing[ModelRecord]) -> str:
+@html_of.register(Models)
+def _(shown: Sequence[ModelRecord]) -> str:
     header = "".join(
         f"<th>{name}</th>" for name in ("model", "images per request", "resolutions", "price of an image")
     )
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(record))}</tr>"
-        for record in shown.data[:_SHOWN_MODELS]
+        for record in shown[:_SHOWN_MODELS]
     )
     left = len(shown) - _SHOWN_MODELS
     more = f"<p>and {left:,} more</p>" if left > 0 else ""

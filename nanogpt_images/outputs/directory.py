@@ -71,7 +71,7 @@ class DirectoryStore:
         return embedding
 
     def made_from(self, digests: Sequence[str]) -> None:
-        """See `ImageStore`."""
+        """Note the digests of the input images, for the provenance of the files."""
         if self._provenance is not None:
             self._provenance = attrs.evolve(self._provenance, parents=digests)
 

@@ -60,7 +60,7 @@ class MemoryStore:
         return buffer
 
     def made_from(self, digests: Sequence[str]) -> None:
-        """See `ImageStore`."""
+        """Do nothing: images in memory have no provenance."""
 
     def is_slow(self, indices: Sequence[int]) -> bool:
         """Return False: nothing is written."""

@@ -13,7 +13,7 @@ import attrs
 from .._base.logs import get_logger
 from .._base.threads import in_thread
 from ..errors import Charge, NanoGPTError, NotFoundError, ParameterError, StatusError
-from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints
+from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints, Models
 from ..types.prices import Quote
 from ..types.request import ImageRequest
 from ..wire import paths
@@ -172,7 +172,7 @@ class Catalog:
 
     async def list(self, *, refresh: bool = False) -> tuple[Model, ...]:
         """
-        Return all models, both listings joined by ID.
+        Return all models, both listings joined by ID: a tuple that a notebook shows as a table.
 
         Where one listing is not available, the other alone is used: its models are marked `partial`, and a warning
         stands in the log.
@@ -343,9 +343,11 @@ def _view_of(
         if isinstance(legacy, NanoGPTError) and isinstance(listed, NanoGPTError):
             raise failure.with_traceback(None)
         _log.warning("half of the catalogue is missing (%s); the other listing alone is used", failure)
-    models = join(
-        None if isinstance(legacy, NanoGPTError) else legacy,
-        None if isinstance(listed, NanoGPTError) else listed,
+    models = Models(
+        join(
+            None if isinstance(legacy, NanoGPTError) else legacy,
+            None if isinstance(listed, NanoGPTError) else listed,
+        )
     )
     return _View(legacy, listed, models, {model.id: model for model in models}, failure)
 

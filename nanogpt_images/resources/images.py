@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, ParamSpec, TypeVar
 
 from ..references import ReferenceInput
 from ..types.request import EditRequest, GenerateRequest, OpenAIRequest, ResponseFormat
@@ -12,7 +13,32 @@ from ..types.result import GenerationResult
 from .ledger.fingerprint import CallKey
 from .pipeline import Pipeline
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _NO_EXTRA: Final[Mapping[str, object]] = {}
+
+
+def _with_hint(
+    **others: str,
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
+    """Let a call that is given a parameter of another route say which one is meant, by the names in *others*."""
+
+    def decorate(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+        @functools.wraps(method)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            if unknown := others.keys() & kwargs.keys():
+                name = min(unknown)
+                raise TypeError(f"{method.__name__}() takes no {name}=; {others[name]}")
+            return await method(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+_NORMALIZED: Final = "use resolution=, or call generate_openai(), which takes size=."
+_OPENAI: Final = "use size=, or call generate(), which takes resolution=."
 
 
 class Images:
@@ -25,6 +51,7 @@ class Images:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
+    @_with_hint(size=_NORMALIZED)
     async def generate(
         self,
         prompt: str = "",
@@ -89,6 +116,7 @@ class Images:
             request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
         )
 
+    @_with_hint(resolution=_OPENAI)
     async def generate_openai(
         self,
         prompt: str = "",
@@ -168,6 +196,7 @@ class Images:
             request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
         )
 
+    @_with_hint(size=_NORMALIZED)
     async def generate_to(
         self,
         directory: str | os.PathLike[str],

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from ..errors import NanoGPTError
 from .portal import Portal
 
 P = ParamSpec("P")
@@ -46,7 +47,12 @@ def blocking(
     """
 
     def call(self: BlockingProxy[AsyncT], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self._invoke(functools.partial(method, self._target, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
+        try:
+            return self._invoke(functools.partial(method, self._target, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
+        except NanoGPTError as error:
+            # The frames of the portal and of the loop say nothing to the caller; the text and the cause do.
+            error.__traceback__ = None
+            raise
 
     functools.update_wrapper(call, method)
     return call

@@ -194,7 +194,7 @@ class BlockingLedger(Resource[PaidLedger]):
 
 class BlockingBatch(Resource[Batch]):
     """
-    A batch of the blocking client: a context manager that yields an event for each paid request.
+    A batch of the blocking client: a context manager that yields an event for each paid request::
 
         with client.batch(rows, out="out/") as run:
             for event in run:

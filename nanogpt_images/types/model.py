@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Generic, TypeVar, overload
+from typing import Final, Generic, TypeVar, overload
 
 import attrs
 
@@ -216,7 +216,38 @@ class ModelEndpoints:
 RecordT_co = TypeVar("RecordT_co", bound=ModelRecord, covariant=True)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+_SHOWN: Final = 50
+_GAP: Final = "  "
+
+
+def _table_of(records: Sequence[ModelRecord]) -> str:
+    """Return a line per model: ID, images per request, resolutions, price of an image."""
+    lines = [("model", "images", "resolutions", "price"), *map(_line_of, records[:_SHOWN])]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = (_GAP.join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    left = len(records) - _SHOWN
+    return "\n".join([*rows, *([f"and {left:,} more"] if left > 0 else [])])
+
+
+def _line_of(record: ModelRecord) -> tuple[str, str, str, str]:
+    tokens = record.resolutions
+    more = f" +{len(tokens) - 2}" if len(tokens) > 2 else ""
+    bounds = record.price_bounds()
+    prices = "" if bounds is None else " to ".join(f"{price:g}" for price in dict.fromkeys(bounds))
+    price = f"{prices} {record.prices.currency}" if prices else "not stated"
+    return record.id, str(record.count_rule), ", ".join(tokens[:2]) + more, price
+
+
+class Models(Displayed, tuple[Model, ...]):
+    """The models of the catalogue: a tuple whose `repr`, as its view in a notebook, is a table."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return _table_of(self)
+
+
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class Listing(Displayed, Sequence[RecordT_co], Generic[RecordT_co]):
     """
     A listing of models in the service's order.
@@ -245,6 +276,9 @@ class Listing(Displayed, Sequence[RecordT_co], Generic[RecordT_co]):
 
     def __iter__(self) -> Iterator[RecordT_co]:
         return iter(self.data)
+
+    def __repr__(self) -> str:
+        return _table_of(self.data)
 
     def find(self, model_id: str) -> RecordT_co | None:
         """Return the record with this ID, or None."""

@@ -20,6 +20,8 @@ VERBS = (
     "generate",
     "show",
     "regenerate",
+    "explain",
+    "config",
     "plan",
     "batch",
     "status",
@@ -73,6 +75,27 @@ def test_help_of_a_verb_has_an_example(verb: str) -> None:
     assert f"Example:\n    nanogpt-images {verb}" in shown.output
     assert "--base-url" in shown.output
     assert "--json" in shown.output
+    options = [line.split()[0] for line in shown.output.splitlines() if line.startswith("  -")]
+    assert options[-3:] == ["--base-url", "--json", "-h,"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"), [("bacth", "batch"), ("Generate", "generate"), ("modles", "models")]
+)
+def test_a_misspelt_verb_is_recognised(run: Run, typed: str, near: str) -> None:
+    """A verb that does not exist names the one that is spelt like it."""
+    done = run(typed)
+    assert done.code == 2
+    assert f"Did you mean '{near}'" in done.err
+
+
+def test_the_overview_is_grouped(run: Run) -> None:
+    """The verbs stand under what they are for, in the order of use."""
+    lines = run("--help").out.splitlines()
+    titles = [line.removesuffix(":") for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Options", "Make images", "Look", "Keep", "Try"]
+    verbs = [line.split()[0] for line in lines if line.startswith("  ") and line.split()[0] in VERBS]
+    assert verbs.index("plan") < verbs.index("batch") < verbs.index("models") < verbs.index("demo")
 
 
 @pytest.mark.parametrize(

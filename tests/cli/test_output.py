@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import click
 import pytest
 from hypothesis import given
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from nanogpt_images.batch.events import BatchReport
 from nanogpt_images.cli.errors import document, exit_code, report, sentence
-from nanogpt_images.cli.output import duration, money, one_line, size
+from nanogpt_images.cli.output import command_line, duration, money, one_line, size
 from nanogpt_images.cli.progress import Meter, RunTarget
 from nanogpt_images.errors import (
     AuthenticationError,
@@ -24,6 +27,28 @@ from nanogpt_images.errors import (
     PermissionDeniedError,
     ServerError,
 )
+
+
+@pytest.mark.parametrize(
+    ("started", "on_path", "text"),
+    [
+        ("{bin}/nanogpt-images", True, "nanogpt-images status out"),
+        ("{bin}/nanogpt-images", False, "{bin}/nanogpt-images status out"),
+        ("elsewhere/nanogpt-images", True, "elsewhere/nanogpt-images status out"),
+        ("site-packages/nanogpt_images/__main__.py", True, "python3.11 -m nanogpt_images status out"),
+        ("pytest", True, "nanogpt-images status out"),
+    ],
+)
+def test_a_command_is_printed_as_it_works(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, started: str, on_path: bool, text: str
+) -> None:
+    """A command to type next starts with the path that this one was started by, where the name would not do."""
+    program = tmp_path / "nanogpt-images"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path) if on_path else "")
+    monkeypatch.setattr(sys, "argv", [started.format(bin=tmp_path)])
+    monkeypatch.setattr(sys, "orig_argv", ["python3.11", "-m", "nanogpt_images"])
+    assert command_line("status", "out") == text.format(bin=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,11 @@ from nbclient import NotebookClient
 from PIL import Image as Pillow
 
 from nanogpt_images.batch.events import BatchReport
+from nanogpt_images.client import AsyncClient
 from nanogpt_images.errors import DailyLimitError
 from nanogpt_images.integrations import jupyter
 from nanogpt_images.sandbox import Sandbox
-from nanogpt_images.types.model import Listing, Model
+from nanogpt_images.types.model import Listing, Model, Models
 from nanogpt_images.types.result import GenerationResult, Image
 
 NASTY = '<script>alert("&")</script>'
@@ -114,10 +115,24 @@ def test_a_model_and_a_listing() -> None:
     """A model shows what it takes; a listing is a table that ends somewhere."""
     model = Model(id=NASTY, name="Fox ", description=NASTY)
     assert "<script" not in model._repr_html_()
-    page = Listing(data=(model,) * 60)._repr_html_()
-    assert page.count("<tr>") == 51
-    assert "and 10 more" in page
-    assert "<script" not in page
+    for listing in (Listing(data=(model,) * 60), Models((model,) * 60)):
+        page = listing._repr_html_()
+        assert page.count("<tr>") == 51
+        assert "and 10 more" in page
+        assert "<script" not in page
+        lines = repr(listing).splitlines()
+        assert lines[0].split() == ["model", "images", "resolutions", "price"]
+        assert (len(lines), lines[-1]) == (52, "and 10 more")
+
+
+async def test_the_models_of_the_catalogue_are_a_table() -> None:
+    """`catalog.list()` is a tuple that shows itself as a table, in text as in a notebook."""
+    async with Sandbox() as sandbox, AsyncClient(sandbox.api_key, base_url=sandbox.url) as client:
+        models = await client.catalog.list()
+    assert models == tuple(models)
+    assert "<table>" in models._repr_html_()
+    assert len(repr(models)) < 10_000
+    assert all(model.id in repr(models) for model in models[:50])
 
 
 def test_a_report_tells_why_it_stopped() -> None:

@@ -66,6 +66,22 @@ def findings(source: str) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.line)
 
 
+def findings_in_markdown(page: str) -> list[Finding]:
+    """Return the phrases to reword in the prose of a Markdown *page*; blocks and spans of code are left out."""
+    prose = re.sub(r"^```.*?^```|`[^`\n]+`", _lines_alone, page, flags=re.MULTILINE | re.DOTALL)
+    found: list[Finding] = []
+    for paragraph in re.finditer(r"\S.*?(?=\n\s*\n|\Z)", prose, re.DOTALL):
+        text = " ".join(paragraph.group().split())
+        line = 1 + prose.count("\n", 0, paragraph.start())
+        for pattern, advice in _PATTERNS.items():
+            found += [Finding(line, match.group().strip(), advice) for match in pattern.finditer(text)]
+    return found
+
+
+def _lines_alone(code: re.Match[str]) -> str:
+    return "\n" * code[0].count("\n") or "code"
+
+
 def _texts(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each string and of each block of comments, on one line."""
     tree = ast.parse(source)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import pickle
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -149,3 +150,42 @@ def test_both_clients_offer_the_same_names() -> None:
         {name for name in dir(kind) if name[0] != "_"} for kind in (ngi.AsyncClient, ngi.Client)
     )
     assert asynchronous - {"aclose"} == blocking - {"close"}
+
+
+def test_a_misspelt_model_gives_a_short_traceback(client: ngi.Client) -> None:
+    """The frames of portal and loop are left out; the cause of an error is kept."""
+    for call in (
+        lambda: client.images.generate("a fox", model="tiny-and-fsat"),
+        lambda: client.catalog.get("tiny-and-fsat"),
+    ):
+        with pytest.raises(ngi.NotFoundError, match="near matches: tiny-and-fast") as caught:
+            call()
+        files = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
+        assert set(files) <= {"test_client.py", "client.py", "adapter.py"}
+        assert len(files) <= 4
+
+
+def test_the_cause_of_an_error_is_kept() -> None:
+    """What made a call fail is still shown under the short traceback."""
+    with ngi.Client("sk-nano-x", "http://127.0.0.1:9", retry=ngi.RetryPolicy.none()) as nowhere:
+        with pytest.raises(ngi.ConnectError) as caught:
+            nowhere.account.balance()
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ("call", "wrong", "hints"),
+    [
+        ("generate", "size", ("resolution=", "generate_openai()")),
+        ("generate_to", "size", ("resolution=", "generate_openai()")),
+        ("generate_openai", "resolution", ("size=", "generate()")),
+    ],
+)
+def test_a_parameter_of_the_other_route_names_the_right_one(
+    client: ngi.Client, tmp_path: Path, call: str, wrong: str, hints: tuple[str, ...]
+) -> None:
+    """`size=` belongs to one route and `resolution=` to the others; the error says so, and nothing is sent."""
+    before = [tmp_path] if call == "generate_to" else []
+    with pytest.raises(TypeError) as caught:
+        getattr(client.images, call)(*before, "a fox", model="tiny-and-fast", **{wrong: "1024x1024"})
+    assert all(hint in str(caught.value) for hint in (f"{wrong}=", *hints))

@@ -90,8 +90,8 @@ def command(
     Make the images of FILE and write them to DIR/images. FILE is .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, a
     directory of Parquet files or of images to edit, or - for standard input.
 
-    What is done in DIR is never paid for twice: the same command again goes on where the last one stopped. Try some rows
-    first, with --limit or --sample: without it, the rest is made in the same DIR.
+    Nothing in DIR is paid for twice: the same command resumes where the last one stopped. Try some rows first, with
+    --limit or --sample: without it, the rest is made in the same DIR.
 
     \b
     Exit codes: 0 all done, 1 some rows failed or are unknown, 2 bad usage or manifest,

@@ -12,7 +12,7 @@ from .. import common as _common
 from ..batch_run import BatchJob, work
 from ..client import require_sandbox, run_async
 from ..manifests.manifest import Manifest
-from ..output import count, money, note, say
+from ..output import command_line, count, money, note, say
 from ..summary import close
 
 MANIFEST: Final = Path(__file__).with_name("demo.jsonl")
@@ -51,5 +51,6 @@ def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_js
         )
         if closing.gallery is not None:
             say(f"Look at them in a browser: {closing.gallery}")
-        say("Your own prompts, with NANOGPT_API_KEY set: nanogpt-images batch prompts.txt -m MODEL -o out")
+        again = command_line("batch", "prompts.txt", "-m", "MODEL", "-o", "out")
+        say(f"Your own prompts, with NANOGPT_API_KEY set: {again}")
     return code

@@ -15,7 +15,7 @@ from ...types.prices import NO_PRICES, PriceTable
 from ...wire.catalog.join import with_offers
 from .. import common as _common
 from ..client import open_client, run_async
-from ..output import money, one_line, say, say_fields, say_json, size
+from ..output import command_line, money, one_line, say, say_fields, say_json, size
 from .models import summary
 
 _ABOVE = frozenset({"resolution", "aspect_ratio", "quality", "n", "input_references"})
@@ -36,7 +36,7 @@ def command(model_id: str, sandbox: bool, base_url: str | None, as_json: bool) -
     say()
     say_fields(_fields(model, endpoints))
     say()
-    say(f"nanogpt-images generate 'a red fox' -m {one_line(model.id)}")
+    say(command_line("generate", "a red fox", "-m", one_line(model.id)))
     return 0
 
 

@@ -12,7 +12,7 @@ import click
 from ...types.model import Model
 from .. import common as _common
 from ..client import open_client, run_async
-from ..output import count, money_range, note, one_line, say, say_json, say_table
+from ..output import command_line, count, money_range, note, one_line, say, say_json, say_table
 
 # Narrower than this, these columns would leave no room for the ID.
 _WIDE_COLUMNS: Final = 100
@@ -20,7 +20,7 @@ _WHEN_WIDE: Final = ("NAME", "INPUTS")
 
 
 @_common.verb("models", example="models --search krea")
-@click.option("--search", metavar="TEXT", help="Only those whose ID, name or description holds TEXT.")
+@click.option("--search", metavar="TEXT", help="Only models whose ID, name or description contains TEXT.")
 @_common.sandbox
 def command(search: str | None, sandbox: bool, base_url: str | None, as_json: bool) -> int:
     """List the models that make images, or search them. No key is needed."""
@@ -30,9 +30,9 @@ def command(search: str | None, sandbox: bool, base_url: str | None, as_json: bo
         say_json({"models": [summary(model) for model in found]})
     elif found:
         _table(found)
-        note(f"{count(len(found), 'model')}; 'nanogpt-images model ID' shows everything of one")
+        note(f"{count(len(found), 'model')}; '{command_line('model', 'ID')}' shows everything about one")
     else:
-        note(f"none of {count(len(models), 'model')} holds {search!r}")
+        note(f"none of {count(len(models), 'model')} matches {search!r}")
     return 0
 
 

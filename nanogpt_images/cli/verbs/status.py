@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -19,7 +18,7 @@ from ...transport.identity import SANDBOX
 from .. import common as _common
 from ..client import open_client, run_async
 from ..job import require_journal
-from ..output import count, money, one_line, say, say_fields, say_json
+from ..output import command_line, count, money, one_line, say, say_fields, say_json
 from ..reconciliation import Comparison, compare, print_comparison
 from ..summary import rows_text, totals_document
 
@@ -181,7 +180,7 @@ def _name(ending: Ending) -> str:
 def _next(directory: Path, standing: _Standing) -> str:
     units, charged = standing.totals.units, standing.totals.charged_failures
     options = " --sandbox" if standing.service == SANDBOX else ""
-    retry = shlex.join(["nanogpt-images", "retry", str(directory)])
+    retry = command_line("retry", str(directory))
     if units[State.PENDING] or units[State.LINKED] or standing.totals.unread_rows:
         # The same command has the same budget and options, which a retry would not know.
         return "the same 'nanogpt-images batch' command again; it resumes where the last one stopped"

@@ -23,7 +23,14 @@ _FIELDS: Final = {"images": "input_references", "openai": "image_data_urls", "ed
 
 @_common.verb("regenerate", example="regenerate fox.png --name fox-again --budget 0.10")
 @click.argument("file", metavar="FILE")
-@click.option("-n", "images", type=click.IntRange(min=1), metavar="N", help="Images, instead of as many.")
+@click.option(
+    "-n",
+    "--count",
+    "images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of images (default: as recorded).",
+)
 @_common.image_directory
 @click.option(
     "--ref", "references", multiple=True, metavar="PATH", help="An input image; the file holds none of them."

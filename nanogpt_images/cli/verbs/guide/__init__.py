@@ -1,0 +1,1 @@
+"""Verbs that explain: what an error means, which defaults are in effect."""

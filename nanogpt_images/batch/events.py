@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from .._base.display import Displayed
+from .._base.jsonable import LEFT_OUT, Jsonable
 from ..errors import Charge, NanoGPTError
 from ..money.nano import to_usd
 from ..types.result import GenerationResult, Image, ImageData
@@ -22,7 +23,7 @@ _MOST_TEXT: Final = 500
 
 
 @attrs.frozen(kw_only=True)
-class BatchEvent:
+class BatchEvent(Jsonable):
     """
     The outcome of one paid request of a batch.
 
@@ -64,9 +65,13 @@ class BatchEvent:
         """The images that came."""
         return self.result.images if self.result is not None else ()
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the attributes as JSON values, and `key` beside them; see `Image.to_dict`."""
+        return {"key": self.key, **super().to_dict()}
+
 
 @attrs.frozen(kw_only=True)
-class BatchFailure:
+class BatchFailure(Jsonable):
     """
     What the requests of one run that did not end well have in common.
 
@@ -88,7 +93,7 @@ class BatchFailure:
 
 
 @attrs.frozen(kw_only=True)
-class BatchReport(Displayed):
+class BatchReport(Displayed, Jsonable):
     """
     The numbers of one run.
 
@@ -145,7 +150,7 @@ class BatchReport(Displayed):
     manifest_rows: int | None = None
     unread: int = 0
     stopped: NanoGPTError | None = None
-    samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False)
+    samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False, metadata=LEFT_OUT)
     failures: tuple[BatchFailure, ...] = attrs.field(default=(), repr=False)
 
     @property
@@ -167,15 +172,8 @@ class BatchReport(Displayed):
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
-        """Convert the numbers to JSON values, under the same names; `stopped` becomes a text, `samples` are left out."""
-        numbers = attrs.asdict(self, recurse=False)
-        del numbers["samples"]
-        failures = [attrs.asdict(failure) for failure in self.failures]
-        return {
-            **numbers,
-            "stopped": None if self.stopped is None else str(self.stopped),
-            "failures": failures,
-        }
+        """Return what `to_dict` does, with `stopped` as text."""
+        return {**self.to_dict(), "stopped": None if self.stopped is None else str(self.stopped)}
 
 
 class Failures:

@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol, TypeAlias, assert_never
 import anyio
 import attrs
 
+from .._base.jsonable import Jsonable
 from .._base.threads import in_thread
 from ..batch.journal import Journal, ResultRecord
 from ..errors import ParameterError
@@ -27,7 +28,7 @@ _NAMES: Final[dict[ExportFormat, str]] = {
 
 
 @attrs.frozen(kw_only=True)
-class ExportReport:
+class ExportReport(Jsonable):
     """
     The result of an export.
 

@@ -17,7 +17,7 @@ from fakes import PNG, connected
 from nbclient import NotebookClient
 from PIL import Image as Pillow
 
-from nanogpt_images.batch.events import BatchReport
+from nanogpt_images.batch.events import BatchFailure, BatchReport
 from nanogpt_images.errors import DailyLimitError
 from nanogpt_images.integrations import jupyter
 from nanogpt_images.sandbox import Sandbox
@@ -126,6 +126,18 @@ def test_a_report_tells_why_it_stopped() -> None:
     assert "1,234" in page
     assert "failed" not in page
     assert html.escape(NASTY) in page
+
+
+def test_a_report_lists_why_requests_are_not_done() -> None:
+    """Each reason has its count, code, model and example; their texts are escaped, and the list ends somewhere."""
+    found = BatchFailure(
+        error="ContentPolicyError", code="policy", model="m", count=1234, key="fox", text=NASTY
+    )
+    page = BatchReport(failed=1234, failures=(found,) * 12)._repr_html_()
+    for text in ("1,234", "ContentPolicyError", "policy", "fox", html.escape(NASTY), "and 2 more"):
+        assert text in page
+    assert NASTY not in page
+    assert "what it says" not in BatchReport()._repr_html_()
 
 
 def test_the_bundle_holds_text_and_html() -> None:

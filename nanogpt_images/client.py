@@ -222,6 +222,7 @@ class AsyncClient:
         provenance: bool = False,
         images_url: str | None = None,
         keep_going: bool = False,
+        progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -247,6 +248,8 @@ class AsyncClient:
                 `file://`); each is counted once its size and digest were read back. Needs the extra `object-storage`.
             keep_going: Go on although the first 20 requests were all refused for their content; by default that
                 stops the batch.
+            progress: Show a bar while the batch runs: in a notebook's cell, on a terminal (with the extra `cli`), or a line
+                every ten seconds in a log (stderr).
             on_event: Called with each event, on the event loop.
 
         Raises:
@@ -266,6 +269,7 @@ class AsyncClient:
             provenance=provenance,
             images_url=images_url,
             keep_going=keep_going,
+            progress=progress,
         )
         return self._batch(rows, options, on_event)
 
@@ -281,6 +285,7 @@ class AsyncClient:
         assume_price_usd: float | None = None,
         provenance: bool = False,
         images_url: str | None = None,
+        progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -297,6 +302,7 @@ class AsyncClient:
             assume_price_usd: See `batch`.
             provenance: See `batch`.
             images_url: See `batch`.
+            progress: See `batch`.
             on_event: See `batch`.
         """
         options = BatchOptions(
@@ -307,6 +313,7 @@ class AsyncClient:
             provenance=provenance,
             images_url=images_url,
             retry_unknown=unknown,
+            progress=progress,
         )
         return self._batch(None, options, on_event)
 

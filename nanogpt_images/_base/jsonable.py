@@ -38,7 +38,7 @@ class Jsonable:
         return fields_of(self)
 
 
-def fields_of(instance: attrs.AttrsInstance | Jsonable) -> dict[str, object]:
+def fields_of(instance: object) -> dict[str, object]:
     """Return the public fields of an attrs instance as JSON values."""
     return {
         field.name: json_value(getattr(instance, field.name))

@@ -40,6 +40,7 @@ class BatchOptions:
     images_url: str | None = None
     keep_going: bool = False
     retry_unknown: bool = False
+    progress: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.concurrency < 1:

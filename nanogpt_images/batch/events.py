@@ -218,7 +218,7 @@ class Tally:
     """Numbers that grow while a batch runs; money in nano-USD."""
 
     def __init__(self) -> None:
-        self.rows = self.requests = self.done = self.images = self.missing = self.skipped = 0
+        self.rows = self.units = self.requests = self.done = self.images = self.missing = self.skipped = 0
         self.failed = self.unknown = self.unresolved = self.open_downloads = self.pending = 0
         self.spent = self.unknown_nano = self.planned = 0
         self.other_currency = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 
 from ..batch.planning.totals import Estimate
+from ..batch.progress import RunTarget
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
@@ -15,7 +16,6 @@ from .gallery_page import gallery_at_end
 from .job import Run, run_batch, totals_of
 from .manifest import Manifest, planned
 from .output import count, money, note, one_line
-from .progress import RunTarget
 from .summary import RunSummary
 from .verbs.plan import cost_text, outline
 

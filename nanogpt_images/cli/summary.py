@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from .._base.display import duration
 from ..batch.events import BatchReport
 from ..batch.journal import Totals
 from ..batch.planning.totals import Estimate
@@ -16,7 +17,7 @@ from ..batch.states import State
 from ..errors import BudgetExceededError
 from .errors import FAILED, INTERRUPTED, document, exit_code, sentence
 from .job import Outcome
-from .output import count, duration, money, note, one_line, say, say_fields, say_json, say_table
+from .output import count, money, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_REASONS: Final = 5
 

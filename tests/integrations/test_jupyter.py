@@ -173,7 +173,7 @@ CELLS = [
     "(await result.images[0].to_pil()).size",
     "client = ngi.Client()\nblocking = client.images.generate_to('foxes', 'a fox', model='tiny-and-fast', n=2)\nblocking",
     "blocking.images[1]",
-    "report = client.run_batch([{'prompt': f'fox {n}', 'model': 'tiny-and-fast'} for n in range(5)], out='out')\nreport",
+    "report = client.run_batch([{'prompt': f'fox {n}', 'model': 'tiny-and-fast'} for n in range(5)], out='out', progress=True)\nreport",
     "client.close()",
 ]
 
@@ -192,7 +192,7 @@ def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [
         output["data"] for cell in notebook.cells for output in cell.outputs if output.output_type != "stream"
     ]
-    model, result, size, blocking, image, report = shown
+    model, result, size, blocking, image, bar, report = shown
     assert "64x64" in model["text/html"]
     assert len(sources(result["text/html"])) == 1
     assert "&lt;b&gt;fox" in result["text/html"]
@@ -200,4 +200,5 @@ def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert size["text/plain"] == "(64, 64)"
     assert len(sources(blocking["text/html"])) == 2
     assert sources(image["text/html"]) == [("image/png", (tmp_path / "foxes" / "a-fox-1.png").read_bytes())]
+    assert '<progress max="5" value="5">' in bar["text/html"]
     assert len(sources(report["text/html"])) == 5

@@ -81,6 +81,7 @@ class TaskSource:
             price = partial(self._planned, by_row)
             for admission in await self.recorder.admit(rules, price=price):
                 model, problem = by_row.get(id(admission.unit.row), (None, None))
+                self.tally.units += 1
                 if admission.claimed:
                     yield self.task(admission, model, problem)
                 else:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import click
 
+from ..._base.display import duration
 from ...batch.planning.totals import Estimate, ModelEstimate
 from .. import common as _common
 from ..client import open_client, run_async
 from ..errors import USAGE
 from ..manifest import Manifest, manifest_of, planned
-from ..output import count, duration, money, money_range, note, one_line, say, say_fields, say_json, say_table
+from ..output import count, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
 

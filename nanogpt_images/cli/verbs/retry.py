@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ...batch.journal import Totals
+from ...batch.progress import RunTarget
 from ...batch.states import State
 from .. import common as _common
 from ..batch_run import service_options
@@ -15,7 +16,6 @@ from ..client import open_client, run_async
 from ..gallery_page import gallery_at_end
 from ..job import Outcome, require_journal, run_batch, totals_of
 from ..output import count, money, note
-from ..progress import RunTarget
 from ..summary import RunSummary, close
 
 

@@ -82,6 +82,7 @@ class BatchFailure(Jsonable):
         count: How many requests.
         key: Key of the first of them, as an example.
         text: Its error's text, its first 500 characters.
+        line: Its line in the manifest, or its place among the rows, from 1.
     """
 
     error: str
@@ -90,6 +91,7 @@ class BatchFailure(Jsonable):
     count: int
     key: str
     text: str
+    line: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -202,6 +204,7 @@ class Failures:
                 count=1,
                 key=event.key,
                 text=str(event.error)[:_MOST_TEXT],
+                line=event.row.line,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import sys
@@ -49,6 +50,17 @@ class Verbs(click.Group):
             return None
         command = getattr(import_module(f".verbs.{cmd_name}", __package__), "command", None)
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that *args* begin with; a misspelt one gets its near match."""
+        name = args[0]
+        if name in _VERBS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = difflib.get_close_matches(name.lower(), _VERBS, n=2, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(repr(verb) for verb in near)}?" if near else ""
+        raise click.UsageError(f"No such command {name!r}.{hint}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview of the verbs."""

@@ -12,11 +12,11 @@ from ..batch.progress import RunTarget
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
-from .gallery_page import gallery_at_end
+from .gallery_page import gallery_at_end, thumbnails_of
 from .job import Run, run_batch, totals_of
 from .manifest import Manifest, planned
 from .output import count, money, note, one_line
-from .summary import RunSummary
+from .summary import RunSummary, print_report
 from .verbs.plan import cost_text, outline
 
 
@@ -58,6 +58,7 @@ class BatchJob:
     gallery: bool = True
     quiet: bool = False
     silent: bool = False
+    as_json: bool = False
     ray: ClusterOptions | None = None
 
     @property
@@ -97,19 +98,24 @@ async def work(job: BatchJob) -> RunSummary:
         )
         run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
         started = time.monotonic()
-        outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
-        elapsed_s = time.monotonic() - started
-        page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
-        return RunSummary(
+        async with thumbnails_of(job.directory, wanted=job.gallery) as depict:
+            outcome = await run_batch(
+                run, job.directory, goal, quiet=job.quiet, silent=job.silent, on_event=depict
+            )
+        summary = RunSummary(
             outcome=outcome,
             plan=None if large else plan,
-            gallery=page,
             directory=job.directory,
             again=job.again,
             service=job.service,
-            elapsed_s=elapsed_s,
+            elapsed_s=time.monotonic() - started,
             joined=job.join,
         )
+        if not job.as_json:
+            print_report(summary)
+        if job.gallery:
+            summary.gallery = await gallery_at_end(job.directory, outcome, silent=job.silent)
+        return summary
 
 
 def _batch(job: BatchJob, client: AsyncClient) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -85,7 +85,13 @@ class Outcome:
 
 
 async def run_batch(
-    run: Run, directory: Path, goal: RunTarget, *, quiet: bool, silent: bool = False
+    run: Run,
+    directory: Path,
+    goal: RunTarget,
+    *,
+    quiet: bool,
+    silent: bool = False,
+    on_event: Callable[[BatchEvent], None] | None = None,
 ) -> Outcome:
     """
     Run a batch to its end, or until it is interrupted.
@@ -96,6 +102,7 @@ async def run_batch(
         goal: What it is to reach, for the progress.
         quiet: No progress.
         silent: Not even a line at an interrupt.
+        on_event: Called with each event.
 
     Raises:
         NanoGPTError: It could not start.
@@ -122,6 +129,8 @@ async def run_batch(
                     entered = True
                     async for event in run:
                         _take(outcome, event)
+                        if on_event is not None:
+                            on_event(event)
                         show()
         except asyncio.CancelledError:
             if interrupts.count < 2:

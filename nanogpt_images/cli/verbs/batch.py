@@ -126,5 +126,6 @@ def command(
         gallery=not no_gallery,
         quiet=quiet,
         silent=quiet or as_json,
+        as_json=as_json,
     )
     return close(run_async(lambda: work(job)), as_json=as_json)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .batch.rows import BatchRow as BatchRow
     from .batch.runner import Batch as Batch
     from .batch.states import BatchState as BatchState
+    from .batch.sweeps import sweep as sweep
     from .client import AsyncClient as AsyncClient
     from .errors import AuthenticationError as AuthenticationError
     from .errors import BadRequestError as BadRequestError
@@ -124,6 +125,7 @@ _NAMES_BY_MODULE = {
     "batch.rows": "BatchRow",
     "batch.states": "BatchState",
     "batch.runner": "Batch",
+    "batch.sweeps": "sweep",
     "resources.catalog": "Catalog",
     "client": "AsyncClient",
     "errors": """AuthenticationError BadRequestError BatchError BudgetExceededError Charge ConfigurationError

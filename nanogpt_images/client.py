@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ._base.addresses import is_allowed_host
 from .batch.batch_options import BatchOptions
 from .batch.events import BatchEvent, BatchReport
+from .batch.manifest.tables import Table
 from .batch.run.task_source import Rows
 from .batch.runner import Batch
 from .errors import ConfigurationError
@@ -208,7 +209,7 @@ class AsyncClient:
 
     def batch(
         self,
-        rows: Rows,
+        rows: Rows | Table | str | os.PathLike[str],
         *,
         out: str | os.PathLike[str] | None = None,
         concurrency: int = 64,
@@ -230,7 +231,8 @@ class AsyncClient:
 
         Args:
             rows: Each a `BatchRow`, a mapping or a prompt, from any iterable; they are read as they are needed, so a
-                generator over a million of them is fine.
+                generator over a million of them is fine. Or the path of a manifest (see `read_manifest`), a data frame, or an
+                Arrow table. What a row has beside its fields and parameters is its `metadata`, and is not sent.
             out: Directory for `images/`, `journal.db` and `results.jsonl`. The same directory again
                 resumes: what is done is not paid for twice. Without it images stay in the events.
             concurrency: Requests at once; fewer while the service pushes back.
@@ -318,7 +320,10 @@ class AsyncClient:
         return self._batch(None, options, on_event)
 
     def _batch(
-        self, rows: Rows | None, options: BatchOptions, on_event: Callable[[BatchEvent], object] | None
+        self,
+        rows: Rows | Table | str | os.PathLike[str] | None,
+        options: BatchOptions,
+        on_event: Callable[[BatchEvent], object] | None,
     ) -> Batch:
         self._watched.check_open()
         self._sender.slots.at_least(options.concurrency)

@@ -1,10 +1,12 @@
-"""A row of a batch: one prompt, how many images of it, and the parameters of its requests."""
+"""A row of a batch: one prompt, how many images of it, the parameters of its requests, and what it came with."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -13,23 +15,11 @@ import attrs
 from .._base.display import shown
 from .._base.names import prompt_slug, safe_name
 from ..errors import ManifestError, ParameterError
-from .manifest.fields import checked_count, checked_key, checked_text, json_value, short
+from .manifest.fields import checked_count, checked_key, checked_text, json_value, plain, short
+from .manifest.vocabulary import IMAGE_PARAMETERS, ROW_FIELDS, WHOLE_NUMBERS, placed
 
 Route: TypeAlias = Literal["images", "openai"]
 
-ROW_FIELDS: Final = ("prompt", "model", "count", "key", "route")
-IMAGE_PARAMETERS: Final = frozenset(
-    {
-        "input_references",
-        "image_data_url",
-        "image_data_urls",
-        "imageDataUrl",
-        "imageDataUrls",
-        "image_url",
-        "images",
-    }
-)
-"""Parameters that hold input images; a row that has one may go without a prompt."""
 _ROUTES: Final = ("images", "openai")
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -46,7 +36,14 @@ class BatchRow:
         key: The caller's name for the row; files are named by it.
         route: `images` for the normalized route, `openai` for the OpenAI-compatible one.
         parameters: Further parameters of that route as JSON values; None is left out, a path becomes text.
-        line: Where a manifest holds the row; two rows that differ only in this are equal.
+        metadata: What the row came with beside them, as JSON values: kept with its images, never sent, and no part
+            of what tells rows apart.
+        number: Its place in the manifest or among the rows of the caller, from 1; rows that differ only in this and
+            in `line` are equal.
+        line: Where a manifest holds the row.
+        columns: Names in `metadata` that are parameters after all where the row's model lists them.
+        combination: What a sweep chose for it, such as `resolution=1024x1024, seed=1`.
+        former: The digest that earlier versions gave it, which sent all of its columns; None where it is the same.
     """
 
     prompt: str
@@ -55,7 +52,12 @@ class BatchRow:
     key: str | None
     route: Route
     parameters: Mapping[str, object] = attrs.field(repr=shown)
+    metadata: Mapping[str, object] = attrs.field(repr=shown)
+    number: int | None = attrs.field(eq=False)
     line: int | None = attrs.field(eq=False)
+    columns: tuple[str, ...] = attrs.field(eq=False, repr=False)
+    combination: str | None = attrs.field(eq=False, repr=False)
+    former: str | None = attrs.field(eq=False, repr=False)
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class BatchRow:
         count: int = 1,
         key: str | None = None,
         route: Route = "images",
+        *,
+        metadata: Mapping[str, object] | None = None,
         **parameters: object,
     ) -> None:
         """
@@ -73,30 +77,65 @@ class BatchRow:
         Raises:
             ManifestError: A field is of the wrong kind, or a parameter is not a JSON value.
         """
+        fields = {"prompt": prompt, "model": model, "count": count, "key": key, "route": route}
+        self._fill(fields, parameters, metadata or {})
+
+    def _fill(
+        self,
+        fields: Mapping[str, object],
+        parameters: Mapping[str, object],
+        metadata: Mapping[str, object],
+        columns: tuple[str, ...] = (),
+    ) -> None:
+        parameters = dict(parameters)
         if parameters.get("nImages") is not None:
             raise ManifestError("nImages is not a field of a row; use count.")
-        wanted = checked_count(count, "count")
+        wanted = checked_count(fields.get("count", 1), "count")
         if (n := parameters.pop("n", None)) is not None:
             if wanted not in (1, checked_count(n, "n")):
                 raise ManifestError(f"count {wanted} and n {n} contradict each other.")
             wanted = checked_count(n, "n")
+        route = fields.get("route", "images")
         if route not in _ROUTES:
             raise ManifestError(f"route must be images or openai, not {short(route)}.")
         kept = {
-            checked_text(name, "a parameter's name"): json_value(value, name)
+            checked_text(name, "a parameter's name"): _parameter(name, value)
             for name, value in parameters.items()
             if value is not None
         }
+        prompt = fields["prompt"]
         wordless = not prompt if kept.keys() & IMAGE_PARAMETERS else False
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
             prompt="" if wordless else checked_text(prompt, "prompt"),
-            model=checked_text(model, "model"),
+            model=checked_text(fields["model"], "model"),
             count=wanted,
-            key=checked_key(key),
+            key=checked_key(fields.get("key")),
             route=route,
             parameters=kept,
+            metadata={
+                checked_text(name, "a column's name"): json_value(value, name)
+                for name, value in metadata.items()
+                if value is not None
+            },
+            number=None,
             line=None,
+            columns=columns,
+            combination=None,
+            former=None,
         )
+
+    @classmethod
+    def filled(
+        cls,
+        fields: Mapping[str, object],
+        parameters: Mapping[str, object],
+        metadata: Mapping[str, object],
+        columns: tuple[str, ...] = (),
+    ) -> BatchRow:
+        """Make a row whose parameters may have any name. Raises ManifestError."""
+        made = cls.__new__(cls)
+        made._fill(fields, parameters, metadata, columns)
+        return made
 
     def __hash__(self) -> int:
         return hash((self.prompt, self.model, self.count, self.key, self.route))
@@ -108,36 +147,59 @@ class BatchRow:
         *,
         model: str | None = None,
         line: int | None = None,
+        number: int | None = None,
         defaults: Mapping[str, object] | None = None,
     ) -> BatchRow:
         """
         Make a row of what a caller or a manifest gives.
 
         Args:
-            row: A row, its prompt, or a mapping of its fields with the parameters beside them or under `parameters`.
+            row: A row, its prompt, or a mapping of its columns: fields, documented parameters, further ones under
+                `parameters`, and metadata, which is all else. Names match whatever their case.
             model: ID of the model for rows that name none.
             line: Line of the manifest, for messages.
+            number: Its place among the rows, from 1; a `BatchRow` that has one keeps it.
             defaults: Fields and parameters for rows that lack them. A `BatchRow` takes only parameters from it.
 
         Raises:
-            ManifestError: A field is missing or of the wrong kind; the text names the line and the field.
+            ManifestError: A field is missing or of the wrong kind, or a column's name is nearly that of a parameter;
+                the text names the line and the field.
         """
         try:
             if isinstance(row, BatchRow):
                 made = row._with_defaults(defaults or {})
             else:
-                made = _from_mapping(cls, _as_mapping(row), model, defaults or {})
+                made = _from_mapping(_as_mapping(row), model, defaults or {})
         except ManifestError as error:
             where = f"line {line}" if line is not None else f"row {short(row)}"
             raise ManifestError(f"{where}: {error.message}", line=line) from None
-        if line is not None and made is not row:
+        if number is not None and made.number is None:
+            made = made.evolved() if made is row else made
+            object.__setattr__(made, "number", number)
+        if line is not None and made is not row and made.line is None:
             object.__setattr__(made, "line", line)
+        return made
+
+    def evolved(self, **changes: object) -> BatchRow:
+        """Copy the row with other attributes, which are not checked again."""
+        made = copy.copy(self)
+        for name, value in changes.items():
+            object.__setattr__(made, name, value)
         return made
 
     @cached_property
     def digest(self) -> str:
-        """32 hex digits that stand for the content: key, prompt, model, route, parameters; not count, not line."""
-        content = [self.key, self.prompt, self.model, self.route, self.parameters]
+        """32 hex digits that stand for the content: key, prompt, model, route, parameters; not count, line or metadata."""
+        return self._digest_of(self.prompt, self.parameters)
+
+    def former_digest(self, prompt: str) -> str:
+        """Return the digest of a row with *prompt* in versions that sent every column."""
+        return self._digest_of(
+            prompt, {**self.parameters, **{name: self.metadata[name] for name in self.columns}}
+        )
+
+    def _digest_of(self, prompt: str, parameters: Mapping[str, object]) -> str:
+        content = [self.key, prompt, self.model, self.route, parameters]
         return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()[:32]
 
     @property
@@ -148,14 +210,19 @@ class BatchRow:
         return f"{prompt_slug(self.prompt)}-{self.digest[:8]}"
 
     def to_json(self) -> str:
-        """The row as JSON text, for `from_json`; without its line."""
+        """Write the row as JSON text, for `from_json`; without its line."""
         fields = {name: getattr(self, name) for name in ROW_FIELDS}
-        return _CANONICAL.encode({**fields, "parameters": self.parameters})
+        fields["parameters"] = self.parameters
+        if self.metadata:
+            fields["metadata"] = self.metadata
+        if self.number is not None:
+            fields["number"] = self.number
+        return _CANONICAL.encode(fields)
 
     @classmethod
     def from_json(cls, text: str) -> BatchRow:
         """
-        The row that `to_json` wrote.
+        Read the row that `to_json` wrote.
 
         Raises:
             ManifestError: The text is not such a row.
@@ -166,7 +233,10 @@ class BatchRow:
             raise ManifestError(f"a stored row is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise ManifestError(f"a stored row is not an object: {short(fields)}")
-        return cls.of(cast("dict[str, object]", fields))
+        told = cast("dict[str, object]", fields)
+        number = told.pop("number", None)
+        made = _from_mapping(told, None, {})
+        return made.evolved(number=number) if isinstance(number, int) else made
 
     def _with_defaults(self, defaults: Mapping[str, object]) -> BatchRow:
         missing = {
@@ -176,11 +246,8 @@ class BatchRow:
         }
         if not missing:
             return self
-        made = BatchRow(
-            self.prompt, self.model, self.count, self.key, self.route, **{**self.parameters, **missing}
-        )
-        object.__setattr__(made, "line", self.line)
-        return made
+        filled = {name: _parameter(name, value) for name, value in missing.items()}
+        return self.evolved(parameters={**self.parameters, **filled})
 
 
 def refuse_one_row(rows: object) -> None:
@@ -188,13 +255,14 @@ def refuse_one_row(rows: object) -> None:
     Refuse a single row where an iterable of rows belongs: a string would be a row for each of its characters.
 
     Raises:
-        ParameterError: *rows* is one row, or one string.
+        ParameterError: *rows* is one row, one string, or nothing that holds rows.
     """
-    if isinstance(rows, str | bytes | Mapping | BatchRow):
-        kind = type(cast("object", rows)).__name__
+    one = isinstance(rows, str | bytes | Mapping | BatchRow)
+    if one or not isinstance(rows, Iterable | AsyncIterable):
+        kind = type(cast("Any", rows)).__name__
         raise ParameterError(
-            f"rows must be an iterable of rows, not one {kind}; put it into a list, or read a file with "
-            "read_manifest().",
+            f"rows must be an iterable of rows, not {'one ' * one}{kind}; put it into a list, or name a file with "
+            "pathlib.Path or read_manifest().",
             parameter="rows",
         )
 
@@ -203,32 +271,60 @@ def _as_mapping(row: object) -> Mapping[str, object]:
     if isinstance(row, str):
         return {"prompt": row}
     if not isinstance(row, Mapping):
-        raise ManifestError("a row must be a prompt, a mapping or a BatchRow.")
+        raise ManifestError(f"a row must be a prompt, a mapping or a BatchRow, not {short(row)}.")
     return cast("Mapping[str, object]", row)
 
 
-def _from_mapping(
-    cls: type[BatchRow], row: Mapping[str, object], model: str | None, defaults: Mapping[str, object]
-) -> BatchRow:
-    own = _flat(row)
+def _from_mapping(row: Mapping[str, object], model: str | None, defaults: Mapping[str, object]) -> BatchRow:
+    filling = _together({name: value for name, value in defaults.items() if value is not None})
+    own, metadata, columns = _sorted_out(row, filling)
     # A row's own count must not meet a default n, nor the other way round: they are two names of one thing.
     spare = {"count", "n"} if own.keys() & {"count", "n"} else set[str]()
-    fields = {name: value for name, value in _flat(defaults).items() if name not in spare} | own
-    if "prompt" not in fields:
-        if not fields.keys() & IMAGE_PARAMETERS:
+    given = {name: value for name, value in filling.items() if name not in spare} | own
+    if "prompt" not in given:
+        if not given.keys() & IMAGE_PARAMETERS:
             raise ManifestError("there is no prompt.")
-        fields["prompt"] = ""
-    if "model" not in fields:
+        given["prompt"] = ""
+    if "model" not in given:
         if model is None:
-            raise ManifestError("there is no model; name one in the row, or for all rows with model= (-m).")
-        fields["model"] = model
-    for name in fields:
+            raise ManifestError("there is no model; name one in the row or for the whole batch.")
+        given["model"] = model
+    fields: dict[str, object] = {name: given.pop(name) for name in ROW_FIELDS if name in given}
+    made = BatchRow.filled(fields, given, metadata, columns)
+    if columns:
+        object.__setattr__(made, "former", made.former_digest(made.prompt))
+    return made
+
+
+def _sorted_out(
+    row: Mapping[str, object], filling: Mapping[str, object]
+) -> tuple[dict[str, object], dict[str, object], tuple[str, ...]]:
+    """Return fields and parameters, metadata, and the columns among it that its model may list."""
+    own: dict[str, object] = {}
+    metadata: dict[str, object] = {}
+    columns: dict[str, object] = {}
+    for name, given in row.items():
         checked_text(name, "a parameter's name")
-    return cls(**cast("dict[str, Any]", fields))
+        target = name if name in filling else placed(name)
+        value = plain(given)
+        if value is None:
+            continue
+        if target == "sweep":
+            raise ManifestError("a sweep makes several rows: expand it with nanogpt_images.sweep().")
+        if target == "metadata" and isinstance(value, Mapping):
+            metadata |= cast("Mapping[str, object]", value)
+        elif target is None or target == "metadata":
+            if not (isinstance(value, float) and math.isnan(value)):  # a missing number of a table
+                columns[name] = value
+        elif target in own and own[target] != value:
+            raise ManifestError(f"there are two columns {target!r}.")
+        else:
+            own[target] = value
+    return _together(own), {**columns, **metadata}, tuple(name for name in columns if name not in metadata)
 
 
-def _flat(row: Mapping[str, object]) -> dict[str, object]:
-    fields = {name: value for name, value in row.items() if value is not None}
+def _together(fields: dict[str, object]) -> dict[str, object]:
+    """Put what stands under `parameters` beside the rest."""
     nested = fields.pop("parameters", None)
     if nested is None:
         return fields
@@ -240,3 +336,10 @@ def _flat(row: Mapping[str, object]) -> dict[str, object]:
         if value is not None and fields.setdefault(name, value) != value:
             raise ManifestError(f"{name} is given twice, and differently.")
     return fields
+
+
+def _parameter(name: str, value: object) -> object:
+    value = plain(value)
+    if name in WHOLE_NUMBERS and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json_value(value, name)

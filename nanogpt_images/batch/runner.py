@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sized
+from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import anyio
 import attrs
@@ -25,8 +27,9 @@ from .base import BatchBase
 from .batch_options import BatchOptions
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
-from .manifest.reader import ManifestRows
+from .manifest.reader import ManifestRows, names_manifest, rows_from
 from .manifest.source import record_of, rows_again
+from .manifest.tables import Table, is_table
 from .progress import Progress, RunTarget, showing
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
@@ -61,7 +64,7 @@ class Batch(BatchBase):
 
     def __init__(
         self,
-        rows: Rows | None,
+        rows: Rows | Table | str | os.PathLike[str] | None,
         options: BatchOptions,
         *,
         images: Pipeline,
@@ -72,9 +75,10 @@ class Batch(BatchBase):
     ) -> None:
         if rows is None and options.out is None:
             raise ConfigurationError("a batch without rows needs the directory of a journal: pass out=.")
-        refuse_one_row(rows)
+        if rows is not None and not names_manifest(rows) and not is_table(rows):
+            refuse_one_row(rows)
         super().__init__()
-        self._rows = rows
+        self._rows = cast("Rows | None", rows)
         self._images = images
         self._catalog = catalog
         self._service = service
@@ -166,6 +170,8 @@ class Batch(BatchBase):
 
     async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[Recorder, int]:
         options, out = self._options, self._options.out
+        if self._rows is not None:
+            self._rows = await in_thread(partial(_opened, self._rows, options.model, options.defaults))
         if out is None:
             return MemoryRecorder(), 0
         self._journal = journal = await Journal.open(
@@ -318,3 +324,7 @@ class Batch(BatchBase):
                     continue
                 if event is not None:
                     await events.send(event)
+
+
+def _opened(rows: Rows, model: str | None, defaults: Mapping[str, object]) -> Rows:
+    return rows_from(rows, model=model, defaults=defaults)

@@ -101,6 +101,7 @@ def units_of(
     number: int = 0,
     replica: int = 0,
     there: Sequence[tuple[int, int]] = (),
+    digest: str | None = None,
 ) -> tuple[Unit, ...]:
     """
     Make the paid requests of a row, or those that it lacks.
@@ -112,6 +113,7 @@ def units_of(
         number: Where the IDs begin.
         replica: How many identical rows came before.
         there: The part of each request that the row has already, and the index behind its last image.
+        digest: What the row's requests are known by, where that is not the row's own.
     """
     taken = {part for part, _ in there}
     first_index = max((end for _, end in there), default=0)
@@ -121,7 +123,7 @@ def units_of(
         images = rule.images(n)
         units.append(
             Unit(
-                id=unit_id(row.digest, number + place),
+                id=unit_id(digest or row.digest, number + place),
                 row=row,
                 n=n,
                 images=images,

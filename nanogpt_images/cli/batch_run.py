@@ -7,6 +7,8 @@ from pathlib import Path
 
 import attrs
 
+from .._base.threads import in_thread
+from ..batch.journal import Totals
 from ..batch.planning.totals import Estimate
 from ..batch.progress import RunTarget
 from ..client import AsyncClient
@@ -14,10 +16,11 @@ from ..errors import ManifestError, ParameterError
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end, thumbnails_of
 from .job import Run, run_batch, totals_of
-from .manifest import Manifest, planned
+from .manifests.consent import ask, left_to_pay_usd
+from .manifests.manifest import Manifest, planned, refused_combinations, without_refused
 from .output import count, money, note, one_line
 from .summary import RunSummary, print_report
-from .verbs.plan import cost_text, outline
+from .verbs.plan import cost_text, outline, say_left_out
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +51,8 @@ class BatchJob:
     requests_per_second: float | None = 25
     concurrency: int = 64
     budget_usd: float | None = None
+    confirm_above_usd: float | None = None
+    skip_invalid: bool = False
     assume_price_usd: float | None = None
     join: bool = False
     keep_going: bool = False
@@ -86,10 +91,11 @@ async def work(job: BatchJob) -> RunSummary:
         requests_per_second=job.requests_per_second,
         quiet=job.silent,
     ) as client:
-        plan = await _plan(job, client)
+        job, plan = await _plan(job, client)
         earlier = await totals_of(job.directory)
         if not job.silent:
             _announce(job, plan)
+        await _agree(job, plan, earlier)
         large = job.manifest.is_large
         goal = RunTarget(
             requests=None if plan is None or large else plan.requests,
@@ -155,10 +161,37 @@ def _ray_batch(job: BatchJob, cluster: ClusterOptions, client: AsyncClient) -> R
     )
 
 
-async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
-    """Return the numbers of the manifest; None where nothing is checked against the catalogue."""
+async def _agree(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> None:
+    if plan is None or job.budget_usd is not None or job.confirm_above_usd is None:
+        return
+    large = job.manifest.is_large
+    rows = await in_thread(job.manifest.rows().count) if large else None
+    cost_usd = left_to_pay_usd(plan, earlier, rows=rows)
+    ask(cost_usd, above_usd=job.confirm_above_usd, may_ask=not job.silent, about=large)
+
+
+async def _plan(job: BatchJob, client: AsyncClient) -> tuple[BatchJob, Estimate | None]:
+    """Return the numbers of the manifest (None where nothing is checked), and the job without what is left out."""
     if not job.validate:
-        return None
+        return job, None
+    plan = await _numbers(job, client)
+    refused = refused_combinations(plan)
+    if not refused:
+        return job, plan
+    if not job.skip_invalid:
+        first = refused[0]
+        raise ManifestError(
+            f"{count(len(refused), 'combination')} of {plan.rows:,} would be refused; {first.combination}: {first.message} "
+            "'nanogpt-images plan' lists them, --skip-invalid leaves them out.",
+            line=first.line,
+        )
+    if not job.silent:
+        say_left_out(refused)
+    job = attrs.evolve(job, manifest=await without_refused(job.manifest, client.catalog))
+    return job, await _numbers(job, client)
+
+
+async def _numbers(job: BatchJob, client: AsyncClient) -> Estimate:
     if job.manifest.model is not None:
         await client.catalog.get(job.manifest.model)  # names near matches of an unknown one
     plan = await planned(
@@ -169,11 +202,11 @@ async def _plan(job: BatchJob, client: AsyncClient) -> Estimate | None:
         beginning=True,
         under_budget=job.budget_usd is not None,
     )
-    if plan.rows == plan.problem_count:
+    if plan.rows == plan.problem_count and not (job.skip_invalid and refused_combinations(plan)):
         problem = plan.problems[0]
         where = f"line {problem.line}: " if problem.line is not None else ""
         raise ManifestError(
-            f"no row of {job.manifest.path} can be sent; {where}{problem.message}", line=problem.line
+            f"no row of {job.manifest.name} can be sent; {where}{problem.message}", line=problem.line
         )
     if plan.unpriced_requests and job.budget_usd is not None and job.assume_price_usd is None:
         raise ParameterError(
@@ -191,7 +224,7 @@ def _announce(job: BatchJob, plan: Estimate | None) -> None:
         return
     if job.manifest.is_large:
         note(
-            f"plan: {one_line(str(job.manifest.path))} is large; its first {plan.rows:,} rows make {outline(plan)}"
+            f"plan: {one_line(job.manifest.name)} is large; its first {plan.rows:,} rows make {outline(plan)}"
         )
         note(f"cost: {cost_text(plan)} for these{budget}")
     else:

@@ -15,6 +15,7 @@ from .columns import NAMES, cells
 
 _TYPES: Final = {
     "index": "int32",
+    "row": "int64",
     "width": "int32",
     "height": "int32",
     "bytes": "int64",
@@ -53,7 +54,7 @@ class ParquetWriter:
             path,
             self._schema,
             compression=compression if source is not None else "zstd",
-            use_dictionary=["model", "media_type", "parameters"],
+            use_dictionary=["model", "media_type", "parameters", "metadata"],
         )
 
     def write(self, images: Sequence[ResultRecord]) -> None:

@@ -30,9 +30,10 @@ _NAMES: Final[dict[ExportFormat, str]] = {
 class RowWriter(Protocol):
     """Writes one format. Blocking; used by one thread at a time."""
 
-    images: int
-    missing: int
-
+    @property
+    def images(self) -> int: ...
+    @property
+    def missing(self) -> int: ...
     def write(self, images: Sequence[ResultRecord]) -> None:
         """Add *images*."""
         ...

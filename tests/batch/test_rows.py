@@ -1,15 +1,18 @@
 """Rows of a batch."""
 
 import pickle
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.batch.manifest.fields import MAX_COUNT
-from nanogpt_images.batch.rows import BatchRow
-from nanogpt_images.errors import ManifestError
+from nanogpt_images.batch.rows import BatchRow, refuse_one_row
+from nanogpt_images.errors import ManifestError, ParameterError
 
 JSON = st.recursive(
     st.none()
@@ -113,6 +116,10 @@ def test_a_path_becomes_text() -> None:
         ({**FOX, "seed": 1, "parameters": {"seed": 2}}, "seed is given twice"),
         ({**FOX, 5: 1}, "parameter's name"),
         ({**FOX, "style": "\ud800"}, "surrogate"),
+        ({**FOX, "resoluton": "1024x1024"}, "did you mean 'resolution'"),
+        ({**FOX, "Promt": "b"}, "did you mean 'prompt'"),
+        ({**FOX, "Prompt": "b"}, "two columns 'prompt'"),
+        ({**FOX, "sweep": {"seed": [1]}}, "sweep"),
         ({"prompt": "\udfff", "model": "m"}, "surrogate"),
     ],
 )
@@ -141,7 +148,10 @@ def test_endless_parameters_are_refused() -> None:
 
 def test_a_parameter_may_have_any_name() -> None:
     """A parameter called like an argument of Python's own does no harm."""
-    assert BatchRow.of({**FOX, "self": 1, "cls": 2, "line": 3}).parameters == {"self": 1, "cls": 2, "line": 3}
+    parameters = {"self": 1, "cls": 2, "line": 3, "metadata": 4, "number": 5}
+    row = BatchRow.of({**FOX, "parameters": parameters})
+    assert (row.parameters, row.metadata) == (parameters, {})
+    assert BatchRow.from_json(row.to_json()) == row
 
 
 @given(
@@ -195,3 +205,37 @@ def test_a_line_does_not_tell_rows_apart() -> None:
     one, other = (BatchRow.of(FOX, line=line) for line in (1, 2))
     assert one == other
     assert (one.line, other.line) == (1, 2)
+
+
+def test_what_is_no_parameter_is_metadata() -> None:
+    """Columns of other names stay with the row, and neither tell rows apart nor are sent."""
+    row = BatchRow.of({**FOX, "Category": "Animals", "Seed": 7.0, "note": float("nan")}, number=4)
+    assert (row.parameters, row.metadata, row.number) == ({"seed": 7}, {"Category": "Animals"}, 4)
+    assert row.digest == BatchRow.of({**FOX, "seed": 7}).digest
+    again = BatchRow.from_json(row.to_json())
+    assert (again, again.number) == (row, 4)
+
+
+def test_metadata_may_be_given_as_such() -> None:
+    """Under `metadata` any name is fine, also that of a parameter."""
+    row = BatchRow.of({**FOX, "metadata": {"seed": 1, "resoluton": "x"}, "Category": "A"})
+    assert row.metadata == {"seed": 1, "resoluton": "x", "Category": "A"}
+    assert row.columns == ("Category",)
+    assert BatchRow("a", "m", metadata={"b": 1}).metadata == {"b": 1}
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT])
+def test_values_of_data_frames_become_json(missing: object) -> None:
+    """Numbers of numpy, dates and decimals are converted, and missing values are left out."""
+    given = {"seed": np.int64(3), "n": np.float64(2), "key": 17.0, "when": pd.Timestamp("2026-01-02")}
+    row = BatchRow.of({**FOX, **given, "price": Decimal("1.5"), "gone": missing})
+    assert (row.parameters, row.count, row.key) == ({"seed": 3}, 2, "17")
+    assert row.metadata == {"when": "2026-01-02T00:00:00", "price": 1.5}
+    assert type(row.parameters["seed"]) is int
+
+
+@pytest.mark.parametrize("rows", ["a prompt", b"x", FOX, BatchRow("a", "m"), 5, object()])
+def test_one_row_is_no_collection_of_rows(rows: object) -> None:
+    """A single row, or anything that holds none, is refused."""
+    with pytest.raises(ParameterError, match="rows must be an iterable of rows"):
+        refuse_one_row(rows)

@@ -69,7 +69,7 @@ async def test_parquet(out: Path) -> None:
     table = pq.read_table(report.path)
     for row, line in zip(table.to_pylist(), results(out), strict=True):
         assert list(row) == list(line)
-        assert {**row, "parameters": json.loads(row["parameters"])} == line
+        assert {**row, **{name: json.loads(row[name]) for name in ("parameters", "metadata")}} == line
     assert listing(out / "deeper") == ["images.parquet"]
 
 

@@ -80,6 +80,8 @@ def admit(
 def _admit(store: Store, found: Found, row: BatchRow, running: Collection[int]) -> Admission:
     """Return the admission of a unit that the journal knows."""
     unit, state = found.unit_of(row), State(found.state)
+    # Identical rows may come in another order, or stand elsewhere by now: the images go with the row that has them.
+    store.relabel(found.seq, row)
     if found.owner in running:
         return Admission(unit=unit, state=state, claimed=False)
     if found.charge and reopens_on_resume(state, Charge(found.charge)):

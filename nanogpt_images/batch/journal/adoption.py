@@ -87,7 +87,7 @@ def adopt(store: Store) -> int:
     )
     numbers = Counter[str]()
     totals = Counter(line.row.digest for line in lines)
-    for line in sorted(lines, key=lambda line: line.index):
+    for line in sorted(lines, key=lambda line: (line.row.number or 0, line.index)):
         place = numbers[line.row.digest]
         numbers[line.row.digest] += 1
         row = line.row
@@ -170,6 +170,7 @@ def _line(directory: Path, text: bytes) -> _Line | None:
             sha256=str(fields["sha256"]),
         )
         row = _row(fields, image)
+        row = row.evolved(number=_number(fields.get("row")))
         request_id = fields.get("request_id")
         line = _Line(
             row,
@@ -196,7 +197,7 @@ def _is_there(directory: Path, image: ImageRecord) -> bool:
 
 def _row(fields: dict[str, object], image: ImageRecord) -> BatchRow:
     """Return the row of a line; its parameters or its file's name tell its route, which the list does not name."""
-    given = {name: fields.get(name) for name in ("prompt", "model", "key", "parameters")}
+    given = {name: fields.get(name) for name in ("prompt", "model", "key", "parameters", "metadata")}
     routes: tuple[Route, ...] = ("images", "openai")
     by_route = {route: BatchRow.of({**given, "route": route}) for route in routes}
     parameters = by_route["images"].parameters

@@ -85,14 +85,15 @@ def divide(
     Returns:
         Units of the journal, and new ones for the images that are still missing.
     """
-    content = content_of(row.digest)
+    digest = _known_digest(store, row)
+    content = content_of(digest)
     counts = split_count(row.count, rule)
     new = (sum(map(rule.images, counts)) - row.count, len(counts), 1)
     # Most rows are the only ones of their content, and what they ask for is what there is, or will be.
     insert = "INSERT OR IGNORE INTO pass VALUES (?, ?, ?, ?)"
     first = store.connection.execute(insert, (content, *new)).rowcount == 1
     if first and alone:
-        return [], units_of(row, rule, counts)
+        return [], units_of(row, rule, counts, digest=digest)
     before = (0, 0, 0) if first else _progress(store, content)
     there, free, after = _look(store, content, before, row.count, held, to_the_end=first)
     bought: tuple[Unit, ...] = ()
@@ -103,7 +104,7 @@ def divide(
         there += _fitting(store, free, counts, rule)
         replica = there[-1].replica if there else replicas
         places = _places(store, content, replica) if there and counts else ()
-        bought = units_of(row, rule, counts, number=following, replica=replica, there=places)
+        bought = units_of(row, rule, counts, number=following, replica=replica, there=places, digest=digest)
         replicas = max(replicas, replica + 1, *(unit.replica + 1 for unit in there))
         # Numbers of deleted units are given out again, so a process counts on none behind the last unit that there is.
         last = max((unit.number for unit in there), default=following - 1)
@@ -112,6 +113,16 @@ def divide(
         update = "UPDATE pass SET spare = ?, following = ?, replicas = ? WHERE content = ?"
         store.connection.execute(update, (*after, content))
     return there, bought
+
+
+def _known_digest(store: Store, row: BatchRow) -> str:
+    """Return what the row's units are known by: in a journal of an earlier version, by all that was sent then."""
+    if row.former is None or store.keeps_metadata:
+        return row.digest
+    content = content_of(row.former)
+    select = "SELECT EXISTS (SELECT 1 FROM unit WHERE id BETWEEN ? AND ?)"
+    (there,) = store.connection.execute(select, (content, content + _LAST)).fetchone()
+    return row.former if there else row.digest
 
 
 def _progress(store: Store, content: bytes) -> _Progress:

@@ -119,6 +119,8 @@ def _result(record: _ResultRow) -> ResultRecord:
         prompt=fields["prompt"],
         model=fields["model"],
         parameters=fields["parameters"],
+        row=fields.get("number"),
+        metadata=fields.get("metadata", {}),
         file=file,
         media_type=media_type,
         width=width,

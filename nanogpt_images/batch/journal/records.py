@@ -24,6 +24,8 @@ class ResultRecord:
         prompt: The row's.
         model: The row's.
         parameters: The row's.
+        row: The row's number in the manifest, from 1; None for images of earlier versions.
+        metadata: The row's.
         file: Path relative to the batch's directory, with forward slashes.
         media_type: Such as `image/png`, from the bytes.
         width: Pixels, where the format tells.
@@ -39,6 +41,8 @@ class ResultRecord:
     prompt: str
     model: str
     parameters: Mapping[str, object]
+    row: int | None = None
+    metadata: Mapping[str, object] = attrs.field(factory=dict[str, object])
     file: str
     media_type: str
     width: int | None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import math
 import os
 from collections.abc import Mapping
@@ -35,6 +37,8 @@ def _encodable(value: str, field: str) -> str:
 def checked_key(value: object) -> str | None:
     if value is None or value == "":
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return checked_text(str(value) if type(value) is int else value, "key")
 
 
@@ -46,6 +50,22 @@ def checked_count(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_COUNT:
         raise ManifestError(f"{field} must be a whole number from 1 to {MAX_COUNT:,}, not {short(value)}.")
     return value
+
+
+def plain(value: object) -> object:
+    """Convert what tables hold and JSON does not (numbers of numpy, dates, decimals, missing values) to what it does."""
+    if value is None or isinstance(value, str | int | float | list | dict):
+        return cast("object", value)
+    if isinstance(value, datetime.date | datetime.time):
+        # The missing moment of pandas is a date that differs from itself.
+        return value.isoformat() if value == value else None  # noqa: PLR0124
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if type(value).__name__ == "NAType":
+        return None
+    item = getattr(value, "item", None)
+    # An array has an item as well, if it holds only one.
+    return item() if callable(item) and not hasattr(value, "__len__") else value
 
 
 def json_value(value: object, name: str, depth: int = 0) -> object:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeAlias, cast
 
 from ...errors import ManifestError, ParameterError
 from ...money.nano import to_nano
 from ...types.model import Model
 from ...types.parameters import split_count
-from ..rows import BatchRow, refuse_one_row
+from ..manifest.reader import ManifestRows, names_manifest, rows_from
+from ..manifest.tables import Table
+from ..rows import BatchRow
+from ..sweeps import rows_of
+from .listed import with_listed
 from .pricing import unit_price
 from .requests import problem_of, warnings_of
 from .totals import Estimate, ModelEstimate, Problem, Sum
 
 __all__ = ["MAX_PROBLEMS", "Estimate", "ModelEstimate", "Problem", "check_row", "estimate"]
 
+PlannedRows: TypeAlias = Iterable[BatchRow | Mapping[str, object] | str | ManifestError]
 MAX_PROBLEMS: Final = 1_000
 """Problems that an estimate keeps; `problem_count` counts all."""
 
@@ -29,7 +35,7 @@ def check_row(row: BatchRow, model: Model) -> str | None:
 
 
 def estimate(
-    rows: Iterable[BatchRow | Mapping[str, object] | str | ManifestError],
+    rows: PlannedRows | Table | str | os.PathLike[str],
     models: Iterable[Model] | Mapping[str, Model],
     *,
     model: str | None = None,
@@ -43,7 +49,8 @@ def estimate(
     Add up what *rows* will do and cost, in one pass and constant memory. Nothing is sent.
 
     Args:
-        rows: Rows, their prompts, mappings of their fields, or errors of a manifest's rows (`scan_manifest` yields both).
+        rows: Rows, their prompts, mappings of their columns, or errors of a manifest's rows (`scan_manifest` yields
+            both); the path of a manifest; a data frame or an Arrow table.
         models: The catalogue.
         model: ID for rows that name none.
         requests_per_second: Pacing limit; None for none.
@@ -65,7 +72,9 @@ def estimate(
             raise ParameterError(f"{name} must be above 0, not {limit}.", parameter=name)
     if assume_price_usd is not None:
         to_nano(assume_price_usd)
-    refuse_one_row(rows)
+    several: PlannedRows = rows_from(rows, model=model)
+    if names_manifest(rows) and isinstance(several, ManifestRows):
+        several = several.scan()
     by_id = _by_id(models)
     suggest = _Suggestions(by_id)
     total = Sum()
@@ -74,9 +83,9 @@ def estimate(
     problem_count = 0
     warned = _Warnings()
 
-    for position, item in enumerate(rows, start=1):
+    for position, made, found in _read(several, model):
         total.rows += 1
-        row, fault = _read(item, model)
+        row, fault = made, found
         if row is not None:
             listed = by_id.get(row.model)
             if listed is None:
@@ -84,14 +93,14 @@ def estimate(
             else:
                 part = per_model.setdefault(row.model, Sum())
                 part.rows += 1
-                fault = check(row, listed) if check is not None else None
+                row, fault = _checked(row, listed, check)
                 if fault is None:
                     _add(row, listed, assume_price_usd, (total, part))
                     warned.add(row, listed)
         if fault is not None:
             problem_count += 1
             if len(problems) < MAX_PROBLEMS:
-                problems.append(_problem(position, item, row, fault))
+                problems.append(_problem(position, row, fault))
 
     pacing_s = total.requests / requests_per_second if requests_per_second is not None else 0.0
     working_s = total.requests * (latency_s or 0.0) / concurrency
@@ -112,15 +121,30 @@ def _by_id(models: Iterable[Model] | Mapping[str, Model]) -> Mapping[str, Model]
     return {model.id: model for model in models}
 
 
-def _read(
-    item: BatchRow | Mapping[str, object] | str | ManifestError, model: str | None
-) -> tuple[BatchRow | None, str | None]:
-    if isinstance(item, ManifestError):
-        return None, item.message
+_Fault: TypeAlias = ManifestError | str
+
+
+def _read(rows: PlannedRows, model: str | None) -> Iterator[tuple[int, BatchRow | None, _Fault | None]]:
+    """Yield each row, or what is wrong with it, and its number."""
+    for position, item in enumerate(rows, start=1):
+        if isinstance(item, ManifestError):
+            yield position, None, item
+            continue
+        try:
+            for row in rows_of(item, model=model, number=position):
+                yield row.number or position, row, None
+        except ManifestError as error:
+            yield position, None, error
+
+
+def _checked(
+    row: BatchRow, model: Model, check: Callable[[BatchRow, Model], str | None] | None
+) -> tuple[BatchRow, _Fault | None]:
     try:
-        return BatchRow.of(item, model=model), None
+        row = with_listed(row, model)
     except ManifestError as error:
-        return None, error.message
+        return row, error
+    return row, check(row, model) if check is not None else None
 
 
 def _add(row: BatchRow, model: Model, assume_price_usd: float | None, sums: tuple[Sum, ...]) -> None:
@@ -131,19 +155,15 @@ def _add(row: BatchRow, model: Model, assume_price_usd: float | None, sums: tupl
         numbers.add(len(counts), images, images - row.count, price)
 
 
-def _problem(
-    position: int,
-    item: BatchRow | Mapping[str, object] | str | ManifestError,
-    row: BatchRow | None,
-    fault: str,
-) -> Problem:
-    line = item.line if isinstance(item, BatchRow | ManifestError) else None
+def _problem(position: int, row: BatchRow | None, fault: _Fault) -> Problem:
+    line = row.line if row is not None else getattr(fault, "line", None)
     return Problem(
         row=position,
         line=line,
         key=row.key if row is not None else None,
         model=row.model if row is not None else None,
-        message=fault,
+        message=fault.message if isinstance(fault, ManifestError) else fault,
+        combination=row.combination if row is not None else None,
     )
 
 

@@ -23,6 +23,7 @@ class Problem(Jsonable):
         key: Its key, where it has one.
         model: ID of its model, where it is known.
         message: What is wrong and what to do.
+        combination: What a sweep chose for it, such as `resolution=1024x1024, seed=1`.
     """
 
     row: int
@@ -30,6 +31,7 @@ class Problem(Jsonable):
     key: str | None
     model: str | None
     message: str
+    combination: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -27,10 +27,12 @@ from ...types.parameters import ONE_IMAGE, CountRule
 from ..batch_options import BatchOptions
 from ..events import Tally
 from ..journal import Admission
+from ..planning.listed import with_listed
 from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
 from ..recorder import Recorder
 from ..rows import BatchRow
+from ..sweeps import rows_of
 from ..units import Unit
 from .settlement import Task
 
@@ -69,23 +71,39 @@ class TaskSource:
         """
         number = itertools.count(1)
         async for chunk in chunks(rows):
-            planned: list[tuple[BatchRow, Model | None, NanoGPTError | None]] = []
-            for item in chunk:
-                position = next(number)
-                row = row_of(item, position, self.options)
-                model, problem = await self._model(row)
-                planned.append((row, model, problem))
-            rules = [(row, _rule(model)) for row, model, _ in planned]
-            self.tally.rows += len(chunk)
-            by_row = {id(row): (model, problem) for row, model, problem in planned}
-            price = partial(self._planned, by_row)
-            for admission in await self.recorder.admit(rules, price=price):
-                model, problem = by_row.get(id(admission.unit.row), (None, None))
-                self.tally.units += 1
-                if admission.claimed:
-                    yield self.task(admission, model, problem)
-                else:
-                    self.tally.skip(admission.state)
+            # One row of a caller may be a sweep of many.
+            made = (row for item in chunk for row in self._rows_of(item, next(number)))
+            while rows_made := _take(made, _CHUNK):
+                planned = [await self._planned_row(row) for row in rows_made]
+                rules = [(row, _rule(model)) for row, model, _ in planned]
+                self.tally.rows += len(planned)
+                by_row = {id(row): (model, problem) for row, model, problem in planned}
+                price = partial(self._planned, by_row)
+                for admission in await self.recorder.admit(rules, price=price):
+                    model, problem = by_row.get(id(admission.unit.row), (None, None))
+                    self.tally.units += 1
+                    if admission.claimed:
+                        yield self.task(admission, model, problem)
+                    else:
+                        self.tally.skip(admission.state)
+
+    def _rows_of(self, item: Row, position: int) -> Iterator[BatchRow]:
+        options = self.options
+        line = item.line if isinstance(item, BatchRow) else position
+        return rows_of(item, model=options.model, defaults=options.defaults, line=line, number=position)
+
+    async def _planned_row(self, row: BatchRow) -> tuple[BatchRow, Model | None, NanoGPTError | None]:
+        model, problem = await self._model(row)
+        if not row.columns or model is None:
+            return row, model, problem
+        try:
+            listed = with_listed(row, model)
+        except ManifestError as error:
+            return row, model, problem or error
+        # What it is checked and priced by are all of its parameters.
+        if listed.parameters != row.parameters:
+            model, problem = await self._model(listed)
+        return listed, model, problem
 
     async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
         """Yield the tasks of what the journal itself holds open."""
@@ -198,7 +216,7 @@ def _take(iterator: Iterator[T], size: int) -> list[T]:
 def row_of(item: Row, position: int, options: BatchOptions) -> BatchRow:
     """Make the row at *position* of its source, counted from 1, with what *options* say for rows that lack it."""
     line = item.line if isinstance(item, BatchRow) else position
-    return BatchRow.of(item, model=options.model, defaults=options.defaults, line=line)
+    return BatchRow.of(item, model=options.model, defaults=options.defaults, line=line, number=position)
 
 
 def _rule(model: Model | None) -> CountRule:

@@ -10,13 +10,15 @@ import click
 from .. import common as _common
 from ..batch_run import BatchJob, ClusterOptions, work
 from ..client import run_async
-from ..manifest import manifest_of
+from ..manifests.choices import Choices, choices
+from ..manifests.consent import above_usd, confirm_above
+from ..manifests.manifest import manifest_of
 from ..summary import close
 
 
 @_common.verb("batch", example="batch prompts.jsonl -m gpt-image-2 -o out --budget 5")
 @_common.manifest
-@click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@choices
 @click.option(
     "-o",
     "--out",
@@ -25,6 +27,8 @@ from ..summary import close
     help="For images/, results.jsonl and the journal; the same DIR resumes.",
 )
 @_common.budget
+@click.option("-y", "--yes", is_flag=True, help="Agree to the cost of the plan.")
+@confirm_above
 @_common.assume_price
 @_common.row_count
 @_common.params
@@ -50,9 +54,11 @@ from ..summary import close
 def command(
     args: tuple[str, ...],
     file: str,
-    model: str | None,
+    chosen: Choices,
     out: str,
     budget: float | None,
+    yes: bool,
+    confirm_above: float | None,
     assume_price: float | None,
     count: int | None,
     params: Mapping[str, object],
@@ -77,9 +83,11 @@ def command(
     as_json: bool,
 ) -> int:
     """
-    Make the images of FILE (.jsonl, .csv, .tsv or .txt) and write them to DIR/images.
+    Make the images of FILE and write them to DIR/images. FILE is .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, a
+    directory of Parquet files, or - for standard input.
 
-    What is done in DIR is never paid for twice: the same command resumes where the last one stopped.
+    What is done in DIR is never paid for twice: the same command again goes on where the last one stopped. Try some rows
+    first, with --limit or --sample: without it, the rest is made in the same DIR.
 
     \b
     Exit codes: 0 all done, 1 some rows failed or are unknown, 2 bad usage or manifest,
@@ -87,7 +95,7 @@ def command(
     """
     manifest = manifest_of(
         file,
-        model=model,
+        chosen=chosen,
         params=params,
         row_count=count,
         route=route,
@@ -113,6 +121,8 @@ def command(
         requests_per_second=None if no_pacing else requests_per_second,
         concurrency=concurrency,
         budget_usd=budget,
+        confirm_above_usd=None if yes else above_usd(confirm_above, free=sandbox and base_url is None),
+        skip_invalid=chosen.skip_invalid,
         assume_price_usd=assume_price,
         join=join,
         keep_going=keep_going,

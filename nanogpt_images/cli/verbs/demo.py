@@ -11,7 +11,7 @@ import click
 from .. import common as _common
 from ..batch_run import BatchJob, work
 from ..client import require_sandbox, run_async
-from ..manifest import Manifest
+from ..manifests.manifest import Manifest
 from ..output import count, money, note, say
 from ..summary import close
 

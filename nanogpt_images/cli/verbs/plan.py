@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import attrs
 import click
 
 from ..._base.display import duration
-from ...batch.planning.totals import Estimate, ModelEstimate
+from ...batch.planning.totals import Estimate, ModelEstimate, Problem
+from ...client import AsyncClient
 from .. import common as _common
 from ..client import open_client, run_async
 from ..errors import USAGE
-from ..manifest import Manifest, manifest_of, planned
+from ..manifests.choices import Choices, choices
+from ..manifests.consent import above_usd, confirm_above
+from ..manifests.manifest import Manifest, manifest_of, planned, refused_combinations, without_refused
 from ..output import count, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
@@ -19,22 +23,28 @@ _SHOWN_PROBLEMS = 20
 
 @_common.verb("plan", example="plan prompts.jsonl -m gpt-image-2 --count 4")
 @_common.manifest
-@click.option("-m", "--model", metavar="ID", help="Model of rows that name none.")
+@choices
 @_common.row_count
 @_common.params
 @_common.route
 @_common.delivery
 @_common.assume_price
+@confirm_above
+@click.option("-y", "--yes", is_flag=True, hidden=True, help="As for batch; a plan costs nothing.")
+@click.option("--keep-going", is_flag=True, hidden=True, help="As for batch; a plan sends nothing.")
 @_common.pacing
 @_common.sandbox
 def command(
     file: str,
-    model: str | None,
+    chosen: Choices,
     count: int | None,
     params: Mapping[str, object],
     route: str | None,
     delivery: str | None,
     assume_price: float | None,
+    confirm_above: float | None,
+    yes: bool,
+    keep_going: bool,
     requests_per_second: float,
     no_pacing: bool,
     sandbox: bool,
@@ -46,37 +56,58 @@ def command(
 
     The exit code is 2 where rows would fail.
     """
+    del keep_going
     manifest = manifest_of(
         file,
-        model=model,
+        chosen=chosen,
         params=params,
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),
     )
-    manifest.scan()  # a file that is not there needs no catalogue
+    manifest.rows()  # a file that is not there needs no catalogue
     pace = None if no_pacing else requests_per_second
 
-    async def plan() -> Estimate:
+    async def plan() -> tuple[Estimate, tuple[Problem, ...]]:
         async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:
             if any(model.partial for model in await client.catalog.list()):
                 note(
                     "One of the two listings is not available: limits and prices that only it states are missing here."
                 )
-            return await planned(
-                manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
-            )
+            numbers = await _planned(manifest, client)
+            left_out = refused_combinations(numbers) if chosen.skip_invalid else ()
+            if left_out:
+                numbers = await _planned(await without_refused(manifest, client.catalog), client)
+            return numbers, left_out
 
-    numbers = run_async(plan)
+    async def _planned(manifest: Manifest, client: AsyncClient) -> Estimate:
+        return await planned(
+            manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
+        )
+
+    numbers, left_out = run_async(plan)
     if as_json:
-        say_json(numbers.to_json())
+        say_json({**numbers.to_json(), "left_out": [attrs.asdict(problem) for problem in left_out]})
     else:
         _print(manifest, numbers, pace)
+        say_left_out(left_out)
+        above = above_usd(confirm_above, free=sandbox and base_url is None)
+        if above is not None and not yes and numbers.cost_usd > above:
+            note(f"batch will ask before it pays more than {money(above)} without --budget; --yes agrees")
     return USAGE if numbers.problem_count else 0
 
 
+def say_left_out(left_out: Sequence[Problem]) -> None:
+    """Print the combinations that --skip-invalid leaves out."""
+    for problem in left_out[:_SHOWN_PROBLEMS]:
+        message = one_line(problem.message).removesuffix(" Nothing was sent.")
+        note(f"left out: {one_line(problem.combination or '')}: {message}")
+    if len(left_out) > _SHOWN_PROBLEMS:
+        note(f"left out: {count(len(left_out) - _SHOWN_PROBLEMS, 'more combination')}")
+
+
 def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
-    say(f"{one_line(str(manifest.path))}: {outline(numbers)}")
+    say(f"{one_line(manifest.name)}: {outline(numbers)}")
     say()
     if numbers.per_model:
         header = ["MODEL", "ROWS", "REQUESTS", "IMAGES", "SURPLUS", "COST"]
@@ -111,6 +142,8 @@ def say_problems(numbers: Estimate) -> None:
         message = one_line(problem.message)
         already = message.startswith("line ")
         where = "" if already else f"line {problem.line or problem.row}: "
+        if problem.combination is not None:
+            where += f"{one_line(problem.combination)}: "
         say(f"  {where}{message}")
     if numbers.problem_count > _SHOWN_PROBLEMS:
         say(f"  and {count(numbers.problem_count - _SHOWN_PROBLEMS, 'more row')}")

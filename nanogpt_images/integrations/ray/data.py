@@ -39,7 +39,7 @@ def rows_of(dataset: Dataset) -> Iterator[dict[str, object]]:
 def results_of(out: str | os.PathLike[str]) -> Dataset:
     """
     Open the results of the batch in *out* as a Ray dataset, a row per image: the fields of `results.jsonl`, with
-    `parameters` as JSON text. The dataset is read when it is used, as a stream.
+    `parameters` and `metadata` as JSON text. The dataset is read when it is used, as a stream.
 
     Raises:
         ConfigurationError: Ray Data is not installed.
@@ -62,6 +62,8 @@ def _table(lines: Any) -> Any:
         "prompt": text,
         "model": text,
         "parameters": text,
+        "row": number,
+        "metadata": text,
         "file": text,
         "media_type": text,
         "width": number,
@@ -73,7 +75,8 @@ def _table(lines: Any) -> Any:
     }
     results = [json.loads(line) for line in lines.column("text").to_pylist()]
     for result in results:
-        result["parameters"] = json.dumps(result["parameters"], ensure_ascii=False)
+        for name in ("parameters", "metadata"):
+            result[name] = json.dumps(result.get(name, {}), ensure_ascii=False)
     return pa.Table.from_pylist(results, schema=pa.schema(kinds.items()))
 
 

@@ -123,6 +123,20 @@ async def test_a_name_that_is_a_requests_own_is_refused_wherever_its_row_stands(
         assert (job.files, len(job.sandbox.ledger.posts)) == (files, posts)
 
 
+async def test_an_image_of_a_late_row_is_met_by_every_run(open_job) -> None:
+    """The rows before it may have been sent when it is met; a run after that refuses again, and buys it never."""
+    async with open_job() as job:
+        rows = job.rows(40)
+        await job.run(rows[-1:])
+        last = job.sandbox.ledger.entries[0].prompt
+        lose_journal(job.out)
+        (job.out / "results.jsonl").unlink()
+        for _ in range(3):
+            with pytest.raises(JournalError, match="holds images of this batch"):
+                await job.run(rows)
+        assert [entry.prompt for entry in job.sandbox.ledger.entries].count(last) == 1
+
+
 async def test_a_journal_that_knows_requests_goes_on_beside_images_it_did_not_list(open_job) -> None:
     """A run that was killed between a file and its commit has an image, a request and no list."""
     async with open_job() as job:

@@ -46,6 +46,8 @@ async def test_a_line_per_image(out: Path, image: MakeImage) -> None:
         "prompt": "ein Fuchs — 🦊",
         "model": "m",
         "parameters": {"resolution": "1k"},
+        "row": None,
+        "metadata": {},
         "file": f"images/{stem}.png",
         "media_type": "image/png",
         "width": 8,

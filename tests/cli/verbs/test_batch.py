@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.cli import manifest as _manifest
+from nanogpt_images.cli.manifests import manifest as _manifest
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox, SandboxModel
 
 from ..conftest import Run, command, environment, until_posted
@@ -178,7 +178,7 @@ def test_without_a_key(run: Run, manifest: Path, tmp_path: Path) -> None:
         ("table.csv", "title\nfox\n", "no prompt column"),
         ("rows.jsonl", '{"prompt": "ok"}\n{"key": "k"}\n{"prompt": ""}\n', "line 2: there is no prompt"),
         ("broken.jsonl", '{"prompt": "ok"}\n{"prompt": \n', "line 2 is not JSON"),
-        ("prompts.pdf", "x", "no manifest by its suffix"),
+        ("prompts.pdf", "x", "as a manifest: its suffix"),
     ],
 )
 def test_bad_manifest(run: Run, tmp_path: Path, name: str, content: str | None, text: str) -> None:
@@ -451,7 +451,9 @@ def test_prices_beyond_measure(run: Run, price: float, verb: str) -> None:
         id="dear", name="Dear", owner="x", prices_usd={"auto": price}, unlisted_price_usd=price
     )
     with Sandbox.in_thread(models=[model], balance_usd=1e12, requests_per_second=None) as service:
-        made = run("batch", "p.txt", "-m", "dear", "-o", "out", "--no-gallery", "--base-url", service.url)
+        made = run(
+            "batch", "p.txt", "-m", "dear", "-o", "out", "--no-gallery", "--base-url", service.url, "--yes"
+        )
         assert made.code == (0 if price <= 1e3 else 1)
         assert len(service.ledger.posts) == (20 if price <= 1e3 else 0)
         if verb != "batch":

@@ -12,6 +12,7 @@ from ...._base.disk import make_directory
 from ...._base.logs import get_logger
 from ....errors import JournalError, NanoGPTError, OutputError
 from ....transport.identity import may_replace
+from ...rows import BatchRow
 from .. import results
 from . import schema
 from .faults import translate
@@ -33,6 +34,7 @@ class Store:
         stray_stems: Stems of images that an earlier batch may have left to a new journal.
         followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
         followed_rows: How many of its rows were admitted in this pass.
+        keeps_metadata: Whether columns that are not sent were no part of its rows from the beginning.
     """
 
     directory: Path
@@ -43,6 +45,7 @@ class Store:
     stray_stems: Set[str]
     followed: str | None
     followed_rows: int
+    keeps_metadata: bool
 
     def __init__(
         self,
@@ -69,7 +72,8 @@ class Store:
         self.stray_stems = frozenset()
         self.followed, self.followed_rows = None, 0
         self._lines: list[bytes] = []
-        self._results_lag = False
+        self._results_lag = self._relabelled = False
+        self.keeps_metadata = True
         self._adopt = adopt
         try:
             self._open(service, join=join)
@@ -108,14 +112,26 @@ class Store:
                 else:
                     self._adopt(self)
             self.is_new = not self.holds_units()
-            if self.is_new and self._adopt is None:
-                self.stray_stems = results.image_stems(self.directory)
+            if self._adopt is None:
+                self.stray_stems = self._strays()
+            if self.is_new:
+                self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('metadata', 'kept')")
+            self.keeps_metadata = self.meta("metadata") is not None
             if alone:
                 results.rewrite(self.connection, self.directory)
 
     def holds_units(self) -> bool:
         """Return whether the journal knows any request."""
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
+
+    def _strays(self) -> Set[str]:
+        """Return the stems of images that no journal told of when this one was made; a later run meets them too."""
+        if not self.is_new and self.meta("beside_images") is None:
+            return frozenset()
+        stems = results.image_stems(self.directory)
+        if stems:
+            self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('beside_images', 'yes')")
+        return stems
 
     def _lists_nothing(self) -> bool:
         return bool(self.connection.execute("SELECT results_bytes = 0 FROM stored").fetchone()[0])
@@ -167,6 +183,19 @@ class Store:
         """Append *line* to `results.jsonl` once this transaction is committed."""
         self._lines.append(line)
 
+    def relabel(self, seq: int, row: BatchRow) -> None:
+        """Keep with unit *seq* what *row* comes with now; `results.jsonl` follows when the journal is left."""
+        text = row.to_json()
+        changed = self.connection.execute(
+            "UPDATE unit SET row = ?1 WHERE seq = ?2 AND row != ?1", (text, seq)
+        ).rowcount
+        if changed and not self._relabelled:
+            listed = "SELECT EXISTS (SELECT 1 FROM image WHERE unit = ?)"
+            (self._relabelled,) = self.connection.execute(listed, (seq,)).fetchone()
+            if self._relabelled:
+                # No size of a list that has only grown: whoever has the journal alone next writes it again.
+                self.connection.execute("UPDATE stored SET results_bytes = -1")
+
     def _record_lines(self) -> None:
         if self._lines:
             self.connection.execute(
@@ -203,7 +232,7 @@ class Store:
     def _leave(self) -> None:
         with self.transaction():
             alone = self.members.leave()
-            if self._results_lag and alone:
+            if (self._results_lag or self._relabelled) and alone:
                 self._rewrite_list()
 
     def _rewrite_list(self) -> None:

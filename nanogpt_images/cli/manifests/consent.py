@@ -1,0 +1,84 @@
+"""The question before a plan is paid for that has no budget."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Final
+
+import click
+
+from ...batch.journal import Totals
+from ...batch.planning.totals import Estimate
+from ...errors import Charge, ParameterError
+from ..errors import InterruptedRunError
+from ..output import money
+
+CONFIRM_ABOVE_USD: Final = 10.0
+"""What a batch without a budget may cost before somebody is asked."""
+
+
+confirm_above = click.option(
+    "--confirm-above",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help=f"Without --budget, ask before a plan of more than this is paid for.  [default: {CONFIRM_ABOVE_USD:g}]",
+)
+
+
+def above_usd(given: float | None, *, free: bool) -> float | None:
+    """Return the cost above which to ask; None where nobody is to be asked because nothing can be charged."""
+    return None if given is None and free else CONFIRM_ABOVE_USD if given is None else given
+
+
+def left_to_pay_usd(plan: Estimate, earlier: Totals | None, *, rows: int | None) -> float:
+    """
+    Estimate what a run will cost.
+
+    Args:
+        plan: The numbers of the manifest, or of its beginning.
+        earlier: The sums of the journal so far.
+        rows: All rows of a manifest of which only the beginning was planned; None where the plan is whole.
+    """
+    planned = plan.rows - plan.problem_count
+    whole = plan.cost_usd if rows is None or not planned else plan.cost_usd * max(1.0, rows / plan.rows)
+    done = 0.0 if earlier is None else earlier.planned_usd - earlier.to_come_usd
+    return max(0.0, whole - done)
+
+
+def ask(cost_usd: float, *, above_usd: float, may_ask: bool, about: bool = False) -> None:
+    """
+    Let a person agree to a cost above a sum.
+
+    Args:
+        cost_usd: What the run will cost.
+        above_usd: The sum; nobody is asked below it.
+        may_ask: Whether there is somebody to ask, if standard input and error are a terminal.
+        about: The cost is scaled up from a part.
+
+    Raises:
+        ParameterError: Nobody agreed.
+        InterruptedRunError: The question was interrupted.
+    """
+    if cost_usd <= above_usd:
+        return
+    cost = f"{'about ' * about}{money(cost_usd)}"
+    if not may_ask or not sys.stdin.isatty() or not sys.stderr.isatty():
+        raise ParameterError(
+            f"this would cost {cost}, more than {money(above_usd)} (--confirm-above), and there is no --budget. Pass "
+            "--budget USD, or --yes to agree.",
+            parameter="budget_usd",
+        )
+    if not _agreed(f"This would cost {cost}. Go on?"):
+        raise ParameterError("not confirmed.", parameter="budget_usd")
+
+
+def _agreed(question: str) -> bool:
+    # The loop's own handler would only take note of an interrupt, and the question would stay.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(question, err=True)
+    except (KeyboardInterrupt, click.Abort):
+        raise InterruptedRunError("interrupted.", charge=Charge.NOT_SENT) from None
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,229 @@
+"""A manifest on the command line: looked through before anything is sent, and read lazily afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+import click
+
+from ..._base.threads import in_thread
+from ...batch.manifest.reader import ManifestRows, ReadOptions
+from ...batch.planning.estimate import check_row, estimate
+from ...batch.planning.listed import with_listed
+from ...batch.planning.requests import request_of
+from ...batch.planning.totals import Estimate, Problem
+from ...batch.rows import BatchRow
+from ...errors import ManifestError
+from ...resources.catalog import Catalog
+from ...resources.pricing import needs_offers
+from ...types.model import Model
+from ..output import count
+from .choices import Choices
+
+MAX_SCANNED_BYTES: Final = 20_000_000
+"""A larger manifest is looked through only at its beginning before a batch starts."""
+_FIRST_ROWS: Final = 1_000
+_PACKED: Final = (".gz", ".zst", ".parquet", ".pq")
+_PACKED_RATIO: Final = 10
+
+
+@attrs.frozen(kw_only=True)
+class Manifest:
+    """
+    A file of prompts and what fills the gaps in its rows.
+
+    Attributes:
+        path: The file.
+        model: ID for rows that name none.
+        defaults: Fields and parameters for rows that lack them.
+        options: How its rows are made and chosen.
+        shown: What to call it.
+        keep: Which of its rows to take; see `ManifestRows`.
+    """
+
+    path: Path
+    model: str | None = None
+    defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    options: ReadOptions = attrs.field(factory=ReadOptions)
+    shown: str = ""
+    keep: Callable[[BatchRow], bool] | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages."""
+        return self.shown or str(self.path)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether `check` and `plan` look at its first rows only."""
+        chosen = self.options.limit or self.options.sample
+        if chosen is not None and chosen <= _FIRST_ROWS:
+            return False
+        files = self.path.rglob("*") if self.path.is_dir() else [self.path]
+        return sum(_read_bytes(file) for file in files if file.is_file()) > MAX_SCANNED_BYTES
+
+    def rows(self) -> ManifestRows:
+        """Open its rows, which are read as they are wanted. Raises ManifestError."""
+        options = attrs.evolve(self.options, model=self.model, defaults=self.defaults)
+        return ManifestRows(self.path, options, keep=self.keep)
+
+    def scan(self) -> Iterator[BatchRow | ManifestError]:
+        """Open its rows, and an error for each that is wrong. Raises ManifestError for the file as a whole."""
+        return self.rows().scan()
+
+    def beginning(self) -> Iterator[BatchRow | ManifestError]:
+        """Open what is looked at before a batch starts: `scan`, or the start of it for a large file."""
+        found = self.scan()
+        return itertools.islice(found, _FIRST_ROWS) if self.is_large else found
+
+    def check(self) -> None:
+        """Raise ManifestError for the first wrong row, with the number of those behind it."""
+        first: ManifestError | None = None
+        more = -1
+        for row in self.beginning():
+            if isinstance(row, ManifestError):
+                first, more = first or row, more + 1
+        if first is None:
+            return
+        rest = f"{count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
+        raise ManifestError(first.message, line=first.line, advice=rest if more else "")
+
+
+def _read_bytes(file: Path) -> int:
+    """Say how much is to be read of a file, unpacked."""
+    return file.stat().st_size * (_PACKED_RATIO if file.suffix.lower() in _PACKED else 1)
+
+
+def manifest_of(
+    file: str,
+    *,
+    chosen: Choices,
+    params: Mapping[str, object],
+    row_count: int | None,
+    route: str | None,
+    response_format: Mapping[str, object],
+) -> Manifest:
+    """Make the manifest that the options of `plan` and `batch` describe."""
+    seed = chosen.seed if chosen.sample is None else None
+    fields = {"count": row_count, "route": route, "seed": seed, **response_format}
+    given = {name: value for name, value in fields.items() if value is not None}
+    path = _spooled(file, chosen.file_format)
+    return Manifest(
+        path=path,
+        shown="" if str(path) == file else "standard input" if file == "-" else file,
+        model=chosen.models[0] if len(chosen.models) == 1 else None,
+        defaults={**params, **given},
+        options=ReadOptions(
+            format=chosen.file_format,
+            prompt_column=chosen.prompt_column,
+            key_column=chosen.key_column,
+            columns=chosen.columns,
+            where=chosen.where,
+            limit=chosen.limit,
+            sample=chosen.sample,
+            seed=(chosen.seed or 0) if chosen.sample is not None else 0,
+            sweep=chosen.axes,
+            zip=chosen.zipped,
+            templates=chosen.templates,
+            wildcard_seed=chosen.wildcard_seed,
+        ),
+    )
+
+
+def _spooled(file: str, file_format: str | None) -> Path:
+    """Return the path of a file that can be read more than once: what comes through a pipe is kept until the end."""
+    path = Path(file)
+    if file != "-" and not path.is_fifo() and not path.is_char_device():
+        return path
+    if file_format is None:
+        raise click.UsageError(
+            f"say what {'standard input' if file == '-' else file} is with --format.",
+            click.get_current_context(),
+        )
+    directory = tempfile.TemporaryDirectory(prefix="nanogpt-images-")
+    click.get_current_context().call_on_close(directory.cleanup)
+    kept = Path(directory.name) / f"manifest.{file_format}"
+    with kept.open("wb") as target:
+        if file == "-":
+            shutil.copyfileobj(sys.stdin.buffer, target)
+        else:
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, target)
+    return kept
+
+
+async def planned(
+    manifest: Manifest,
+    catalog: Catalog,
+    *,
+    requests_per_second: float | None,
+    assume_price_usd: float | None,
+    beginning: bool = False,
+    under_budget: bool = False,
+) -> Estimate:
+    """
+    Add up what *manifest*, or only its *beginning*, will do and cost by *catalog*.
+
+    It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones. That is
+    asked for where the listings leave a price open; *under_budget*, for every model.
+
+    Raises:
+        ManifestError: It cannot be read.
+        NanoGPTError: The catalogue is not available.
+    """
+    models = {model.id: model for model in await catalog.list()}
+    needed: set[str] = set()
+
+    def check(row: BatchRow, model: Model) -> str | None:
+        problem = check_row(row, model)
+        if (
+            problem is None
+            and model.id not in needed
+            and (under_budget or needs_offers(model, request_of(row, None)))
+        ):
+            needed.add(model.id)
+        return problem
+
+    def count_up() -> Estimate:
+        return estimate(
+            manifest.beginning() if beginning else manifest.scan(),
+            models,
+            requests_per_second=requests_per_second,
+            assume_price_usd=assume_price_usd,
+            check=check,
+        )
+
+    numbers = await in_thread(count_up)
+    priced = {model_id: await catalog.priced(model_id) for model_id in needed}
+    if all(model == models[model_id] for model_id, model in priced.items()):
+        return numbers
+    models |= priced
+    return await in_thread(count_up)
+
+
+async def without_refused(manifest: Manifest, catalog: Catalog) -> Manifest:
+    """Return *manifest* without the combinations of a sweep that their models refuse."""
+    models = {model.id: model for model in await catalog.list()}
+
+    def keep(row: BatchRow) -> bool:
+        model = models.get(row.model)
+        if row.combination is None:
+            return True
+        try:
+            return model is not None and check_row(with_listed(row, model), model) is None
+        except ManifestError:
+            return False
+
+    return attrs.evolve(manifest, keep=keep)
+
+
+def refused_combinations(numbers: Estimate) -> tuple[Problem, ...]:
+    """The problems of a plan that are combinations of a sweep."""
+    return tuple(problem for problem in numbers.problems if problem.combination is not None)

@@ -9,10 +9,13 @@ import attrs
 
 from .._base.threads import in_thread
 from ..batch.journal import Totals
+from ..batch.manifest.reader import ManifestRows
 from ..batch.planning.totals import Estimate
 from ..batch.progress import RunTarget
+from ..batch.states import State
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
+from ..money.nano import to_nano
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end, thumbnails_of
 from .job import Run, run_batch, totals_of
@@ -94,7 +97,7 @@ async def work(job: BatchJob) -> RunSummary:
         job, plan = await _plan(job, client)
         earlier = await totals_of(job.directory)
         if not job.silent:
-            _announce(job, plan)
+            _announce(job, plan, earlier)
         await _agree(job, plan, earlier)
         large = job.manifest.is_large
         goal = RunTarget(
@@ -102,7 +105,10 @@ async def work(job: BatchJob) -> RunSummary:
             budget_usd=job.budget_usd,
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
         )
-        run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
+        rows = job.manifest.rows()
+        if plan is not None and not large and not plan.unpriced_requests:
+            rows.planned_nano = to_nano(plan.cost_usd)
+        run = _batch(job, rows, client) if job.ray is None else _ray_batch(job, rows, job.ray, client)
         started = time.monotonic()
         async with thumbnails_of(job.directory, wanted=job.gallery) as depict:
             outcome = await run_batch(
@@ -124,9 +130,9 @@ async def work(job: BatchJob) -> RunSummary:
         return summary
 
 
-def _batch(job: BatchJob, client: AsyncClient) -> Run:
+def _batch(job: BatchJob, rows: ManifestRows, client: AsyncClient) -> Run:
     return client.batch(
-        job.manifest.rows(),
+        rows,
         out=job.directory,
         concurrency=job.concurrency,
         budget_usd=job.budget_usd,
@@ -140,12 +146,12 @@ def _batch(job: BatchJob, client: AsyncClient) -> Run:
     )
 
 
-def _ray_batch(job: BatchJob, cluster: ClusterOptions, client: AsyncClient) -> Run:
+def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, client: AsyncClient) -> Run:
     from ..integrations.ray import ApiKey, ray_batch
 
     own_sandbox = job.sandbox and job.base_url is None
     return ray_batch(
-        job.manifest.rows(),
+        rows,
         out=job.directory,
         keys=[ApiKey(key=key, budget_usd=cluster.key_budget_usd) for key in api_keys(client.base_url)],
         base_url=client.base_url,
@@ -217,7 +223,21 @@ async def _numbers(job: BatchJob, client: AsyncClient) -> Estimate:
     return plan
 
 
-def _announce(job: BatchJob, plan: Estimate | None) -> None:
+def _left(plan: Estimate, earlier: Totals | None) -> str:
+    """Say what is left of a plan of which earlier runs ended a part; nothing for a first run."""
+    ended = (
+        0
+        if earlier is None
+        else earlier.units[State.DONE] + earlier.units[State.UNKNOWN] + earlier.charged_failures
+    )
+    if earlier is None or not ended:
+        return ""
+    left = max(0, plan.requests - ended)
+    cost = money(left_to_pay_usd(plan, earlier, rows=None)) if left else money(0.0)
+    return f"left: {count(left, 'request')} · cost {cost}; {ended:,} ended in earlier runs"
+
+
+def _announce(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> None:
     budget = f" · budget {money(job.budget_usd)}" if job.budget_usd is not None else ""
     if plan is None:
         note(f"plan: not made, rows are sent unchecked{budget}")
@@ -227,6 +247,9 @@ def _announce(job: BatchJob, plan: Estimate | None) -> None:
             f"plan: {one_line(job.manifest.name)} is large; its first {plan.rows:,} rows make {outline(plan)}"
         )
         note(f"cost: {cost_text(plan)} for these{budget}")
+    elif left := _left(plan, earlier):
+        note(f"plan: {outline(plan)} in all")
+        note(f"{left}{budget}")
     else:
         note(f"plan: {outline(plan)} · cost {cost_text(plan)}{budget}")
     if plan.unpriced_requests:

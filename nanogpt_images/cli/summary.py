@@ -285,6 +285,7 @@ def totals_document(totals: Totals) -> dict[str, object]:
         "images": totals.images,
         "expected_images": totals.expected_images,
         "planned_usd": totals.planned_usd,
+        "job_usd": totals.job_usd,
         "to_come_usd": totals.to_come_usd,
         "unpriced_requests": totals.unpriced_units,
         "spent_usd": totals.spent_usd,

@@ -27,8 +27,9 @@ async def export_failed(
     """
     Write the failed rows of a batch as a manifest (JSON lines), for `batch` with another directory.
 
-    A line holds the row as it was, with a `count` of only those images whose requests failed. Requests whose outcome is
-    unknown are not in it: they may have been charged. Nothing is sent.
+    A line holds the row as it was, metadata included, with a `count` of only those images whose requests failed, and why the
+    first of these did as `error`. Requests whose outcome is unknown are not in it: they may have been charged. Nothing is
+    sent.
 
     Args:
         directory: The batch's directory.
@@ -88,5 +89,7 @@ def _line(endings: Sequence[Ending]) -> bytes:
         "count": sum(ending.unit.images for ending in endings),
         "route": row.route if row.route != "images" else None,
         "parameters": row.parameters or None,
+        "error": endings[0].error_text,
+        **row.metadata,
     }
     return _JSON.encode({name: value for name, value in fields.items() if value is not None}).encode() + b"\n"

@@ -133,8 +133,10 @@ def _print(directory: Path, standing: _Standing) -> None:
 
 
 def _planned(totals: Totals) -> str:
+    whole = totals.job_usd if totals.unread_rows else None
     parts = [
-        money(totals.planned_usd),
+        "" if whole is None else f"{money(whole)} for all rows",
+        f"{money(totals.planned_usd)}{'' if whole is None else ' for those read'}",
         f"{money(totals.to_come_usd)} of it still to be sent" if totals.to_come_nano else "",
         f"{count(totals.unpriced_units, 'request')} without a known price not counted"
         if totals.unpriced_units

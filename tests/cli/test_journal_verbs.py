@@ -336,3 +336,58 @@ def test_a_job_interrupted_after_a_third(run: Run, tmp_path: Path, rows: int, ve
         third = run(*batch, NANOGPT_API_KEY=service.api_key)
         assert (third.code, len(service.ledger.billed)) == (0, rows)
         assert "left: 0 requests · cost $0.00" in third.err
+
+
+def test_status_watches_until_nobody_works(run: Run, tmp_path: Path) -> None:
+    """While a process works on the batch, `status --watch` goes on; its last word is the end of the job."""
+    (tmp_path / "p.txt").write_text("".join(f"prompt {i}\n" for i in range(30)))
+    with Sandbox.in_thread(requests_per_second=None, latency_s=0.05) as service:
+        args = (
+            "batch",
+            "p.txt",
+            "-m",
+            "tiny-and-fast",
+            "-o",
+            "out",
+            "--concurrency",
+            "2",
+            "--no-pacing",
+            "--no-gallery",
+        )
+        with subprocess.Popen(
+            command(*args, "--base-url", service.url),
+            cwd=tmp_path,
+            env=environment(NANOGPT_API_KEY=service.api_key),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            until_posted(service, 3, process)
+            watched = run("status", "out", "--watch").out
+    assert watched.startswith("batch     out, made with a sandbox\nrunning   process ")
+    last = watched.rpartition("batch     out")[2]
+    assert "running" not in last
+    assert "requests  30 done" in last
+
+
+def test_show_finds_the_batch_of_an_image(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
+    """An image without a record of its own is explained by the journal of the directory that it lies in."""
+    (tmp_path / "p.csv").write_text("prompt,key,Category\na red fox,fox,Animals\n")
+    args = ("-m", "tiny-and-fast", "-o", "out", "-r", "64x64", "--no-gallery", "--base-url", service.url)
+    assert run("batch", "p.csv", *args).code == 0
+    (image,) = Path("out/images").iterdir()
+    done = run("show", image)
+    assert done.code == 0
+    for text in (
+        "a red fox",
+        "tiny-and-fast",
+        'resolution="64x64"',
+        'Category="Animals"',
+        "key         fox",
+        "$0.0001",
+    ):
+        assert text in done.out
+    document = run("show", image, "--json").document
+    assert (document["provenance"], document["batch"]["key"], document["batch"]["row"]) == (None, "fox", 1)
+    stray = image.with_name("stray.png")
+    stray.write_bytes(image.read_bytes())
+    assert run("show", stray).code == 1

@@ -31,7 +31,7 @@ from ..summary import close
 @confirm_above
 @_common.assume_price
 @_common.row_count
-@_common.params
+@_common.row_parameters
 @_common.route
 @_common.delivery
 @_common.concurrency

@@ -15,12 +15,20 @@ from ..generation_job import GenerationJob, run_generation
 @_common.verb("generate", example="generate 'a red fox in the snow' -m gpt-image-2 -n 2 -o foxes")
 @click.argument("prompt")
 @click.option("-m", "--model", required=True, metavar="ID", help="Model; 'nanogpt-images models' lists them.")
-@click.option("-n", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request.")
+@click.option(
+    "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request."
+)
 @_common.image_directory
-@click.option("-r", "--resolution", metavar="TOKEN", help="As the model lists it.")
-@click.option("--aspect-ratio", metavar="TOKEN", help="As the model lists it.")
-@click.option("--quality", metavar="TOKEN", help="As the model lists it.")
-@click.option("--format", "output_format", metavar="FORMAT", help="Such as png, where the model supports it.")
+@_common.resolution
+@_common.aspect_ratio
+@_common.quality
+@click.option(
+    "--output-format",
+    "--format",
+    "output_format",
+    metavar="FORMAT",
+    help="Such as png, where the model supports it.",
+)
 @click.option("--seed", type=int, metavar="N", help="For reproducible images, where the model supports it.")
 @click.option(
     "--ref",

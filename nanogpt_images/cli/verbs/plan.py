@@ -25,7 +25,7 @@ _SHOWN_PROBLEMS = 20
 @_common.manifest
 @choices
 @_common.row_count
-@_common.params
+@_common.row_parameters
 @_common.route
 @_common.delivery
 @_common.assume_price

@@ -21,7 +21,9 @@ _REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_dat
 
 @_common.verb("regenerate", example="regenerate fox.png --name fox-again --budget 0.10")
 @click.argument("file", metavar="FILE")
-@click.option("-n", "images", type=click.IntRange(min=1), metavar="N", help="Images, instead of as many.")
+@click.option(
+    "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images, instead of as many."
+)
 @_common.image_directory
 @click.option(
     "--ref", "references", multiple=True, metavar="PATH", help="An input image; the file holds none of them."

@@ -218,7 +218,13 @@ class Failures:
 
 
 class Tally:
-    """Numbers that grow while a batch runs; money in nano-USD."""
+    """
+    Numbers that grow while a batch runs; money in nano-USD.
+
+    Attributes:
+        units_expected: Requests that the job has at least, from what is known at its start.
+        is_divided: Images go into folders of `images`, because there are many.
+    """
 
     def __init__(self) -> None:
         self.rows = self.units = self.requests = self.done = self.images = self.missing = self.skipped = 0
@@ -230,6 +236,8 @@ class Tally:
         self.read_before = self.lost_rows = self.held_by_others = self.unread = 0
         self.samples: list[ImageData] = []
         self.failures = Failures()
+        self.units_expected = 0
+        self.is_divided = False
 
     def expect(self, manifest: ManifestRecord, *, is_there: bool = True) -> None:
         """Count the rows of a manifest that the run is to read, or those that can no longer be read."""

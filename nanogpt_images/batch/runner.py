@@ -193,6 +193,8 @@ class Batch(BatchBase):
             await journal.reopen(unknown=options.retry_unknown)
         await self._find_manifests(journal)
         totals = await journal.totals()
+        rows = len(self._rows) if isinstance(self._rows, Sized) else self._tally.manifest_rows or 0
+        self._tally.units_expected = max(rows, sum(totals.units.values()))
         return recorder, totals.committed_nano
 
     async def _find_manifests(self, journal: Journal) -> None:

@@ -29,7 +29,7 @@ _VERBS = """
 accept acquire add admit adopt allow answer append apply ask assert await begin bill bind block bound break
 build cache call cancel carry change check choose claim clean clear close collect combine come commit compare
 complete compose compute configure connect consume continue convert copy count create cut decide decode
-deliver describe detect determine discard display divide do download drain draw drive drop embed encode end
+deliver describe detect determine discard display divide do download drain draw drive drop edit embed encode end
 ensure enter escape estimate evaluate exclude execute exit expand expire explain export extract fail fetch
 fill filter find finish fit flush follow forget format forward generate get give go grant group guard guess
 handle have hide hold identify ignore import include index install introduce invoke iterate join journal keep

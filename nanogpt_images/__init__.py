@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .errors import DownloadError as DownloadError
     from .errors import InsufficientBalanceError as InsufficientBalanceError
     from .errors import JournalError as JournalError
+    from .errors import LedgerError as LedgerError
     from .errors import ManifestError as ManifestError
     from .errors import NanoGPTError as NanoGPTError
     from .errors import NotFoundError as NotFoundError
@@ -74,6 +75,13 @@ if TYPE_CHECKING:
     from .resources.account import Account as Account
     from .resources.catalog import Catalog as Catalog
     from .resources.images import Images as Images
+    from .resources.ledger.fingerprint import AUTO as AUTO
+    from .resources.ledger.paid_entries import LedgerEntry as LedgerEntry
+    from .resources.ledger.paid_ledger import PaidLedger as PaidLedger
+    from .resources.ledger.upkeep import LedgerCheck as LedgerCheck
+    from .resources.ledger.upkeep import Pruned as Pruned
+    from .resources.settling import SettledGroup as SettledGroup
+    from .resources.settling import SettledOutcomes as SettledOutcomes
     from .sync.client import BlockingBatch as BlockingBatch
     from .sync.client import BlockingImage as BlockingImage
     from .sync.client import BlockingResult as BlockingResult
@@ -105,6 +113,8 @@ if TYPE_CHECKING:
     from .types.prices import Cost as Cost
     from .types.prices import PriceTable as PriceTable
     from .types.prices import PriceTables as PriceTables
+    from .types.prices import Quote as Quote
+    from .types.request import EditRequest as EditRequest
     from .types.request import GenerateRequest as GenerateRequest
     from .types.request import OpenAIRequest as OpenAIRequest
     from .types.result import GenerationResult as GenerationResult
@@ -130,6 +140,7 @@ _NAMES_BY_MODULE = {
     "client": "AsyncClient",
     "errors": """AuthenticationError BadRequestError BatchError BudgetExceededError Charge ConfigurationError
         ConnectError ContentPolicyError DailyLimitError DownloadError InsufficientBalanceError JournalError
+        LedgerError
         ManifestError NanoGPTError NotFoundError OutcomeUnknownError OutputError ParameterError
         PayloadTooLargeError PermissionDeniedError RateLimitError ReferenceImageError RequestTimeoutError
         ResponseDecodeError ServerError StatusError TaskPendingError TransportError""",
@@ -137,12 +148,17 @@ _NAMES_BY_MODULE = {
     "export": "ExportReport export_batch export_failed",
     "gallery": "write_gallery",
     "resources.images": "Images",
+    "resources.ledger.paid_entries": "LedgerEntry",
+    "resources.ledger.fingerprint": "AUTO",
+    "resources.ledger.paid_ledger": "PaidLedger",
+    "resources.ledger.upkeep": "LedgerCheck Pruned",
+    "resources.settling": "SettledGroup SettledOutcomes",
     "types.model": """Endpoint ImageModel ListedModel Listing Model ModelEndpoints PriceLine PromptLimit
         ReferenceLimits""",
     "types.parameters": "BooleanSpec CountRule EnumSpec ParameterSpec RangeSpec UnknownSpec split_count",
-    "types.prices": "Cost PriceTable PriceTables",
+    "types.prices": "Cost PriceTable PriceTables Quote",
     "references": "ReferenceInput",
-    "types.request": "GenerateRequest OpenAIRequest",
+    "types.request": "EditRequest GenerateRequest OpenAIRequest",
     "types.result": "GenerationResult Image",
     "sync.client": "BlockingBatch BlockingImage BlockingResult Client",
     "transport.protocol": "HttpRequest HttpResponse Transport",

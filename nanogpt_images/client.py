@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec
 from urllib.parse import urlsplit
 
 from ._base.addresses import is_allowed_host
+from ._base.threads import in_thread
 from .batch.batch_options import BatchOptions
 from .batch.events import BatchEvent, BatchReport
+from .batch.journal.journal_books import JournalBooks
 from .batch.manifest.tables import Table
 from .batch.run.task_source import Rows
 from .batch.runner import Batch
-from .errors import ConfigurationError
+from .errors import ConfigurationError, LedgerError
 from .events import Observers, OnEvent
 from .money.budget import Budget
 from .money.budget_gate import BudgetGate
@@ -27,7 +29,11 @@ from .resources.account import Account
 from .resources.catalog import Catalog
 from .resources.download import Downloads
 from .resources.images import Images
+from .resources.ledger.ledger_books import LedgerBooks
+from .resources.ledger.paid_ledger import PaidLedger
 from .resources.pipeline import Pipeline
+from .resources.prices.moderation_price import ModerationPrice
+from .resources.settling import Books
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
@@ -47,10 +53,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def _spending(budget_usd: float, assume_price_usd: float | None) -> Spending:
+def _spending(budget_usd: float, assume_price_usd: float | None, moderation: ModerationPrice) -> Spending:
     if not budget_usd >= 0:
         raise ConfigurationError(f"budget_usd must be 0 or more, not {budget_usd}.")
-    return Spending(BudgetGate(Budget(to_nano(budget_usd))), assume_price_usd)
+    return Spending(BudgetGate(Budget(to_nano(budget_usd))), assume_price_usd, moderation)
 
 
 def _to_the_end(
@@ -105,6 +111,8 @@ class AsyncClient:
         allow_private_references: Let reference URLs that are fetched here, and redirects of signed URLs, point to
             private addresses: True, or the names of the hosts that may (see docs/security.md).
         on_event: Called with each event, as by `observe`.
+        ledger: A file that remembers calls made with `key=`, and pays for each key once (see docs/paid-once.md). It is
+            made on first use, with its images in a folder beside it; any number of processes may share it.
 
     Raises:
         ConfigurationError: The key, the base URL or another option cannot be used.
@@ -141,6 +149,7 @@ class AsyncClient:
         assume_price_usd: float | None = None,
         allow_private_references: AllowPrivate = False,
         on_event: OnEvent | None = None,
+        ledger: str | os.PathLike[str] | None = None,
     ) -> None:
         if session is not None and transport is not None:
             raise ConfigurationError("pass session= or transport=, not both.")
@@ -168,6 +177,7 @@ class AsyncClient:
         redact = Redactor(self._options.api_key)
         self._watched = watched = ObservedTransport(Door(transport, redact), self._observers, redact)
         self._retry = retry or RetryPolicy()
+        moderation = ModerationPrice(self._options.headers)
         self._sender = Sender(
             base_url=self._options.base_url,
             headers=self._options.request_headers(),
@@ -179,9 +189,15 @@ class AsyncClient:
             key=self._options.api_key,
             # A stalled listing must not hold a generation for longer than its caller would wait.
             free_timeout_s=min(60.0, max(5.0, timeout_s)),
+            on_answer=moderation.observe,
         )
-        self.catalog = Catalog(self._sender.get_json, ttl_s=catalog_ttl_s, check_open=watched.check_open)
-        self.account = Account(self._sender)
+        self.catalog = Catalog(
+            self._sender.get_json,
+            ttl_s=catalog_ttl_s,
+            check_open=watched.check_open,
+            post=self._sender.post_json,
+        )
+        self.account = Account(self._sender, self._open_books, self.catalog.list)
         self._downloads = Downloads(
             watched,
             retry=self._retry,
@@ -193,6 +209,7 @@ class AsyncClient:
                 urlsplit(url).hostname or "", allow_private_references
             ),
         )
+        self._ledger = None if ledger is None else PaidLedger(ledger, self.service)
         self._pipeline = Pipeline(
             self._sender,
             self.catalog,
@@ -202,10 +219,24 @@ class AsyncClient:
             max_image_bytes=max_image_bytes,
             has_key=self._options.api_key is not None,
             service=self._options.origin,
-            spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd),
+            spending=None if budget_usd is None else _spending(budget_usd, assume_price_usd, moderation),
+            moderation=moderation,
             observers=self._observers,
+            ledger=self._ledger,
         )
         self.images = Images(self._pipeline)
+
+    @property
+    def ledger(self) -> PaidLedger:
+        """
+        What this client has paid for with `key=`.
+
+        Raises:
+            ConfigurationError: The client was made without one.
+        """
+        if self._ledger is None:
+            raise ConfigurationError("this client has no ledger: make it with AsyncClient(ledger=FILE).")
+        return self._ledger
 
     def batch(
         self,
@@ -225,6 +256,7 @@ class AsyncClient:
         keep_going: bool = False,
         progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
+        reuse: str | os.PathLike[str] | None = None,
     ) -> Batch:
         """
         Make a batch of *rows*; it starts when its `async with` block is entered.
@@ -253,6 +285,8 @@ class AsyncClient:
             progress: Show a bar while the batch runs: in a notebook's cell, on a terminal (with the extra `cli`), or a line
                 every ten seconds in a log (stderr).
             on_event: Called with each event, on the event loop.
+            reuse: A ledger, made if missing. What an earlier job or call with the same digest paid for is copied from it
+                instead of bought, and what this batch buys is added to it (see docs/paid-once.md).
 
         Raises:
             ConfigurationError: The client is closed.
@@ -272,6 +306,7 @@ class AsyncClient:
             images_url=images_url,
             keep_going=keep_going,
             progress=progress,
+            reuse=None if reuse is None else Path(reuse),
         )
         return self._batch(rows, options, on_event)
 
@@ -337,6 +372,13 @@ class AsyncClient:
             on_event=on_event,
         )
 
+    async def _open_books(self, path: Path) -> Books:
+        if await in_thread(path.is_dir):
+            return await JournalBooks.open(path, await self.service())
+        if not await in_thread(path.is_file):
+            raise LedgerError(f"{path} is neither the directory of a batch nor the file of a ledger.")
+        return LedgerBooks(PaidLedger(path, self.service))
+
     def observe(self, on_event: OnEvent) -> Callable[[], None]:
         """
         Call *on_event* with what happens from now on: attempts, starts and ends of generations.
@@ -399,6 +441,8 @@ class AsyncClient:
         self._watched.closed = True
         try:
             await self.catalog.aclose()
+            if self._ledger is not None:
+                await self._ledger.aclose()
             if self._owns_transport:
                 await self._transport.aclose()
         except ConfigurationError:

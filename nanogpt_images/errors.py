@@ -12,6 +12,7 @@ Every error this package raises::
     │   └─ OutcomeUnknownError
     ├─ ResponseDecodeError ─ TaskPendingError
     ├─ DownloadError
+    ├─ LedgerError
     ├─ StatusError
     │   ├─ BadRequestError ─ ContentPolicyError
     │   ├─ AuthenticationError
@@ -292,6 +293,10 @@ class DownloadError(NanoGPTError):
     def __init__(self, message: str, *, expired: bool = False, **facts: Unpack[Facts]) -> None:
         super().__init__(message, **facts)
         self.expired = expired
+
+
+class LedgerError(NanoGPTError):
+    """A ledger of paid calls that is damaged, of another service or of a newer version, or whose image has changed."""
 
 
 class StatusError(NanoGPTError):

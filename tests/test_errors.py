@@ -83,7 +83,14 @@ CHARGES |= {errors.TaskPendingError: Charge.UNKNOWN}
 
 
 # These can be about anything; where it is a request that was not sent, whoever raises them says so.
-SILENT = {NanoGPTError, errors.ConfigurationError, errors.OutputError, errors.BatchError, errors.JournalError}
+SILENT = {
+    NanoGPTError,
+    errors.ConfigurationError,
+    errors.OutputError,
+    errors.LedgerError,
+    errors.BatchError,
+    errors.JournalError,
+}
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

@@ -41,6 +41,7 @@ class BatchOptions:
     keep_going: bool = False
     retry_unknown: bool = False
     progress: bool = False
+    reuse: Path | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.concurrency < 1:
@@ -55,6 +56,10 @@ class BatchOptions:
             raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
         if self.images_url is not None and self.out is None:
             raise ConfigurationError("images at a URL need the directory of a journal: pass out=.")
+        if self.images_url is not None and self.reuse is not None:
+            raise ConfigurationError(
+                "reuse= copies files, and images_url= leaves none here: pass one of them."
+            )
 
     @property
     def cap_nano(self) -> int | None:

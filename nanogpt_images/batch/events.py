@@ -120,6 +120,7 @@ class BatchReport(Displayed, Jsonable):
         cost_usd: Spent in this run, by the service's word, else by the catalogue.
         unknown_usd: What the unknown requests may have cost at most.
         planned_usd: What the requests that ended were expected to cost at most.
+        reused: Requests whose images an earlier job or call had paid for; they are in `done`, not in `requests`.
         other_currency: Requests whose cost came in another currency than USD. They are in `cost_usd` at their
             expected price.
         other_costs: What these cost, by currency, as it came.
@@ -149,6 +150,7 @@ class BatchReport(Displayed, Jsonable):
     planned_usd: float = 0.0
     other_currency: int = 0
     other_costs: Mapping[str, float] = attrs.field(factory=dict[str, float])
+    reused: int = 0
     manifest_rows: int | None = None
     unread: int = 0
     stopped: NanoGPTError | None = None
@@ -230,7 +232,7 @@ class Tally:
         self.rows = self.units = self.requests = self.done = self.images = self.missing = self.skipped = 0
         self.failed = self.unknown = self.unresolved = self.open_downloads = self.pending = 0
         self.spent = self.unknown_nano = self.planned = 0
-        self.other_currency = 0
+        self.other_currency = self.reused = 0
         self.other_costs: dict[str, float] = {}
         self.manifest_rows: int | None = None
         self.read_before = self.lost_rows = self.held_by_others = self.unread = 0
@@ -328,6 +330,7 @@ class Tally:
             unknown_usd=to_usd(self.unknown_nano),
             planned_usd=to_usd(self.planned),
             other_currency=self.other_currency,
+            reused=self.reused,
             other_costs=dict(self.other_costs),
             manifest_rows=self.manifest_rows,
             unread=max(

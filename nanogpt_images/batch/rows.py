@@ -18,9 +18,9 @@ from ..errors import ManifestError, ParameterError
 from .manifest.fields import checked_count, checked_key, checked_text, json_value, plain, short
 from .manifest.vocabulary import IMAGE_PARAMETERS, ROW_FIELDS, WHOLE_NUMBERS, placed
 
-Route: TypeAlias = Literal["images", "openai"]
+Route: TypeAlias = Literal["images", "openai", "edit"]
 
-_ROUTES: Final = ("images", "openai")
+_ROUTES: Final = ("images", "openai", "edit")
 _CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -34,7 +34,7 @@ class BatchRow:
         model: ID of the model.
         count: Images wanted; `split_count` makes requests of it. `n` among the parameters means the same.
         key: The caller's name for the row; files are named by it.
-        route: `images` for the normalized route, `openai` for the OpenAI-compatible one.
+        route: `images` for the normalized route, `openai` for the OpenAI-compatible one, `edit` for edits.
         parameters: Further parameters of that route as JSON values; None is left out, a path becomes text.
         metadata: What the row came with beside them, as JSON values: kept with its images, never sent, and no part
             of what tells rows apart.
@@ -97,7 +97,7 @@ class BatchRow:
             wanted = checked_count(n, "n")
         route = fields.get("route", "images")
         if route not in _ROUTES:
-            raise ManifestError(f"route must be images or openai, not {short(route)}.")
+            raise ManifestError(f"route must be images, openai or edit, not {short(route)}.")
         kept = {
             checked_text(name, "a parameter's name"): _parameter(name, value)
             for name, value in parameters.items()

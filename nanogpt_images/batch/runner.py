@@ -21,6 +21,7 @@ from ..money.budget import Budget
 from ..money.nano import to_usd
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
+from ..resources.ledger.paid_ledger import PaidLedger
 from ..resources.pipeline import Pipeline
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
@@ -30,7 +31,6 @@ from .journal import Journal, ManifestRecord
 from .manifest.reader import ManifestRows, names_manifest, rows_from
 from .manifest.source import record_of, rows_again
 from .manifest.tables import Table, is_table
-from .progress import Progress, RunTarget, showing
 from .recorder import MemoryRecorder, Recorder
 from .rows import refuse_one_row
 from .run.assembly import assemble
@@ -38,7 +38,9 @@ from .run.concurrency import ConcurrencyLimit
 from .run.executor import Executor
 from .run.later import Later
 from .run.objects import ObjectStorage
+from .run.progress import Progress, RunTarget, showing
 from .run.recovery import recover
+from .run.reuse import Reuse
 from .run.settlement import Task
 from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
@@ -85,6 +87,9 @@ class Batch(BatchBase):
         self._options = options
         self._pace = pace
         self._on_event = on_event
+        self._reuse = (
+            None if options.reuse is None else Reuse(PaidLedger(options.reuse, service), images, options.out)
+        )
         self._tally = Tally()
         self._stop_signal = StopSignal(
             patience=options.patience, keep_going=options.keep_going or rows is None
@@ -152,6 +157,7 @@ class Batch(BatchBase):
                 tally=self._tally,
                 options=self._options,
                 needs_price=self._options.cap_nano is not None,
+                moderation=self._images.moderation,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](concurrency)
             stack.enter_context(receive)
@@ -172,7 +178,11 @@ class Batch(BatchBase):
         options, out = self._options, self._options.out
         if self._rows is not None:
             self._rows = await in_thread(partial(_opened, self._rows, options.model, options.defaults))
+        if self._reuse is not None:
+            stack.push_async_callback(self._reuse.aclose)
         if out is None:
+            if self._reuse is not None:
+                await self._reuse.open(None)
             return MemoryRecorder(), 0
         self._journal = journal = await Journal.open(
             out, service=await self._service(), join=options.join, adopt=options.adopt
@@ -186,6 +196,8 @@ class Batch(BatchBase):
             recorder = Uploading(journal, storage, out)
         if not options.join:
             await recover(journal, recorder)
+        if self._reuse is not None:
+            await self._reuse.open(journal)
         self._pacer = self._pace(out)
         if self._pacer is not None:
             stack.callback(self._pacer.close)
@@ -264,6 +276,8 @@ class Batch(BatchBase):
                     self._stop_signal.shield(waiting)
                     try:
                         event = await executor.settlement.download_again(item)
+                        if self._reuse is not None:
+                            await self._reuse.keep(item.task, event)
                         if event is not None and self._on_event is not None:
                             self._on_event(event)
                     except Exception as error:
@@ -318,7 +332,9 @@ class Batch(BatchBase):
                     # What is left in the stream stays pending; taking it lets the reader end.
                     continue
                 try:
-                    event = await executor.execute(task)
+                    event = await (
+                        executor.execute(task) if self._reuse is None else self._reuse.execute(executor, task)
+                    )
                     if event is not None and self._on_event is not None:
                         self._on_event(event)
                 except Exception as error:

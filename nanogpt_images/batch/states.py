@@ -50,11 +50,17 @@ class Event(enum.Enum):
     """It is to be sent again, even if it is then paid for twice."""
     RECOVERED = "recovered"
     """Images of an unknown request turned up on disk."""
+    REUSED = "reused"
+    """Its images were paid for before, by another job or call, and are copied."""
+    CLEARED = "cleared"
+    """The account proves that an unknown request was not charged."""
+    CONFIRMED = "confirmed"
+    """The account proves that an unknown request was charged."""
     FOUND = "found"
     """Whoever sent an unknown request turned out to be alive, and will tell what became of it."""
 
 
-def advance(state: State, event: Event) -> State:
+def advance(state: State, event: Event) -> State:  # noqa: PLR0912 - a branch for each event
     """
     Return the state after *event*.
 
@@ -86,6 +92,12 @@ def advance(state: State, event: Event) -> State:
             before, after = (State.FAILED, State.UNKNOWN), State.PENDING
         case Event.RECOVERED:
             before, after = (State.UNKNOWN,), State.DONE
+        case Event.REUSED:
+            before, after = (State.PENDING,), State.DONE
+        case Event.CLEARED:
+            before, after = (State.UNKNOWN,), State.PENDING
+        case Event.CONFIRMED:
+            before, after = (State.UNKNOWN,), State.FAILED
         case Event.FOUND:
             before, after = (State.UNKNOWN,), State.SENT
         case _:

@@ -21,7 +21,9 @@ _VERBS: Final = {
     "models": "List the models, or search them.",
     "model": "Show everything known of one model.",
     "generate": "Make images of one prompt.",
+    "edit": "Change an image.",
     "show": "Say how an image was made, from its file.",
+    "mark": "Write into a batch's images that they are generated.",
     "regenerate": "Make the images of a file again.",
     "plan": "Say what a manifest will do and cost; nothing is sent.",
     "batch": "Make the images of a manifest; a rerun resumes.",
@@ -29,10 +31,23 @@ _VERBS: Final = {
     "export": "Write a batch's images to Parquet, WebDataset or CSV.",
     "retry": "Send again what failed in a batch.",
     "gallery": "Make a page of a batch's images, to look through.",
+    "settle": "Settle outcomes that are not known by what the account charged.",
+    "ledger": "List, check or prune a ledger of calls that were paid for.",
     "sandbox": "Run a stand-in for the service on this machine.",
     "demo": "Run a bulk job against the sandbox; no key, no network.",
 }
-_FREE_VERBS: Final = frozenset({"models", "model", "show", "plan", "status", "export", "gallery", "sandbox"})
+_FREE_VERBS: Final = frozenset(
+    {"models", "model", "show", "mark", "plan", "status", "export", "gallery", "sandbox"}
+)
+
+_MODULES: Final = {
+    "show": "images.show",
+    "regenerate": "images.regenerate",
+    "edit": "images.edit",
+    "mark": "images.mark",
+    "ledger": "paid.ledger_files",
+    "settle": "paid.settle_books",
+}
 
 
 class Verbs(click.Group):
@@ -48,7 +63,9 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in _VERBS:
             return None
-        command = getattr(import_module(f".verbs.{cmd_name}", __package__), "command", None)
+        command = getattr(
+            import_module(f".verbs.{_MODULES.get(cmd_name, cmd_name)}", __package__), "command", None
+        )
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

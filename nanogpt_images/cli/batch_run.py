@@ -11,7 +11,7 @@ from .._base.threads import in_thread
 from ..batch.journal import Totals
 from ..batch.manifest.reader import ManifestRows
 from ..batch.planning.totals import Estimate
-from ..batch.progress import RunTarget
+from ..batch.run.progress import RunTarget
 from ..batch.states import State
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
@@ -20,10 +20,10 @@ from .client import api_keys, open_client
 from .gallery_page import gallery_at_end, thumbnails_of
 from .job import Run, run_batch, totals_of
 from .manifests.consent import ask, left_to_pay_usd
-from .manifests.manifest import Manifest, planned, refused_combinations, without_refused
+from .manifests.manifest import Manifest, planned, refused_combinations, reusable, without_refused
 from .output import count, money, note, one_line
 from .summary import RunSummary, print_report
-from .verbs.plan import cost_text, outline, say_left_out
+from .verbs.plan import cost_text, outline, reuse_text, say_left_out
 
 
 @attrs.frozen(kw_only=True)
@@ -62,6 +62,7 @@ class BatchJob:
     adopt: bool = False
     provenance: bool = False
     images_url: str | None = None
+    reuse: Path | None = None
     validate: bool = True
     gallery: bool = True
     quiet: bool = False
@@ -98,6 +99,9 @@ async def work(job: BatchJob) -> RunSummary:
         earlier = await totals_of(job.directory)
         if not job.silent:
             _announce(job, plan, earlier)
+            if job.reuse is not None:
+                found = await reusable(job.manifest, job.reuse, client, out=job.directory)
+                note(f"reuse: {reuse_text(found, str(job.reuse))}")
         await _agree(job, plan, earlier)
         large = job.manifest.is_large
         goal = RunTarget(
@@ -143,6 +147,7 @@ def _batch(job: BatchJob, rows: ManifestRows, client: AsyncClient) -> Run:
         adopt=job.adopt,
         provenance=job.provenance,
         images_url=job.images_url,
+        reuse=job.reuse,
     )
 
 
@@ -206,6 +211,7 @@ async def _numbers(job: BatchJob, client: AsyncClient) -> Estimate:
         requests_per_second=job.requests_per_second,
         assume_price_usd=job.assume_price_usd,
         beginning=True,
+        quote=None if job.budget_usd is not None and job.assume_price_usd is None else False,
         under_budget=job.budget_usd is not None,
     )
     if plan.rows == plan.problem_count and not (job.skip_invalid and refused_combinations(plan)):

@@ -57,11 +57,11 @@ def parameter(ctx: click.Context, option: click.Parameter, values: tuple[str, ..
 
 
 def delivery_for(route: str | None, delivery: str | None) -> Mapping[str, object]:
-    """`response_format`, which only the OpenAI-compatible route has."""
+    """`response_format`, which the normalized route does not have."""
     if delivery is None:
         return {}
-    if route != "openai":
-        raise click.UsageError("--delivery goes with --route openai.", click.get_current_context())
+    if route not in ("openai", "edit"):
+        raise click.UsageError("--delivery goes with --route openai or edit.", click.get_current_context())
     return {"response_format": delivery}
 
 
@@ -82,12 +82,20 @@ params = click.option(
     help="A further parameter, such as seed=7; may be repeated.",
 )
 route = click.option(
+    "--route",
+    type=click.Choice(["images", "openai", "edit"]),
+    help="'openai' for the OpenAI-compatible route, 'edit' to change the rows' images.",
+)
+generation_route = click.option(
     "--route", type=click.Choice(["images", "openai"]), help="'openai' for the OpenAI-compatible route."
+)
+row_prompt = click.option(
+    "--prompt", metavar="TEXT", help="Prompt of rows that have none, such as those of a folder of images."
 )
 delivery = click.option(
     "--delivery",
     type=click.Choice(["url", "b64_json"]),
-    help="How images come on the openai route; 'url' is downloaded here.",
+    help="How images come on the openai and edit routes; 'url' is downloaded here.",
 )
 no_validate = click.option(
     "--no-validate", is_flag=True, help="Do not check against the catalogue before sending."
@@ -135,6 +143,11 @@ assume_price = click.option(
 )
 budget = click.option(
     "--budget", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, earlier runs included."
+)
+reuse = click.option(
+    "--reuse",
+    metavar="FILE",
+    help="Copy what earlier jobs and calls paid for from this ledger, and add to it; made if missing.",
 )
 image_directory = click.option(
     "-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory."

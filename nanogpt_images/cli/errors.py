@@ -15,6 +15,7 @@ from ..errors import (
     DailyLimitError,
     InsufficientBalanceError,
     JournalError,
+    LedgerError,
     ManifestError,
     NanoGPTError,
     NotFoundError,
@@ -62,6 +63,7 @@ _CODES: Final = {
 _USAGE_BEFORE_SENDING: Final = (
     ConfigurationError,
     JournalError,
+    LedgerError,
     ManifestError,
     NotFoundError,
     OutputError,

@@ -8,14 +8,12 @@ import attrs
 
 from .._base.names import prompt_slug, safe_name
 from .._base.threads import in_thread
-from ..batch.planning.requests import request_of
-from ..batch.rows import BatchRow
 from ..client import AsyncClient, pipeline_of
 from ..errors import Charge, NanoGPTError, OutputError, ParameterError
 from ..money.nano import to_usd
 from ..outputs import existing_images, make_directory
 from ..resources.checks import checked
-from ..resources.pricing import needs_offers, price_of
+from ..resources.prices.pricing import needs_offers, price_of
 from ..types.model import Model
 from ..types.request import ImageRequest
 from ..types.result import GenerationResult, ImageData
@@ -30,14 +28,12 @@ class GenerationJob:
     What is to be made, where, and for how much.
 
     Attributes:
-        row: Prompt, model and parameters.
-        images: `n`; None sends none.
+        request: What is sent.
         directory: Where to write.
         name: File name without suffix; None makes one of the prompt.
     """
 
-    row: BatchRow
-    images: int | None
+    request: ImageRequest
     directory: Path
     name: str | None
     overwrite: bool
@@ -47,14 +43,9 @@ class GenerationJob:
     assume_price_usd: float | None
 
     @property
-    def request(self) -> ImageRequest:
-        """What is sent."""
-        return request_of(self.row, self.images)
-
-    @property
     def stem(self) -> str:
         """What the files are named by."""
-        return prompt_slug(self.row.prompt) if self.name is None else safe_name(self.name)
+        return prompt_slug(self.request.prompt) if self.name is None else safe_name(self.name)
 
 
 def run_generation(
@@ -85,9 +76,9 @@ async def _generate(
         assume_price_usd=order.assume_price_usd,
     ) as client:
         model = None
-        if order.validate:
+        if order.validate and order.request.model:
             # Whatever hides the catalogue (a wrong address, a proxy's page) is better met before paying.
-            model = await client.catalog.get(order.row.model)
+            model = await client.catalog.get(order.request.model)
             checked(order.request, model)
             if order.budget_usd is not None or needs_offers(model, order.request):
                 model = await client.catalog.priced(model.id)
@@ -98,7 +89,7 @@ async def _generate(
 
 
 def _announce(order: GenerationJob, model: Model) -> None:
-    images = model.count_rule.images(order.images)
+    images = model.count_rule.images(order.request.n)
     price = price_of(model, order.request, assume_price_usd=order.assume_price_usd)
     cost = "not known" if price is None else money_range(to_usd(price.low_nano), to_usd(price.high_nano))
     budget = f" · budget {money(order.budget_usd)}" if order.budget_usd is not None else ""
@@ -106,7 +97,7 @@ def _announce(order: GenerationJob, model: Model) -> None:
 
 
 def _prepare(order: GenerationJob) -> None:
-    if not order.overwrite and (files := existing_images(order.directory, order.stem, order.images or 1)):
+    if not order.overwrite and (files := existing_images(order.directory, order.stem, order.request.n or 1)):
         raise OutputError(
             f"{files[0]} exists; --overwrite replaces it, --name chooses another.", says_charge=True
         )

@@ -15,7 +15,7 @@ import attrs
 from ..batch.events import BatchEvent, BatchReport
 from ..batch.journal import Journal, Totals
 from ..batch.journal.database.schema import FILE_NAME
-from ..batch.progress import RunTarget, progress_for, refreshing
+from ..batch.run.progress import RunTarget, progress_for, refreshing
 from ..errors import (
     BadRequestError,
     JournalError,

@@ -15,7 +15,7 @@ from ..batch.recorder import Recorder
 from ..batch.run.objects import ObjectStorage
 from ..batch.run.task_source import TaskSource
 from ..batch.run.uploading import Uploading
-from ..client import AsyncClient
+from ..client import AsyncClient, pipeline_of
 from ..money.nano import to_nano
 from ..transport.pacing.limiter import RateLimiter
 from ..transport.pacing.pacer import FILE_NAME as PACE_FILE
@@ -90,6 +90,7 @@ async def open_resources(job: Job, tally: Tally) -> JobResources:
             tally=tally,
             options=options,
             needs_price=options.cap_nano is not None or caps.count(None) < len(caps),
+            moderation=pipeline_of(client).moderation,
         ),
         opened=await journal.totals(),
     )

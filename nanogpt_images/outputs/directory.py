@@ -70,6 +70,11 @@ class DirectoryStore:
         self._embeddings[index] = embedding = Embedding(part, record)
         return embedding
 
+    def made_from(self, digests: Sequence[str]) -> None:
+        """See `ImageStore`."""
+        if self._provenance is not None:
+            self._provenance = attrs.evolve(self._provenance, parents=digests)
+
     def is_slow(self, indices: Sequence[int]) -> bool:
         """Return whether some image has to be copied, because it turned out to be unfit for a record."""
         embeddings = [self._embeddings[index] for index in indices if index in self._embeddings]

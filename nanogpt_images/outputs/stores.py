@@ -28,6 +28,10 @@ class ImageStore(Protocol):
         """Begin image *index* of the answer to *request_id*; restart it if it was begun before."""
         ...
 
+    def made_from(self, digests: Sequence[str]) -> None:
+        """Take note of the SHA-256 of each input image, before the first image is opened."""
+        ...
+
     def is_slow(self, indices: Sequence[int]) -> bool:
         """Return whether `finish` of these complete images would stall an event loop."""
         ...
@@ -54,6 +58,9 @@ class MemoryStore:
         del request_id
         self._buffers[index] = buffer = BytesIO()
         return buffer
+
+    def made_from(self, digests: Sequence[str]) -> None:
+        """See `ImageStore`."""
 
     def is_slow(self, indices: Sequence[int]) -> bool:
         """Return False: nothing is written."""

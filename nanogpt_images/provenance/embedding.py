@@ -23,22 +23,47 @@ class Format:
     A format that can hold a record.
 
     Attributes:
-        edit: Computes the change that inserts a record, from the first bytes of a file.
-        walk: Checks a file's structure and reports the texts in it.
-        json_of: Extracts a record's JSON from such a text.
-        one_text: Readers use only one text, so a file that has one already takes no record.
+        edit: Says where a record goes, given the first bytes of a file.
+        walk: Checks a file's structure and tells what texts it holds.
+        json_of: A record's JSON in such a text.
+        packet_in: The XMP packet in such a text.
+        marked: A whole file with a mark in it; None where it names a source already.
+        one_text: Only one text counts, so a file that has one takes no record.
     """
 
     edit: Callable[[bytes, Provenance], Edit | None]
     walk: Callable[[Callable[[bytes], object]], Walk]
     json_of: Callable[[bytes], str | None]
+    packet_in: Callable[[bytes], bytes | None]
+    marked: Callable[[bytes, str], bytes | None]
     one_text: bool
 
 
 FORMATS: Final[Mapping[str | None, Format]] = {
-    "image/png": Format(edit=png.edit, walk=png.walk, json_of=png.json_of, one_text=False),
-    "image/jpeg": Format(edit=jpeg.edit, walk=jpeg.walk, json_of=xmp.json_of, one_text=True),
-    "image/webp": Format(edit=webp.edit, walk=webp.walk, json_of=xmp.json_of, one_text=True),
+    "image/png": Format(
+        edit=png.edit,
+        walk=png.walk,
+        json_of=png.json_of,
+        packet_in=png.packet_in,
+        marked=png.marked,
+        one_text=False,
+    ),
+    "image/jpeg": Format(
+        edit=jpeg.edit,
+        walk=jpeg.walk,
+        json_of=xmp.json_of,
+        packet_in=lambda text: text,
+        marked=jpeg.marked,
+        one_text=True,
+    ),
+    "image/webp": Format(
+        edit=webp.edit,
+        walk=webp.walk,
+        json_of=xmp.json_of,
+        packet_in=lambda text: text,
+        marked=webp.marked,
+        one_text=True,
+    ),
 }
 
 

@@ -11,11 +11,13 @@ from typing import Final
 
 from .record import Provenance
 from .steps import Edit, Rest, Skip, Take, UnfitError, Walk
-from .xmp import packet_of
+from .xmp import mark_packet, packet_of, with_mark
 
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF: Final = b"Exif\0\0"
 _MAX_SEGMENT: Final = 0xFFFF
+_ROOM: Final = _MAX_SEGMENT - 2 - len(_XMP)
+_FULL: Final = "its XMP metadata leave no room"
 _APP0, _APP1, _SCAN, _END = 0xE0, 0xE1, 0xDA, 0xD9
 # Markers without a length: TEM, RST0 to RST7, SOI.
 _BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -28,6 +30,35 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
     Raises:
         UnfitError: The beginning is damaged, or the record is too long for a segment.
     """
+    at = _place(head)
+    if at is None:
+        return None
+    segment = _segment(packet_of(record, max_bytes=_ROOM), "the prompt is too long for a JPEG's metadata")
+    return Edit(taken=at, head=head[:at] + segment)
+
+
+def marked(data: bytes, term: str) -> bytes | None:
+    """
+    Return the file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
+
+    Raises:
+        UnfitError: The file is damaged, or its packet is, or has no room.
+    """
+    at = 2
+    while data[at : at + 1] == b"\xff" and data[at + 1] not in (_SCAN, _END):
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == _APP1 and data[at + 4 : end].startswith(_XMP):
+            longer = with_mark(data[at + 4 + len(_XMP) : end], term)
+            return None if longer is None else data[:at] + _segment(longer, _FULL) + data[end:]
+        at = end
+    place = _place(data)
+    if place is None:
+        raise UnfitError("its segments are damaged")
+    return data[:place] + _segment(mark_packet(term), _FULL) + data[place:]
+
+
+def _place(head: bytes) -> int | None:
+    """Find where a segment may go that does not have to come first; None where more of the file is needed."""
     at = 2
     while True:
         if len(head) < at + 4 + len(_EXIF):
@@ -36,14 +67,14 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
             raise UnfitError("its segments are damaged")
         exif = head[at + 1] == _APP1 and head[at + 4 :].startswith(_EXIF)
         if head[at + 1] != _APP0 and not exif:
-            break
+            return at
         at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-    room = _MAX_SEGMENT - 2 - len(_XMP)
-    packet = packet_of(record, max_bytes=room)
-    if len(packet) > room:
-        raise UnfitError("the prompt is too long for a JPEG's metadata")
-    segment = bytes((0xFF, _APP1)) + (2 + len(_XMP) + len(packet)).to_bytes(2, "big") + _XMP + packet
-    return Edit(taken=at, head=head[:at] + segment)
+
+
+def _segment(packet: bytes, too_long: str) -> bytes:
+    if len(packet) > _ROOM:
+        raise UnfitError(too_long)
+    return bytes((0xFF, _APP1)) + (2 + len(_XMP) + len(packet)).to_bytes(2, "big") + _XMP + packet
 
 
 def walk(found: Callable[[bytes], object]) -> Walk:

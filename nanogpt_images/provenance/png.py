@@ -1,5 +1,5 @@
 """
-PNG: a record is three `iTXt` chunks after the header.
+PNG: a record is three `iTXt` chunks after the header, and its mark an XMP packet in a fourth.
 
 Source: PNG Specification (Third Edition), 5.3 "Chunk layout" and 11.3.3 "Textual information".
 """
@@ -12,8 +12,10 @@ from typing import Final
 
 from .record import Provenance
 from .steps import MAX_TEXT_BYTES, Edit, Skip, Take, UnfitError, Walk
+from .xmp import mark_packet, with_mark
 
 KEYWORD: Final = "nanogpt_images"
+_XMP: Final = "XML:com.adobe.xmp"
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES: Final = len(_SIGNATURE) + 4 + 4 + 13 + 4
 
@@ -30,7 +32,13 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
     header = head[len(_SIGNATURE) : _HEADER_BYTES]
     if header != _chunk(b"IHDR", header[8:-4]):
         raise UnfitError("its header is damaged")
-    texts = {"Description": record.description, "Software": record.software, KEYWORD: record.to_json()}
+    mark = mark_packet(record.source_type).decode()
+    texts = {
+        "Description": record.description,
+        "Software": record.software,
+        KEYWORD: record.to_json(),
+        _XMP: mark,
+    }
     chunks = b"".join(_chunk(b"iTXt", _international(name, text)) for name, text in texts.items())
     return Edit(taken=_HEADER_BYTES, head=head[:_HEADER_BYTES] + chunks)
 
@@ -56,10 +64,43 @@ def walk(found: Callable[[bytes], object]) -> Walk:
 
 
 def json_of(body: bytes) -> str | None:
-    """Extract a record's JSON text from the *body* of an `iTXt` chunk; None if it is another text."""
+    """The record's JSON text in the *body* of an `iTXt` chunk; None where it holds something else."""
+    text = _text_of(body, KEYWORD)
+    return None if text is None else text.decode("utf-8", "replace")
+
+
+def packet_in(body: bytes) -> bytes | None:
+    """Return the XMP packet in the *body* of an `iTXt` chunk; None where it holds something else."""
+    return _text_of(body, _XMP)
+
+
+def marked(data: bytes, term: str) -> bytes | None:
+    """
+    Return the file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
+
+    Raises:
+        UnfitError: The file is damaged, or its packet is.
+    """
+    at = len(_SIGNATURE)
+    while data[at + 4 : at + 8] not in (b"IEND", b""):
+        size = int.from_bytes(data[at : at + 4], "big")
+        body = data[at + 8 : at + 8 + size]
+        if data[at + 4 : at + 8] == b"iTXt" and (packet := packet_in(body)) is not None:
+            longer = with_mark(packet, term)
+            if longer is None:
+                return None
+            text = _international(_XMP, longer.decode("utf-8", "replace"))
+            return data[:at] + _chunk(b"iTXt", text) + data[at + 12 + size :]
+        at += 12 + size
+    chunk = _chunk(b"iTXt", _international(_XMP, mark_packet(term).decode()))
+    return data[:_HEADER_BYTES] + chunk + data[_HEADER_BYTES:]
+
+
+def _text_of(body: bytes, keyword: str) -> bytes | None:
+    """Return the text of an `iTXt` chunk with this keyword."""
     name, _, rest = body.partition(b"\0")
     flags, rest = rest[:2], rest[2:]
-    if name != KEYWORD.encode() or flags[:1] not in (b"\0", b"\1"):
+    if name != keyword.encode() or flags[:1] not in (b"\0", b"\1"):
         return None
     _, _, rest = rest.partition(b"\0")
     _, _, text = rest.partition(b"\0")
@@ -70,7 +111,7 @@ def json_of(body: bytes) -> str | None:
             text = unpacker.decompress(text, MAX_TEXT_BYTES)
         except zlib.error:
             return None
-    return text.decode("utf-8", "replace")
+    return text
 
 
 def _international(keyword: str, text: str) -> bytes:

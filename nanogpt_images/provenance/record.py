@@ -12,8 +12,11 @@ import attrs
 from .._version import __version__
 from ..types.request import ImageRequest, Route
 
-# Input images can be large and private, and `user` names a person: none of them is written into the file.
-_INPUT_IMAGES: Final = ("input_references", "image_data_url", "image_data_urls", "mask_data_url")
+# An input image can be large and private, and `user` names a person: none of them goes into the file.
+_INPUT_IMAGES: Final = (
+    *("input_references", "image_data_url", "image_data_urls", "mask_data_url"),
+    *("image", "mask"),
+)
 _NOT_PARAMETERS: Final = frozenset(
     {"prompt", "model", "seed", "extra", "route", "response_format", "user", *_INPUT_IMAGES}
 )
@@ -34,10 +37,11 @@ class Provenance:
     Attributes:
         prompt: The prompt as sent.
         model: ID of the model.
-        route: `images` or `openai`.
+        route: `images`, `openai` or `edit`.
         parameters: The other parameters of the request, such as `resolution` and `n`.
         seed: The requested seed; None if the service chose one.
         left_out: Names of parameters that were not recorded: input images, URLs, large values.
+        parents: SHA-256 of each image that was edited, as far as it was read here.
         request_id: The service's ID of the request.
         service: Origin of the service, such as `https://nano-gpt.com`.
         version: Version of this package that wrote the record.
@@ -49,6 +53,7 @@ class Provenance:
     parameters: Mapping[str, object] = attrs.field(factory=dict[str, object])
     seed: int | None = None
     left_out: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    parents: tuple[str, ...] = attrs.field(default=(), converter=_names)
     request_id: str | None = None
     service: str | None = None
     version: str = __version__
@@ -71,6 +76,11 @@ class Provenance:
             left_out=(*(name for name in _INPUT_IMAGES if fields.get(name)), *sorted(private)),
             service=service,
         )
+
+    @property
+    def source_type(self) -> str:
+        """The term of IPTC's `DigitalSourceType` for the image; see `source_type_for`."""
+        return source_type_for(self.route)
 
     @property
     def software(self) -> str:
@@ -103,6 +113,15 @@ class Provenance:
         return cls(**{name: value for name, value in fields.items() if name in names})  # type: ignore[arg-type]
 
 
+def source_type_for(route: str) -> str:
+    """
+    Return the term of IPTC's `DigitalSourceType` for an image that was made on *route*: generated, or composed with what was.
+
+    Source: IPTC NewsCodes, "Digital Source Type".
+    """
+    return "compositeWithTrainedAlgorithmicMedia" if route == "edit" else "trainedAlgorithmicMedia"
+
+
 def _stays_out(value: str) -> bool:
     """Return whether a parameter may be an image or a signed URL, so that it is not recorded."""
     return len(value) > _MAX_EXTRA_CHARACTERS or "://" in value or "data:" in value
@@ -112,13 +131,14 @@ def _checks(fields: Mapping[str, object]) -> Iterator[bool]:
     """Yield whether each field has its type: anyone can have edited the file."""
     yield isinstance(fields.get("prompt"), str)
     yield isinstance(fields.get("model"), str)
-    yield fields.get("route", "images") in ("images", "openai")
+    yield fields.get("route", "images") in ("images", "openai", "edit")
     parameters = fields.get("parameters", {})
     # An input image here would make this machine read and send a local file that a stranger's image names.
     yield isinstance(parameters, dict) and _NOT_PARAMETERS.isdisjoint(cast("dict[str, object]", parameters))
     yield isinstance(fields.get("seed"), int | None)
-    left_out = fields.get("left_out", [])
-    yield isinstance(left_out, list) and all(isinstance(name, str) for name in cast("list[object]", left_out))
+    for field in ("left_out", "parents"):
+        names = fields.get(field, [])
+        yield isinstance(names, list) and all(isinstance(name, str) for name in cast("list[object]", names))
     yield isinstance(fields.get("request_id"), str | None)
     yield isinstance(fields.get("service"), str | None)
     yield isinstance(fields.get("version", ""), str)

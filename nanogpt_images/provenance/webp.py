@@ -11,7 +11,7 @@ from typing import Final
 
 from .record import Provenance
 from .steps import MAX_TEXT_BYTES, Edit, Skip, Take, UnfitError, Walk
-from .xmp import packet_of
+from .xmp import mark_packet, packet_of, with_mark
 
 _RIFF_BYTES: Final = 12
 _HEAD_BYTES: Final = 30
@@ -29,17 +29,49 @@ def edit(head: bytes, record: Provenance) -> Edit | None:
     """
     if len(head) < _HEAD_BYTES:
         return None
+    if head[_RIFF_BYTES : _RIFF_BYTES + 4] == b"VP8X" and head[20] & _HAS_XMP:
+        raise UnfitError("it already has XMP metadata")
+    return _added(head, packet_of(record))
+
+
+def marked(data: bytes, term: str) -> bytes | None:
+    """
+    Return the file *data* with *term* in its XMP packet, or in one of its own; None where it names a source already.
+
+    Raises:
+        UnfitError: The file is damaged, or its packet is.
+    """
+    at = _RIFF_BYTES
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + size + size % 2
+        if data[at : at + 4] == b"XMP ":
+            longer = with_mark(data[at + 8 : at + 8 + size], term)
+            if longer is None:
+                return None
+            body = data[8:at] + _xmp_chunk(longer) + data[end:]
+            return b"RIFF" + _little(len(body), 4) + body
+        at = end
+    if len(data) < _HEAD_BYTES:
+        raise UnfitError("its header is damaged")
+    added = _added(data[:_HEAD_BYTES], mark_packet(term))
+    return added.head + data[added.taken :] + added.tail
+
+
+def _xmp_chunk(packet: bytes) -> bytes:
+    return b"XMP " + _little(len(packet), 4) + packet + b"\0" * (len(packet) % 2)
+
+
+def _added(head: bytes, packet: bytes) -> Edit:
+    """Add *packet* to a file that has none and begins with *head*."""
     kind = head[_RIFF_BYTES : _RIFF_BYTES + 4]
     if kind == b"VP8X":
-        if head[20] & _HAS_XMP:
-            raise UnfitError("it already has XMP metadata")
         taken = _HEAD_BYTES
         extended = head[_RIFF_BYTES:20] + bytes((head[20] | _HAS_XMP,)) + head[21:_HEAD_BYTES]
     else:
         taken = _RIFF_BYTES
         extended = _extended(head, kind)
-    packet = packet_of(record)
-    tail = b"XMP " + _little(len(packet), 4) + packet + b"\0" * (len(packet) % 2)
+    tail = _xmp_chunk(packet)
     size = int.from_bytes(head[4:8], "little") + _RIFF_BYTES + len(extended) - taken + len(tail)
     if size % 2 or size > _MAX_RIFF:
         raise UnfitError("its size is damaged")

@@ -13,7 +13,7 @@ import attrs
 import pybase64
 
 from .._base.logs import get_logger
-from .._base.sniff import sniff
+from .._base.sniff import ImageInfo, sniff
 from .._base.threads import in_thread
 from ..errors import NanoGPTError, ParameterError, ReferenceImageError
 from ..types.model import ReferenceLimits
@@ -120,13 +120,15 @@ class ImageLoader:
             if not stat.S_ISREG(status.st_mode):
                 raise ReferenceImageError(f"{where} is not a regular file.")
             self._check_size(status.st_size, where)
-            data = Path(path).read_bytes()
+            return self._read(path, where)
         except NanoGPTError:
             raise
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             raise ReferenceImageError(f"{where} cannot be read: {reason}.") from error
-        return self._checked(data, where)
+
+    def _read(self, path: str, where: str) -> Reference:
+        return self._checked(Path(path).read_bytes(), where)
 
     def _from_pillow(self, image: SupportsPillowSave, where: str) -> Reference:
         opened_as: object = getattr(image, "format", None)
@@ -147,16 +149,7 @@ class ImageLoader:
 
     def _checked(self, data: bytes, where: str) -> Reference:
         """Check *data* against the limits of a single image and encode it as a data URL."""
-        info = sniff(data)
-        if info.media_type is None:
-            what = f"begins with {data[:8]!r}" if data else "is empty"
-            raise ReferenceImageError(f"{where} is not a {_KNOWN} image: it {what}.")
-        self._check_size(len(data), where)
-        formats = {_format_name(name) for name in self.limits.formats}
-        if formats and _format_name(info.media_type) not in formats:
-            offered = ", ".join(self.limits.formats)
-            raise self.refusal(f"{where} is {info.media_type}; {self.taker} takes {offered}.")
-        self._check_dimensions(info.width, info.height, where)
+        info = self.inspected(data, len(data), where)
         return Reference(
             url=f"data:{info.media_type};base64,{pybase64.b64encode_as_string(data)}",
             media_type=info.media_type,
@@ -164,6 +157,20 @@ class ImageLoader:
             height=info.height,
             size_bytes=len(data),
         )
+
+    def inspected(self, head: bytes, size_bytes: int, where: str) -> ImageInfo:
+        """Read the first bytes of an image and check it against the limits of a single one."""
+        info = sniff(head)
+        if info.media_type is None:
+            what = f"begins with {head[:8]!r}" if head else "is empty"
+            raise ReferenceImageError(f"{where} is not a {_KNOWN} image: it {what}.")
+        self._check_size(size_bytes, where)
+        formats = {_format_name(name) for name in self.limits.formats}
+        if formats and _format_name(info.media_type) not in formats:
+            offered = ", ".join(self.limits.formats)
+            raise self.refusal(f"{where} is {info.media_type}; {self.taker} takes {offered}.")
+        self._check_dimensions(info.width, info.height, where)
+        return info
 
     def _most_bytes(self) -> int:
         """Compute the maximum size of a fetched image that passes all limits."""

@@ -12,12 +12,15 @@ import attrs
 
 from .._base.logs import get_logger
 from .._base.threads import in_thread
-from ..errors import Charge, NanoGPTError, NotFoundError, StatusError
+from ..errors import Charge, NanoGPTError, NotFoundError, ParameterError, StatusError
 from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints
+from ..types.prices import Quote
+from ..types.request import ImageRequest
 from ..wire import paths
 from ..wire.catalog.join import join, with_offers
 from ..wire.catalog.listings import decode_endpoints, decode_image_models, decode_listed_models
 from .cache import FlightCache
+from .prices.quoting import PostJson, Quotes
 
 _log = get_logger("nanogpt_images.catalog")
 
@@ -58,6 +61,7 @@ class Catalog:
         ttl_s: Seconds for which an answer counts as fresh; 0 switches the cache off.
         clock: Monotonic seconds.
         check_open: Raises ConfigurationError where nothing may be asked any more, cached or not.
+        post: Makes the POST requests, for the prices that the service estimates.
     """
 
     def __init__(
@@ -67,7 +71,9 @@ class Catalog:
         ttl_s: float = 300,
         clock: Callable[[], float] = time.monotonic,
         check_open: Callable[[], None] = lambda: None,
+        post: PostJson | None = None,
     ) -> None:
+        self._quotes = Quotes(post, ttl_s=ttl_s, clock=clock)
         self._fetch = fetch
         self._check_open = check_open
         self._image_models: FlightCache[Listing[ImageModel]] = FlightCache(
@@ -225,6 +231,47 @@ class Catalog:
                 known = self._priced[model_id] = (model, priced)
         return known[1]
 
+    async def quote(self, request: ImageRequest) -> Quote:
+        """
+        Ask what *request* costs by the service itself, beside the catalogue's price. Nothing is paid.
+
+        `POST /api/estimate-image-cost` is asked once for each set of parameters, and the answer is cached as the listings
+        are. Neither the prompt nor an image is sent to it. Where it does not answer, or in another currency,
+        `service_usd` is None and `problem` says why; the catalogue's price stands then.
+
+        Args:
+            request: A `GenerateRequest`, an `OpenAIRequest` or an `EditRequest` that names its model.
+
+        Raises:
+            ParameterError: The request names no model.
+            NotFoundError: The catalogue does not list the model; the text names near matches.
+            NanoGPTError: A listing that may hold it could not be had.
+
+        Source: docs/service.md, "Price of a request".
+        """
+        self._check_open()
+        if not request.model:
+            raise ParameterError("a quote needs a model; name one.", parameter="model")
+        return await self._quotes.of(request, await self.priced(request.model))
+
+    async def filled(self, model: Model, request: ImageRequest) -> Model:
+        """
+        Complete *model* with the service's price of an image of *request*, where the catalogue states none.
+
+        Args:
+            model: A model of the catalogue.
+            request: What it is to make; the price is that of these parameters alone.
+
+        Returns:
+            The model with a price in USD for each image; as it was where it has one, or the service does not say.
+
+        Raises:
+            ParameterError: Some field cannot be sent.
+
+        Source: docs/service.md, "Price of a request".
+        """
+        return await self._quotes.filled(model, request)
+
     async def _with_offers(self, model: Model) -> tuple[Model, NanoGPTError | None]:
         try:
             return with_offers(model, await self.endpoints(model.id)), None
@@ -240,6 +287,7 @@ class Catalog:
 
     async def aclose(self) -> None:
         """End the running requests; cached answers stay."""
+        await self._quotes.aclose()
         for cache in (self._image_models, self._models, self._endpoints):
             await cache.aclose()
 

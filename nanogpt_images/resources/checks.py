@@ -15,6 +15,7 @@ from ..types.parameters import EnumSpec, RangeSpec
 from ..types.prices import normalise_token
 from ..types.request import (
     INPUT_FIELDS,
+    EditRequest,
     GenerateRequest,
     ImageRequest,
     OpenAIRequest,
@@ -38,6 +39,7 @@ _DOCUMENTED: Final = {
     "openai": _EITHER
     | _OPENAI_RANGES.keys()
     | {"size", "response_format", "user", "imageDataUrl", "imageDataUrls", "kontext_max_mode"},
+    "edit": _EITHER | _OPENAI_RANGES.keys() | {"size", "response_format", "user", "image", "mask"},
 }
 _NAMES: Final = frozenset[str]().union(*_DOCUMENTED.values())
 # Assumption: a name this close to a known one is a typing error.
@@ -60,9 +62,9 @@ def checked(request: ImageRequest, model: Model) -> ImageRequest:
     token = _listed_spelling(request.resolution, model)
     if token is None or token == request.resolution:
         return request
-    if isinstance(request, OpenAIRequest):
-        return attrs.evolve(request, size=token)
-    return attrs.evolve(request, resolution=token)
+    if isinstance(request, GenerateRequest):
+        return attrs.evolve(request, resolution=token)
+    return attrs.evolve(request, size=token)
 
 
 def _without_fixed_count(request: ImageRequest, model: Model) -> ImageRequest:
@@ -76,12 +78,13 @@ def find_warnings(request: ImageRequest, model: Model) -> Iterator[str]:
     """Yield what *request* asks for and *model* does not list; nothing where the listing names no parameters."""
     if not (model.raw_parameters or model.parameters):
         return
-    size = "size" if isinstance(request, OpenAIRequest) else "resolution"
-    given: dict[str, object] = {size: request.resolution, "seed": request.seed}
+    given: dict[str, object] = {request.size_name: request.resolution, "seed": request.seed}
     if isinstance(request, GenerateRequest):
         for name in ("aspect_ratio", "quality", "output_format"):
             given[name] = getattr(request, name)
     given |= {name: value for name, value in request.extra.items() if name not in _DOCUMENTED[request.route]}
+    if request.mask_input is not None and model.capabilities.get("inpainting") is False:
+        yield f"{model.id} does not list inpainting; the service may ignore the mask, or refuse the request."
     for name, value in given.items():
         if value is not None and (name if name != "size" else "resolution") not in model.parameters:
             yield f"{model.id} does not list {name}; the service may ignore it, or refuse the request."
@@ -100,7 +103,7 @@ def find_problems(request: ImageRequest, model: Model) -> Iterator[ParameterErro
     yield from _references(request, model, problem)
     if (refusal := stream_refusal(request)) is not None:
         yield refusal
-    if isinstance(request, OpenAIRequest):
+    if not isinstance(request, GenerateRequest):
         yield from _openai(request, problem)
 
 
@@ -108,7 +111,9 @@ _Problem = Callable[[str, str], ParameterError]
 
 
 def _prompt(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
-    if not request.prompt.strip() and not has_images(request):
+    if isinstance(request, EditRequest) and not request.prompt.strip():
+        yield problem("prompt", "the prompt is empty; an edit needs one.")
+    elif not request.prompt.strip() and not has_images(request):
         yield problem(
             "prompt", "the prompt is empty, and there are no input images, which could stand without one."
         )
@@ -138,7 +143,6 @@ def _count(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[P
 
 
 def _tokens(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
-    size_name = "size" if isinstance(request, OpenAIRequest) else "resolution"
     given: dict[str, object] = {"resolution": request.resolution, "seed": request.seed}
     if isinstance(request, GenerateRequest):
         given |= {
@@ -153,7 +157,7 @@ def _tokens(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[
             continue
         if name == "resolution" and _listed_spelling(request.resolution, model) is not None:
             continue
-        label = size_name if name == "resolution" else name
+        label = request.size_name if name == "resolution" else name
         yield problem(
             label, f"{label} {shown(value)} is not offered by {model.id}; it offers {_offer(spec)}."
         )
@@ -174,7 +178,7 @@ def _slips(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[P
 
 def _references(request: ImageRequest, model: Model, problem: _Problem) -> Iterator[ParameterError]:
     sources = request.references
-    name = "input_references" if isinstance(request, GenerateRequest) else "image_data_url"
+    name = request.input_name
     legacy = [
         field for field in sorted(INPUT_FIELDS) if field in request.extra and field != "input_references"
     ]
@@ -182,6 +186,8 @@ def _references(request: ImageRequest, model: Model, problem: _Problem) -> Itera
         yield problem(name, f"input_references and {', '.join(legacy)} cannot both be sent; use one style.")
     if isinstance(request, OpenAIRequest) and request.image_data_url is not None and request.image_data_urls:
         yield problem(name, "image_data_url and image_data_urls cannot both be sent; use one.")
+    if isinstance(request, EditRequest) and not sources:
+        yield problem(name, "there is no image to edit.")
     if not sources:
         return
     most = None if model.references is None else model.references.max_items
@@ -194,7 +200,7 @@ def _references(request: ImageRequest, model: Model, problem: _Problem) -> Itera
         )
 
 
-def _openai(request: OpenAIRequest, problem: _Problem) -> Iterator[ParameterError]:
+def _openai(request: OpenAIRequest | EditRequest, problem: _Problem) -> Iterator[ParameterError]:
     for name, spec in _OPENAI_RANGES.items():
         value: object = getattr(request, name)
         if value is not None and not spec.accepts(value):

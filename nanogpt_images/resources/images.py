@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ..outputs import MemoryStore
 from ..references import ReferenceInput
-from ..types.request import GenerateRequest, OpenAIRequest, ResponseFormat
+from ..types.request import EditRequest, GenerateRequest, OpenAIRequest, ResponseFormat
 from ..types.result import GenerationResult
+from .ledger.fingerprint import CallKey
 from .pipeline import Pipeline
 
 _NO_EXTRA: Final[Mapping[str, object]] = {}
@@ -17,7 +17,7 @@ _NO_EXTRA: Final[Mapping[str, object]] = {}
 
 class Images:
     """
-    The two generation routes. Reach it as `client.images`.
+    Generation and edits. Reach it as `client.images`.
 
     Every call makes one paid request; what is repeated, and when, is the client's `RetryPolicy`.
     """
@@ -40,6 +40,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the normalized route and keep them in memory.
@@ -57,6 +59,9 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+                request, so that an equal request with a seed or a *sample* is paid for once.
+            sample: A number from 0 that tells images of one request apart.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -80,7 +85,9 @@ class Images:
             input_references=input_references,
             extra=extra,
         )
-        return await self._pipeline.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._pipeline.in_memory(
+            request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
+        )
 
     async def generate_openai(
         self,
@@ -102,6 +109,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the OpenAI-compatible route.
@@ -125,6 +134,9 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+                request, so that an equal request with a seed or a *sample* is paid for once.
+            sample: A number from 0 that tells images of one request apart.
 
         Returns:
             The images in the order of the answer, with what they cost.
@@ -152,7 +164,9 @@ class Images:
             kontext_max_mode=kontext_max_mode,
             extra=extra,
         )
-        return await self._pipeline.run(request, MemoryStore(), validate=validate, timeout_s=timeout_s)
+        return await self._pipeline.in_memory(
+            request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
+        )
 
     async def generate_to(
         self,
@@ -173,6 +187,8 @@ class Images:
         extra: Mapping[str, object] = _NO_EXTRA,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Generate images on the normalized route and stream them to files.
@@ -199,6 +215,8 @@ class Images:
             extra: See `generate`.
             validate: See `generate`.
             timeout_s: See `generate`.
+            key: See `generate`. A file that an earlier call with it wrote is not written twice.
+            sample: See `generate`.
 
         Returns:
             The result; each image has its `path` and no `data`.
@@ -227,4 +245,169 @@ class Images:
             provenance=provenance,
             validate=validate,
             timeout_s=timeout_s,
+            key=key,
+            sample=sample,
+        )
+
+    async def edit(
+        self,
+        prompt: str,
+        *,
+        image: ReferenceInput | Sequence[ReferenceInput],
+        mask: ReferenceInput | None = None,
+        model: str | None = None,
+        n: int | None = None,
+        size: str | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        strength: float | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        seed: int | None = None,
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
+    ) -> GenerationResult:
+        """
+        Edit an image and keep what comes in memory.
+
+        The input images are checked first and then sent as they are: a file is streamed from the disk, again for each
+        attempt, and one that has changed since the check is not sent.
+
+        Args:
+            prompt: What is to be changed.
+            image: The image to edit, or several: paths, bytes, URLs, data URLs, Pillow images. A URL is sent as it is.
+            mask: An image of the same size as the first one, for models that inpaint. Assumption: white areas are edited,
+                or, where it has an alpha channel, transparent ones.
+            model: ID from the catalogue; None leaves it to the service, and then nothing is checked against the catalogue.
+            n: Images wanted from this one request.
+            size: A token that the model lists in `resolutions`.
+            response_format: `b64_json` or `url`; see `generate_openai`.
+            user: Identifier of your end user.
+            strength: From 0 to 1; lower values stay closer to the input image.
+            guidance_scale: From 0 to 20; higher values follow the prompt more closely.
+            num_inference_steps: From 1 to 100.
+            seed: Sent as it is; the service does not promise the same image for it.
+            extra: Further fields, such as `quality`, sent as they are.
+            validate: Check the request against the cached catalogue before anything is sent.
+            timeout_s: Limit for each attempt, instead of the client's.
+            key: See `generate`; the bytes of the input images are part of the request.
+            sample: See `generate`.
+
+        Returns:
+            The images in the order of the answer, with what they cost.
+
+        Raises:
+            ParameterError: The model does not accept the request, or the mask has another size; nothing was sent.
+            ReferenceImageError: An image cannot be read, is none, or has changed since the check.
+            NanoGPTError: Any other of the tree in `nanogpt_images.errors`, with its `charge`.
+
+        Source: docs/service.md, "Edit".
+        """
+        request = EditRequest(
+            prompt=prompt,
+            image=image,
+            mask=mask,
+            model=model,
+            n=n,
+            size=size,
+            response_format=response_format,
+            user=user,
+            strength=strength,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            seed=seed,
+            extra=extra,
+        )
+        return await self._pipeline.in_memory(
+            request, key=key, sample=sample, validate=validate, timeout_s=timeout_s
+        )
+
+    async def edit_to(
+        self,
+        directory: str | os.PathLike[str],
+        prompt: str,
+        *,
+        image: ReferenceInput | Sequence[ReferenceInput],
+        mask: ReferenceInput | None = None,
+        model: str | None = None,
+        name: str | None = None,
+        overwrite: bool = False,
+        provenance: bool = False,
+        n: int | None = None,
+        size: str | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        strength: float | None = None,
+        guidance_scale: float | None = None,
+        num_inference_steps: int | None = None,
+        seed: int | None = None,
+        extra: Mapping[str, object] = _NO_EXTRA,
+        validate: bool = True,
+        timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
+    ) -> GenerationResult:
+        """
+        Edit an image and stream what comes to files; see `edit` and `generate_to`.
+
+        Args:
+            directory: Where to write; it is made if missing.
+            prompt: What is to be changed.
+            image: See `edit`.
+            mask: See `edit`.
+            model: See `edit`.
+            name: File name without suffix; by default a few words of the prompt.
+            overwrite: Replace files of that name; see `generate_to`.
+            provenance: Write into each file how it was made, the digests of the input images included.
+            n: See `edit`, as for all that follow.
+            size: See `edit`.
+            response_format: See `edit`.
+            user: See `edit`.
+            strength: See `edit`.
+            guidance_scale: See `edit`.
+            num_inference_steps: See `edit`.
+            seed: See `edit`.
+            extra: See `edit`.
+            validate: See `edit`.
+            timeout_s: See `edit`.
+            key: See `edit`. A file that an earlier call with it wrote is not written twice.
+            sample: See `edit`.
+
+        Returns:
+            The result; each image has its `path` and no `data`.
+
+        Raises:
+            OutputError: The directory cannot be written, or files of that name exist.
+            NanoGPTError: As for `edit`.
+
+        Source: docs/service.md, "Edit".
+        """
+        request = EditRequest(
+            prompt=prompt,
+            image=image,
+            mask=mask,
+            model=model,
+            n=n,
+            size=size,
+            response_format=response_format,
+            user=user,
+            strength=strength,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            seed=seed,
+            extra=extra,
+        )
+        return await self._pipeline.to_directory(
+            request,
+            directory,
+            name=name,
+            overwrite=overwrite,
+            provenance=provenance,
+            validate=validate,
+            timeout_s=timeout_s,
+            key=key,
+            sample=sample,
         )

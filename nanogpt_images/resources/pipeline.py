@@ -22,19 +22,24 @@ from ..errors import (
     TransportError,
 )
 from ..events import Observers
-from ..outputs import DirectoryStore, ImageStore, ReceivedImage, existing_images, make_directory
+from ..outputs import DirectoryStore, ImageStore, MemoryStore, ReceivedImage, existing_images, make_directory
 from ..provenance.record import Provenance
 from ..references import ReferenceLoader
 from ..transport.retry import RetryPolicy
 from ..transport.sender import NO_HOOKS, AttemptHooks, Sender
 from ..types.model import Model
-from ..types.request import ImageRequest, asked_count
+from ..types.request import ImageRequest, asked_count, target_of
 from ..types.result import Downloader, GenerationResult, Image
-from ..wire.requests import PATHS, encode_body
+from ..wire.requests import PATHS
 from .catalog import Catalog
 from .checks import checked, find_warnings
 from .download import Downloads
+from .ledger.fingerprint import CallKey
+from .ledger.keyed_images import KeyedImages, ToDirectory, ToMemory, refuse_sample
+from .ledger.paid_ledger import PaidLedger
+from .prices.moderation_price import ModerationPrice
 from .receive import Received, receive
+from .request_body import load_body
 from .spending import Spending
 
 _log = get_logger()
@@ -61,7 +66,11 @@ class Pipeline:
         service: str | None = None,
         spending: Spending | None = None,
         observers: Observers | None = None,
+        moderation: ModerationPrice | None = None,
+        ledger: PaidLedger | None = None,
     ) -> None:
+        self.moderation = moderation or ModerationPrice({})
+        self.keyed = KeyedImages(ledger, references)
         self._sender = sender
         self._catalog = catalog
         self._references = references
@@ -113,14 +122,14 @@ class Pipeline:
                 advice="To try without one, run the sandbox: nanogpt-images sandbox.",
                 says_charge=True,
             )
-        needs_model = validate or self._spending is not None
+        needs_model = bool(request.model) and (validate or self._spending is not None)
         model = await self._model(request) if needs_model else self._catalog.cached(request.model)
         if validate and model is not None:
             request = checked(request, model)
         warnings = tuple(find_warnings(request, model)) if model is not None else ()
         self._warn(warnings)
-        loaded = await self._references.load(request, model if validate else None)
-        body = encode_body(request, loaded.urls, loaded.mask)
+        body = await load_body(request, model if validate else None, self._references)
+        store.made_from(body.digests)
         count = asked_count(request)
         n = count if isinstance(count, int) and count > 0 else None
         expected = model.count_rule.images(n) if model is not None else n
@@ -128,7 +137,7 @@ class Pipeline:
         read = functools.partial(
             receive,
             store=store,
-            model=request.model,
+            model=target_of(request),
             max_image_bytes=self._max_image_bytes,
             as_result=functools.partial(self._result, request, asked=asked, warnings=warnings),
             expected=expected,
@@ -137,15 +146,17 @@ class Pipeline:
         send = functools.partial(
             self._sender.post_paid,
             PATHS[request.route],
-            body,
+            body.content,
             read,
-            target=request.model,
+            target=target_of(request),
             timeout_s=self._timeout_s if timeout_s is None else timeout_s,
         )
         if self._spending is None:
             return await send(hooks=hooks)
         if model is not None:
             model = await self._catalog.priced(model.id)
+            if self._spending.assume_price_usd is None:
+                model = await self._catalog.filled(model, request)
         async with self._spending.around(request, model, hooks) as (watched, costs):
             result = await send(hooks=watched)
             costs(result.cost_usd)
@@ -166,6 +177,23 @@ class Pipeline:
         """How downloads of signed URLs are repeated."""
         return self._downloads.retry
 
+    async def in_memory(
+        self,
+        request: ImageRequest,
+        *,
+        key: CallKey | None = None,
+        sample: int | None = None,
+        validate: bool = True,
+        timeout_s: float | None = None,
+    ) -> GenerationResult:
+        """Carry out *request* and keep its images in memory; with *key*, once. See `Images.generate` for the rest."""
+        run = functools.partial(self.run, request, validate=validate, timeout_s=timeout_s)
+        if key is None:
+            refuse_sample(sample)
+            return await run(MemoryStore())
+        caller = ToMemory(run=run, fetch=self.downloaded)
+        return await self.keyed.call(request, caller, key=key, sample=sample)
+
     async def to_directory(
         self,
         request: ImageRequest,
@@ -176,6 +204,8 @@ class Pipeline:
         provenance: bool = False,
         validate: bool = True,
         timeout_s: float | None = None,
+        key: CallKey | None = None,
+        sample: int | None = None,
     ) -> GenerationResult:
         """
         Carry out *request* and stream its images to files, those behind signed URLs too.
@@ -188,6 +218,8 @@ class Pipeline:
             provenance: See `Images.generate_to`.
             validate: Check against the catalogue first.
             timeout_s: Limit for each attempt, instead of the client's.
+            key: See `Images.generate_to`.
+            sample: See `Images.generate_to`.
 
         Raises:
             OutputError: The directory cannot be written, or files of that name exist.
@@ -197,12 +229,26 @@ class Pipeline:
         # Under a name of its own making, a second call adds a number instead of failing.
         guarded = name is not None and not overwrite
         count = request.n if isinstance(request.n, int) else 1  # the checks refuse what is not a number
+        made = self.provenance_of(request) if provenance else None
+        if key is not None:
+            files = ToDirectory(
+                run=functools.partial(self.run, request, validate=validate, timeout_s=timeout_s),
+                fetch=self.downloaded,
+                folder=folder,
+                stem=stem,
+                guarded=guarded,
+                overwrite=overwrite,
+                count=count,
+                provenance=made,
+            )
+            return await self.keyed.call(request, files, key=key, sample=sample)
+        refuse_sample(sample)
         _prepare(folder, stem, count if guarded else 0)
         store = DirectoryStore(
             folder,
             functools.partial(image_stem, stem),
             overwrite=overwrite,
-            provenance=self.provenance_of(request) if provenance else None,
+            provenance=made,
         )
         try:
             result = await self.run(request, store, validate=validate, timeout_s=timeout_s)

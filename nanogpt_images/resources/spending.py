@@ -13,8 +13,9 @@ from ..errors import BudgetExceededError, Charge, NanoGPTError, StatusError
 from ..money.nano import to_nano
 from ..transport.sender import AttemptHooks
 from ..types.model import Model
-from ..types.request import ImageRequest
-from .pricing import budget_fault, price_of
+from ..types.request import ImageRequest, target_of
+from .prices.moderation_price import ModerationPrice
+from .prices.pricing import budget_fault, price_of
 
 _log = get_logger()
 
@@ -51,10 +52,12 @@ class Spending:
     Attributes:
         reserves: The budget.
         assume_price_usd: USD per image where the catalogue states none.
+        moderation: What a check of each request costs on top.
     """
 
     reserves: Reserves
     assume_price_usd: float | None
+    moderation: ModerationPrice
 
     @asynccontextmanager
     async def around(
@@ -94,10 +97,10 @@ class Spending:
 
     def _worst_case(self, request: ImageRequest, model: Model | None) -> int:
         price = price_of(model or Model(id=request.model), request, assume_price_usd=self.assume_price_usd)
-        if (fault := budget_fault(request.model, price)) is not None:
+        if (fault := budget_fault(target_of(request), price)) is not None:
             raise fault
         assert price is not None, "a request without a price has a fault"
-        return price.high_nano
+        return price.high_nano + self.moderation.reserve_nano
 
 
 class _Spent(AttemptHooks):

@@ -10,6 +10,7 @@ from aiohttp import web
 from .billing.quotas import key_of, label_of
 from .drawing.draw import Sketch
 from .drawing.sizes import pixel_size
+from .edits import MAX_UPLOAD_BYTES, EditInputs, is_form, read_fields, read_form, too_large
 from .faults.alterations import altered, event_stream
 from .faults.bodies import answer_instead
 from .faults.broken_writes import send_badly
@@ -60,14 +61,21 @@ class Generation:
         if not self._service.faults.has_early():
             return None
         text = (await self._exchange.peek()).decode("utf-8", "replace")
-        named = next((model_id for model_id in self._service.models if f'"{model_id}"' in text), None)
+        named = next(
+            (
+                model_id
+                for model_id in self._service.models
+                if f'"{model_id}"' in text or f"\n{model_id}\r" in text
+            ),
+            None,
+        )
         target = FaultTarget(route=self._route, model=named, prompt=text)
         return self._service.faults.pick(target, frozenset({FaultStage.EARLY}))
 
     async def serve(self) -> web.StreamResponse:
         """Answer the request."""
         try:
-            raw = await self._exchange.read_body()
+            raw = await self._body()
             key = key_of(self._exchange.request.headers, self._service.options.key)
             self._service.limiter.start(key)
         except Refusal as refusal:
@@ -91,9 +99,25 @@ class Generation:
         self._service.ledger.statuses[answer.status] += 1
         return await self._exchange.send(answer)
 
+    @property
+    def _content_type(self) -> str:
+        return self._exchange.request.headers.get("Content-Type", "")
+
+    async def _body(self) -> bytes:
+        if self._route != "edit" or not is_form(self._content_type):
+            return await self._exchange.read_body()
+        return await self._exchange.read_body(
+            MAX_UPLOAD_BYTES, lambda: too_large(f"An upload may have {MAX_UPLOAD_BYTES:,} bytes.")
+        )
+
     def _order(self, raw: bytes) -> Order:
-        body = checked_json(self._exchange.request.headers.get("Content-Type", ""), raw, self._route)
-        return checked_order(body, self._service.models, self._route)
+        inputs: EditInputs | None = None
+        if self._route == "edit" and is_form(self._content_type):
+            body, inputs = read_form(self._content_type, raw)
+        else:
+            body = checked_json(self._content_type, raw, self._route)
+            inputs = read_fields(body) if self._route == "edit" else None
+        return checked_order(body, self._service.models, self._route, inputs)
 
     def _entry(self, order: Order, key: str, *, blocked: bool = False) -> Entry:
         """Add an entry to the ledger and hold its price; a blocked request pays for its moderation check."""
@@ -194,6 +218,8 @@ class Generation:
 def sketch_of(order: Order, index: int) -> Sketch:
     """Describe image *index* (from 0) of *order*, for the drawing pool."""
     width, height = pixel_size(order.resolution, order.aspect_ratio)
+    if order.inputs is not None and order.resolution == "auto":
+        width, height = order.inputs.images[0].size or (width, height)
     return Sketch(
         prompt=order.prompt,
         model=order.model.id,
@@ -203,4 +229,5 @@ def sketch_of(order: Order, index: int) -> Sketch:
         width=width,
         height=height,
         image_format=order.image_format,
+        inputs=order.inputs,
     )

@@ -11,11 +11,13 @@ import attrs
 
 from .catalog.definitions import ImageFormat, SandboxModel
 from .drawing.sizes import pixel_size
+from .edits import DEFAULT_EDIT_MODEL, EditInputs, checked_inputs
 from .http.refusals import Refusal, Route, refuse
 from .http.responses import JsonObject
 from .references import checked_references
 
 DEFAULT_OPENAI_MODEL = "hidream"
+_DEFAULTS = {"openai": DEFAULT_OPENAI_MODEL, "edit": DEFAULT_EDIT_MODEL}
 Delivery = Literal["b64_json", "url"]
 _FORMATS: Mapping[str, ImageFormat] = {"png": "png", "jpeg": "jpeg", "jpg": "jpeg", "webp": "webp"}
 _RANGES = {"strength": (0, 1), "guidance_scale": (0, 20), "num_inference_steps": (1, 100)}
@@ -38,6 +40,7 @@ class Order:
     references: int
     cost_usd: float
     stream: bool = False
+    inputs: EditInputs | None = None
 
 
 def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
@@ -59,9 +62,14 @@ def checked_json(content_type: str, raw: bytes, route: Route) -> JsonObject:
     return cast("JsonObject", body)
 
 
-def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> Order:
+def checked_order(
+    body: JsonObject,
+    models: Mapping[str, SandboxModel],
+    route: Route,
+    inputs: EditInputs | None = None,
+) -> Order:
     """
-    Check a request body field by field and return it as an order.
+    Check a request body field by field, and the images of an edit, and return it as an order.
 
     Raises:
         Refusal: Some field is not valid; the refusal has the documented status, code and body.
@@ -75,7 +83,7 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
         message = "Provider selection and passthrough options are not supported yet."
         raise refuse(400, "unsupported_provider_options", message, parameter="provider", route=route)
     model = _model(body, models, route)
-    references = checked_references(body, model, route)
+    references = checked_references(body, model, route) if inputs is None else checked_inputs(inputs, model)
     prompt = _prompt(body, model, route)
     n = _count(body, model, route)
     images = n if n is not None else model.default_images
@@ -99,14 +107,16 @@ def checked_order(body: JsonObject, models: Mapping[str, SandboxModel], route: R
         aspect_ratio=aspect_ratio if isinstance(aspect_ratio, str) else None,
         seed=seed if isinstance(seed, int) else None,
         image_format=_image_format(body, model, route),
-        delivery="url" if route == "openai" and body.get("response_format") == "url" else "b64_json",
+        inputs=inputs,
+        delivery="url" if route != "images" and body.get("response_format") == "url" else "b64_json",
         references=references,
         stream=body.get("stream") is True,
-        cost_usd=_cost_usd(body, model, resolution, images, references),
+        cost_usd=cost_usd(body, model, resolution, images, references),
     )
 
 
-def _cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
+def cost_usd(body: JsonObject, model: SandboxModel, resolution: str, images: int, references: int) -> float:
+    """Return the USD of *images* images made of so many input images."""
     tier = body.get("rendering_speed") if model.tiers_usd else None
     add_ons = [name for name in (*model.add_ons_usd, *model.options_usd) if body.get(name)]
     each = model.price_usd(resolution, tier=tier if isinstance(tier, str) else None, add_ons=add_ons)
@@ -126,8 +136,8 @@ def _number(body: JsonObject, field: str) -> float:
 
 def _model(body: JsonObject, models: Mapping[str, SandboxModel], route: Route) -> SandboxModel:
     model_id = body.get("model")
-    if model_id is None and route == "openai":
-        model_id = DEFAULT_OPENAI_MODEL
+    if model_id is None:
+        model_id = _DEFAULTS.get(route)
     if not isinstance(model_id, str) or not model_id:
         raise refuse(400, "missing_model", "model is required.", parameter="model", route=route)
     if model_id not in models:
@@ -142,9 +152,10 @@ def model_not_found(model_id: str) -> Refusal:
 
 def _prompt(body: JsonObject, model: SandboxModel, route: Route) -> str:
     prompt = body.get("prompt")
-    if prompt is None and not model.prompt_required:
+    required = model.prompt_required or route == "edit"
+    if prompt is None and not required:
         return ""
-    if not isinstance(prompt, str) or (model.prompt_required and not prompt.strip()):
+    if not isinstance(prompt, str) or (required and not prompt.strip()):
         raise refuse(400, "missing_prompt", "prompt is required.", parameter="prompt", route=route)
     # `errors`: a lone surrogate is valid JSON and still has a length.
     length = len(prompt.strip().encode("utf-16-le", "surrogatepass")) // 2
@@ -176,11 +187,13 @@ def _count(body: JsonObject, model: SandboxModel, route: Route) -> int | None:
 
 
 def _resolution(body: JsonObject, model: SandboxModel, route: Route) -> str:
-    field = "size" if route == "openai" and body.get("size") is not None else "resolution"
+    field = "size" if route != "images" and body.get("size") is not None else "resolution"
     _check_offered(body, field, model.resolutions, model, route)
     resolution = body.get(field)
     if isinstance(resolution, str):
         return resolution
+    if route == "edit":
+        return "auto"
     return model.resolutions[0] if model.resolutions else "auto"
 
 
@@ -198,7 +211,8 @@ def _check_offered(
 def _image_format(body: JsonObject, model: SandboxModel, route: Route) -> ImageFormat:
     wanted = body.get("output_format")
     if not model.output_formats or wanted is None:
-        return model.default_format
+        # What lies outside a mask comes back as it was, so an edit is without loss unless one asks for another format.
+        return "png" if route == "edit" else model.default_format
     if not isinstance(wanted, str) or _FORMATS.get(wanted.lower()) not in model.output_formats:
         message = f"output_format {wanted!r} is not supported by {model.id}."
         raise refuse(400, "invalid_output_format", message, parameter="output_format", route=route)

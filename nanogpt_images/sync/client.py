@@ -21,6 +21,7 @@ from ..outputs import write_image
 from ..resources.account import Account as AsyncAccount
 from ..resources.catalog import Catalog as AsyncCatalog
 from ..resources.images import Images as AsyncImages
+from ..resources.ledger.paid_ledger import PaidLedger
 from ..types.result import GenerationResult, Image, ImageData, ResultData, saver_of, target_of
 from .adapter import BlockingProxy, Resource, blocking, parts_of
 from .portal import Portal, PortalContext
@@ -165,11 +166,13 @@ def _made_by(
 
 
 class Images(Resource[AsyncImages]):
-    """The two generation routes, blocking. Reach it as `client.images`."""
+    """Generation and edits, blocking. Reach it as `client.images`."""
 
     generate = _generation(AsyncImages.generate)
     generate_openai = _generation(AsyncImages.generate_openai)
     generate_to = _generation(AsyncImages.generate_to)
+    edit = _generation(AsyncImages.edit)
+    edit_to = _generation(AsyncImages.edit_to)
 
 
 class Catalog(Resource[AsyncCatalog]):
@@ -181,6 +184,8 @@ class Catalog(Resource[AsyncCatalog]):
     image_models = blocking(AsyncCatalog.image_models)
     endpoints = blocking(AsyncCatalog.endpoints)
     priced = blocking(AsyncCatalog.priced)
+    quote = blocking(AsyncCatalog.quote)
+    filled = blocking(AsyncCatalog.filled)
 
 
 class Account(Resource[AsyncAccount]):
@@ -188,6 +193,17 @@ class Account(Resource[AsyncAccount]):
 
     balance = blocking(AsyncAccount.balance)
     usage = blocking(AsyncAccount.usage)
+    settle = blocking(AsyncAccount.settle)
+
+
+class BlockingLedger(Resource[PaidLedger]):
+    """What a client has paid for with `key=`, blocking. Reach it as `client.ledger`."""
+
+    entry = blocking(PaidLedger.entry)
+    entries = blocking(PaidLedger.entries)
+    forget = blocking(PaidLedger.forget)
+    verify = blocking(PaidLedger.verify)
+    prune = blocking(PaidLedger.prune)
 
 
 class BlockingBatch(Resource[Batch]):
@@ -298,6 +314,11 @@ class Client(BlockingProxy[AsyncClient]):
         It is called in the thread of the client's loop.
         """
         return self._target.observe(on_event)
+
+    @property
+    def ledger(self) -> BlockingLedger:
+        """What this client has paid for with `key=`; see `AsyncClient.ledger`."""
+        return BlockingLedger(self._portal, self._target.ledger)
 
     @property
     def base_url(self) -> str:

@@ -150,7 +150,10 @@ class _Replayed:
 
 
 def _clean_request_body(request: HttpRequest) -> bytes | None:
-    return None if request.body is None else clean_body(request.body, keys_of(request.headers))
+    # Assumption: a form that is streamed is told from another one by its length; its boundary is a new one each time.
+    if request.body is None or isinstance(request.body, bytes):
+        return None if request.body is None else clean_body(request.body, keys_of(request.headers))
+    return f"a form of {request.body.size:,} bytes".encode()
 
 
 def _exchange(request: HttpRequest, taped: _Taped) -> Exchange:

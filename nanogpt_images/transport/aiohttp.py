@@ -26,7 +26,7 @@ from ..errors import (
     OutcomeUnknownError,
     RequestTimeoutError,
 )
-from .protocol import HttpRequest, HttpResponse
+from .protocol import HttpRequest, HttpResponse, StreamedBody
 
 # Bodies of images are read as the socket delivers them; a larger buffer gains nothing (see benchmarks/README.md).
 _READ_BUFFER_BYTES: Final = 2**16
@@ -128,7 +128,7 @@ class AiohttpTransport:
     async def _sent(
         self, session: aiohttp.ClientSession, request: HttpRequest
     ) -> AsyncGenerator[HttpResponse]:
-        body = None if request.body is None else _Body(request)
+        body = None if request.body is None else _Body(request, request.body)
         deadline = asyncio.get_running_loop().time() + request.timeout_s
         try:
             async with asyncio.timeout_at(deadline):
@@ -148,6 +148,8 @@ class AiohttpTransport:
         except TimeoutError as error:
             raise _timed_out(request) from error
         except (aiohttp.ClientError, RuntimeError, ValueError) as error:
+            if body is not None and body.failure is not None:
+                raise body.failure from error
             # A RuntimeError: the session was closed meanwhile, or the interpreter is exiting and resolves no more names.
             raise _broken(request, error) from error
         except BaseException:
@@ -248,30 +250,55 @@ class _Body(Payload):
     A request body that tells when it is about to leave: the fact on which `charge` rests.
 
     It is written in slices, because aiohttp's own payload warns of bodies above 1 MiB and writes them at once.
+
+    Attributes:
+        failure: Why a streamed body was not completed.
     """
 
-    _value: bytes
     _autoclose = True
+    failure: NanoGPTError | None = None
 
-    def __init__(self, request: HttpRequest) -> None:
-        super().__init__(request.body or b"", content_type="application/json")
-        self._size = len(self._value)
+    def __init__(self, request: HttpRequest, body: bytes | StreamedBody) -> None:
+        content_type = "application/json" if isinstance(body, bytes) else body.content_type
+        super().__init__(body, content_type=content_type)
+        self._body = body
+        self._size = len(body) if isinstance(body, bytes) else body.size
         self._request = request
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._value.decode(encoding, errors)
+        return self._body.decode(encoding, errors) if isinstance(self._body, bytes) else ""
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        if isinstance(self._body, bytes):
+            self._begin(writer)
+            await _write(writer, self._body[:content_length])
+            return
+        try:
+            # Closed at once where writing fails: the body has a file open.
+            async with contextlib.aclosing(self._body.chunks()) as chunks:
+                async for chunk in chunks:
+                    if not self._request.body_begun:
+                        self._begin(writer)
+                    await _write(writer, chunk)
+        except NanoGPTError as error:
+            # aiohttp names it in words alone.
+            self.failure = error
+            raise
+
+    def _begin(self, writer: AbstractStreamWriter) -> None:
         transport = getattr(writer, "transport", None)
         if transport is not None and not transport.is_closing():
             self._request.begin_body()
         # On a connection that is gone already nothing is written: aiohttp raises, and nothing was sent.
-        view = memoryview(self._value)[:content_length]
-        for start in range(0, len(view), _WRITE_BYTES):
-            await writer.write(view[start : start + _WRITE_BYTES])
+
+
+async def _write(writer: AbstractStreamWriter, data: bytes) -> None:
+    view = memoryview(data)
+    for start in range(0, len(view), _WRITE_BYTES):
+        await writer.write(view[start : start + _WRITE_BYTES])
 
 
 class _AiohttpResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -15,6 +15,24 @@ def _nothing() -> None:
     """Default hook: do nothing."""
 
 
+class StreamedBody(Protocol):
+    """A request body that is too large to be held in memory, and that can be read again for the next attempt."""
+
+    @property
+    def content_type(self) -> str:
+        """Its `Content-Type`."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Length in bytes."""
+        ...
+
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """Yield the body from its beginning. It raises where that is no longer what it was; then it must not be completed."""
+        ...
+
+
 @attrs.define(kw_only=True, eq=False)
 class HttpRequest:
     """
@@ -24,6 +42,7 @@ class HttpRequest:
         url: Absolute URL. Redirects are never followed by a transport.
         headers: All headers to send but those that follow from the body's length and the host. They may
             hold the key, so they are left out of the repr.
+        body: The whole body, which is JSON, or one that is streamed.
         paid: Whether success costs money; it decides the `charge` of a lost answer.
         timeout_s: Seconds for the whole attempt, from here to the last byte of the answer.
         model: ID of the model, for a paid request.
@@ -39,7 +58,7 @@ class HttpRequest:
     method: str
     url: str = attrs.field(repr=lambda url: repr(shown_url(url)))
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
-    body: bytes | None = attrs.field(default=None, repr=False)
+    body: bytes | StreamedBody | None = attrs.field(default=None, repr=False)
     paid: bool = False
     timeout_s: float = 60.0
     model: str | None = None

@@ -25,7 +25,7 @@ from ..errors import (
 from ..wire.failures import CUT_OFF, decode_failure
 from .door import MAX_FAILURE_BYTES
 from .pacing.limiter import RateLimiter, StartSlot
-from .protocol import HttpRequest, HttpResponse, Transport
+from .protocol import HttpRequest, HttpResponse, StreamedBody, Transport
 from .retry import RetryPolicy
 from .secrets import NO_SECRET, Redactor, Secret, not_pickled
 
@@ -73,6 +73,7 @@ class Sender:
         max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
         free_timeout_s: Seconds for each attempt of a request that costs nothing.
         sleep: Waits that many seconds.
+        on_answer: Told the headers of each answer.
     """
 
     def __init__(
@@ -88,7 +89,9 @@ class Sender:
         key: str | None = None,
         free_timeout_s: float = 60.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        on_answer: Callable[[Mapping[str, str]], object] = lambda _: None,
     ) -> None:
+        self._on_answer = on_answer
         self._base_url = base_url
         self._free_timeout_s = free_timeout_s
         self.redact = redact
@@ -146,7 +149,7 @@ class Sender:
     async def post_paid(
         self,
         path: str,
-        body: bytes,
+        body: bytes | StreamedBody,
         read: Reader[T],
         *,
         target: str,
@@ -158,7 +161,7 @@ class Sender:
 
         Args:
             path: Path of the route.
-            body: JSON.
+            body: JSON, or a form that is streamed for each attempt.
             read: Reads the answer of success, within the attempt's time.
             target: The model's ID, for the text of errors.
             timeout_s: Seconds for each attempt.
@@ -219,6 +222,7 @@ class Sender:
             async with self._transport.send(request) as response:
                 # From here the request counts as started, also where a transport does not report its body.
                 started()
+                self._on_answer(response.headers)
                 if response.status >= 300:
                     body = await read_failure(response)
                     raise decode_failure(

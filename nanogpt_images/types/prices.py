@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -119,6 +119,40 @@ def _no_tables() -> Mapping[str, PriceTable]:
 
 def _no_tiers() -> Mapping[str, Mapping[str, PriceTable]]:
     return {}
+
+
+@attrs.frozen(kw_only=True)
+class Quote:
+    """
+    What a request costs: the service's own price beside that of the catalogue.
+
+    Attributes:
+        model: ID of the model.
+        images: How many images the request makes.
+        service_usd: USD by the service, for all of them; None where it does not say.
+        image_usd: USD by the service for one image, without input images.
+        catalog_usd: USD by the catalogue, input images included; None where it states no price.
+        problem: Why there is no price of the service.
+    """
+
+    model: str
+    images: int
+    service_usd: float | None
+    image_usd: float | None
+    catalog_usd: float | None
+    problem: str | None = None
+
+    @property
+    def cost_usd(self) -> float | None:
+        """The price that counts: the service's, else the catalogue's; None where neither is known."""
+        return self.catalog_usd if self.service_usd is None else self.service_usd
+
+    @property
+    def source(self) -> Literal["service", "catalogue"] | None:
+        """Where `cost_usd` comes from."""
+        if self.service_usd is not None:
+            return "service"
+        return None if self.catalog_usd is None else "catalogue"
 
 
 @attrs.frozen(kw_only=True)

@@ -103,7 +103,7 @@ def decode_answer(
     entries, undecoded = _entries(body.get("data"), received)
     broken = {**broken, **undecoded}
     usable = {entry.index for entry in entries}
-    cost = None if amount is None else Cost(amount, _currency(body))
+    cost = None if amount is None else Cost(amount, currency_of(body))
     cost_usd = None if cost is None else cost.usd
     if cost_usd is not None and (check_usd := moderation_usd(headers)) is not None:
         # Assumption: `cost` is that of the images, and the check comes on top.
@@ -189,7 +189,7 @@ def _task_id(body: Json) -> str | None:
     return None
 
 
-def _currency(body: Json) -> str:
+def currency_of(body: Json) -> str:
     """Return the first currency that is not USD among what the answer names; USD where it names none."""
     # Source: docs/service.md, "The answer to a generation": with `paymentSource` XNO the cost may be in XNO.
     named = (as_text(body.get(name)) for name in ("currency", "paymentSource"))

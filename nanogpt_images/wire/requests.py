@@ -11,15 +11,21 @@ from ..types.reference import MAX_BODY_BYTES
 from ..types.request import (
     INPUT_FIELDS,
     MASK_FIELD,
+    EditRequest,
     GenerateRequest,
     ImageRequest,
     OpenAIRequest,
     has_images,
     stream_refusal,
+    target_of,
 )
 
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-PATHS: Final = {"images": "/api/v1/images", "openai": "/v1/images/generations"}
+PATHS: Final = {
+    "images": "/api/v1/images",
+    "openai": "/v1/images/generations",
+    "edit": "/api/v1/images/edits",
+}
 
 
 def encode_body(request: ImageRequest, references: Sequence[str] = (), mask: str | None = None) -> bytes:
@@ -75,11 +81,48 @@ def body_of(request: ImageRequest) -> dict[str, object]:
 
 def _fields(request: ImageRequest, references: Sequence[str], mask: str | None) -> dict[str, object]:
     """Return what the arguments say. They win over the same key in `extra`: they are checked, and it is not."""
-    if isinstance(request, GenerateRequest):
+    if isinstance(request, EditRequest):
+        fields = _edit(request)
+    elif isinstance(request, GenerateRequest):
         fields = _normalized(request, references)
     else:
         fields = _openai_compatible(request, references, mask)
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def form_fields(request: EditRequest) -> dict[str, object]:
+    """
+    Return the fields of an edit but its images.
+
+    Raises:
+        ParameterError: An image stands in `extra`, or a stream is asked for.
+
+    Source: docs/service.md, "Edit".
+    """
+    if (refusal := stream_refusal(request)) is not None:
+        raise refusal
+    if hidden := sorted({"image", "image[]", "mask", *INPUT_FIELDS, MASK_FIELD} & request.extra.keys()):
+        raise ParameterError(
+            f"{target_of(request)}: {', '.join(hidden)} stands in extra; pass input images as image and mask.",
+            model=request.model,
+            parameter=hidden[0],
+        )
+    return body_of(request)
+
+
+def _edit(request: EditRequest) -> dict[str, object]:
+    return {
+        "model": request.model or None,
+        "prompt": request.prompt,
+        "n": request.n,
+        "size": request.size,
+        "response_format": request.response_format,
+        "user": request.user,
+        "strength": request.strength,
+        "guidance_scale": request.guidance_scale,
+        "num_inference_steps": request.num_inference_steps,
+        "seed": request.seed,
+    }
 
 
 def _prompt(request: ImageRequest) -> str | None:

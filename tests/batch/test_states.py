@@ -33,6 +33,9 @@ ALLOWED = {
     (State.UNKNOWN, Event.RETRIED): State.PENDING,
     (State.UNKNOWN, Event.RECOVERED): State.DONE,
     (State.UNKNOWN, Event.FOUND): State.SENT,
+    (State.PENDING, Event.REUSED): State.DONE,
+    (State.UNKNOWN, Event.CLEARED): State.PENDING,
+    (State.UNKNOWN, Event.CONFIRMED): State.FAILED,
 }
 
 

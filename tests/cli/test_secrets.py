@@ -28,10 +28,12 @@ CALLS = {
     "gallery": ["gallery", "out"],
     "export": ["export", "out", "--to", "csv", "--overwrite"],
     "show": ["show", "out/images/{image}"],
+    "edit": ["edit", "a hat", "--image", "out/images/{image}", "-m", "restyle", "-o", "edited"],
+    "mark": ["mark", "out"],
     "regenerate": ["regenerate", "out/images/{image}", "-o", "again"],
     "demo": ["demo"],
 }
-HERE = {"status", "gallery", "demo", "export", "show"}  # verbs that take no address
+HERE = {"status", "gallery", "demo", "export", "show", "mark"}  # verbs that take no address
 
 
 @pytest.fixture

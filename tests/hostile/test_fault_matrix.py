@@ -6,11 +6,13 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 from cells import ASKED, EMBEDDED, LINKED, MODEL, PROMPT, URL_ONLY, Cell, Outcome, in_turn, share
 from fault_expectations import EXPECTED
 from leaks import nothing_left, nothing_left_open, unfinished_files
+from pictures import plain
 
 import nanogpt_images as ngi
 from nanogpt_images.batch.journal import Journal
@@ -60,11 +62,21 @@ async def _generate_openai_url(client: ngi.AsyncClient, out: Path) -> int:
     return len(result.images)
 
 
+async def _edit(client: ngi.AsyncClient, out: Path) -> int:
+    image = anyio.Path(out) / "in.png"
+    await image.write_bytes(plain())
+    result = await client.images.edit(PROMPT, image=out / "in.png", model="restyle", n=ASKED)
+    assert all(image.data for image in result.images)
+    return len(result.images)
+
+
 CALLS: dict[str, tuple[Call, list[str]]] = {
     "generate": (_generate, EMBEDDED),
     "generate_to": (_generate_to, EMBEDDED),
     "generate_openai": (_generate_openai, EMBEDDED),
     "generate_openai_url": (_generate_openai_url, LINKED),
+    # Those listings lack the model of the other calls.
+    "edit": (_edit, [kind for kind in EMBEDDED if kind not in ("catalog_shrinks", "catalog_renames")]),
 }
 """Each call, and the kinds that it meets."""
 

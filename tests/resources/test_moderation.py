@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from fakes import connected
 
 import nanogpt_images as ngi
+from nanogpt_images.resources.prices.moderation_price import ModerationPrice
 from nanogpt_images.sandbox import Fault
 from nanogpt_images.wire.failures import decode_failure
 
@@ -66,10 +68,11 @@ async def test_a_blocked_call_costs_its_check() -> None:
                 await client.images.generate("a [flagged] fox", model="tiny-and-fast", resolution="64x64")
             assert caught.value.details["moderation"]
         assert sandbox.ledger.total_usd == pytest.approx(3 * CHECK_USD)
-        # 0.0004 is left, which four images take; the check of this call is not reserved.
-        await client.images.generate("a fox", model="tiny-and-fast", resolution="64x64", n=4)
+        # 0.0004 is left: two images and their check, but not three.
         with pytest.raises(ngi.BudgetExceededError):
-            await client.images.generate("a fox", model="tiny-and-fast", resolution="64x64")
+            await client.images.generate("a fox", model="tiny-and-fast", resolution="64x64", n=3)
+        await client.images.generate("a fox", model="tiny-and-fast", resolution="64x64", n=2)
+        assert sandbox.ledger.total_usd == pytest.approx(0.001)
 
 
 async def test_a_passed_check_is_in_the_cost() -> None:
@@ -90,6 +93,31 @@ async def test_a_batch_books_the_checks(tmp_path: Path) -> None:
         assert (report.done, report.failed, report.unknown) == (2, 2, 0)
         assert report.cost_usd == pytest.approx(sandbox.ledger.total_usd)
         assert report.cost_usd == pytest.approx(2 * (PRICE_USD + CHECK_USD) + 2 * CHECK_USD)
+
+
+async def test_a_budget_holds_with_checks(tmp_path: Path) -> None:
+    """Checks are set aside with the images, of a client and of a batch: no budget is passed, with whatever in flight."""
+    rows = [
+        {"prompt": f"fox {number}", "model": "tiny-and-fast", "resolution": "64x64"} for number in range(30)
+    ]
+    async with connected(**ON, sandbox={"latency_s": 0.01}) as (client, sandbox):
+        report = await client.run_batch(rows, out=tmp_path, budget_usd=0.001, concurrency=16)
+        assert report.cost_usd == pytest.approx(sandbox.ledger.total_usd)
+        assert sandbox.ledger.total_usd == pytest.approx(3 * (PRICE_USD + CHECK_USD))
+    async with connected(**ON, budget_usd=0.001) as (client, sandbox):
+        calls = [client.images.generate("a", model="tiny-and-fast", resolution="64x64") for _ in range(30)]
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert sandbox.ledger.total_usd == pytest.approx(3 * (PRICE_USD + CHECK_USD))
+
+
+def test_what_is_set_aside() -> None:
+    """An assumption until an answer tells, then the most that was seen; nothing where no check is asked for."""
+    asked, not_asked = ModerationPrice({"Moderation": "some-model"}), ModerationPrice({"moderation": "off"})
+    assert (asked.reserve_nano, not_asked.reserve_nano) == (200_000, 0)
+    for price in (asked, not_asked):
+        for usd in ("0.0001", "0.0003", "0.0002", "free"):
+            price.observe({COST: usd})
+    assert (asked.reserve_nano, not_asked.reserve_nano) == (300_000, 0)
 
 
 @pytest.mark.parametrize("value", ["false", "off", "0", ""])

@@ -101,8 +101,8 @@ async def test_the_dearest_reading_of_a_request_has_to_fit() -> None:
 
 
 async def test_unknown_price_is_refused_or_assumed() -> None:
-    """Without a price a budget cannot be kept: the call is refused unless a price is assumed."""
-    async with Sandbox(requests_per_second=None) as sandbox:
+    """Without a price, of the service either, a budget cannot be kept: the call is refused unless a price is assumed."""
+    async with Sandbox(requests_per_second=None, faults=[Fault("404", route="estimate")]) as sandbox:
         async with _client(sandbox) as client:
             unpriced = [
                 model for model in await client.catalog.list() if not model.prices and not model.references

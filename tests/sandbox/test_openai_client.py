@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+from pictures import changed_outside, clear_mask, plain
 
 from nanogpt_images.sandbox import BlockingSandbox, Sandbox
 
@@ -48,3 +49,18 @@ def test_url(client: openai.OpenAI) -> None:
     with urllib.request.urlopen(answer.data[0].url or "") as response:
         assert response.headers["Content-Type"].startswith("image/")
         assert len(response.read()) > 1000
+
+
+def test_edit_with_a_mask(client: openai.OpenAI, sandbox: BlockingSandbox) -> None:
+    """`images.edit` with a mask changes what the mask allows and nothing else."""
+    answer = client.images.edit(
+        model="flux-lora/inpainting",
+        prompt="a hat",
+        image=("in.png", plain()),
+        mask=("mask.png", clear_mask()),
+    )
+    assert answer.data is not None
+    assert changed_outside(base64.b64decode(answer.data[0].b64_json or "")) == 0
+    several = client.images.edit(prompt="a hat", image=[("a.png", plain()), ("b.png", plain())], n=1)
+    assert several.data is not None
+    assert [entry.route for entry in sandbox.ledger.billed] == ["edit", "edit"]

@@ -19,6 +19,11 @@ async def async_client() -> None:
         assert_type(await client.catalog.models(), ngi.Listing[ngi.ListedModel])
         assert_type(await client.catalog.image_models(detailed=False), ngi.Listing[ngi.ImageModel])
         assert_type(await client.catalog.endpoints("gpt-image-2"), ngi.ModelEndpoints)
+        assert_type(
+            await client.catalog.quote(ngi.GenerateRequest(model="gpt-image-2", resolution="1024x1024")),
+            ngi.Quote,
+        )
+        assert_type(await client.images.edit("a hat", image="fox.png", mask=b"mask"), ngi.GenerationResult)
         result = await client.images.generate(
             "a red fox", model="gpt-image-2", n=2, input_references=[Path("a.png"), b""]
         )
@@ -53,6 +58,8 @@ def blocking_client() -> None:
         assert_type(result.images[0].save("fox"), Path)
         assert_type(result.images[0].to_pil(), PillowImage)
         assert_type(client.images.generate_to("out", "a red fox", model="gpt-image-2"), ngi.BlockingResult)
+        assert_type(client.images.edit("a hat", image=["fox.png", b"bytes"], n=2), ngi.BlockingResult)
+        assert_type(client.images.edit_to("out", "a hat", image="fox.png", size="1k"), ngi.BlockingResult)
         client.images.generate("a red fox", model="gpt-image-2", nonsense=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         client.images.generate("a red fox")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
         ngi.Client("key", nonsense=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

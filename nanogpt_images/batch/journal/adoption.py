@@ -198,9 +198,11 @@ def _is_there(directory: Path, image: ImageRecord) -> bool:
 def _row(fields: dict[str, object], image: ImageRecord) -> BatchRow:
     """Return the row of a line; its parameters or its file's name tell its route, which the list does not name."""
     given = {name: fields.get(name) for name in ("prompt", "model", "key", "parameters", "metadata")}
-    routes: tuple[Route, ...] = ("images", "openai")
+    routes: tuple[Route, ...] = ("images", "openai", "edit")
     by_route = {route: BatchRow.of({**given, "route": route}) for route in routes}
     parameters = by_route["images"].parameters
+    if "image" in parameters:
+        return by_route["edit"]
     if parameters.keys() & _OPENAI_ONLY:
         return by_route["openai"]
     mark = PurePosixPath(image.file).stem.partition("_")[0][-8:]

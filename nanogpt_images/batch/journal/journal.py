@@ -10,14 +10,15 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import TypeVar
 
+from ..._base.database.writer import Writer
+from ...money.outcome_bounds import BookedRequest
 from ...types.parameters import CountRule
-from ..outcomes import Outcome, images_of
+from ..outcomes import ImageRecord, Outcome, images_of
 from ..rows import BatchRow
 from ..states import State
 from ..units import Unit, unpriced
-from . import admission, adoption, manifests, pages, queries, transitions
+from . import admission, adoption, manifests, pages, queries, rewriting, transitions
 from .database.store import Store
-from .database.writer import Writer
 from .records import (
     Admission,
     Ending,
@@ -29,6 +30,7 @@ from .records import (
     Totals,
     UnitRecord,
 )
+from .rewriting import Rewrite
 
 ResultT = TypeVar("ResultT")
 _CHUNK = 500
@@ -48,7 +50,7 @@ class Journal:
 
     directory: Path
     read_only: bool
-    _writer: Writer
+    _writer: Writer[Store]
 
     @classmethod
     async def open(
@@ -185,6 +187,20 @@ class Journal:
         files = [self.directory / PurePosixPath(image.file) for image in images if not image.is_elsewhere]
         await self._run(lambda store: transitions.record(store, unit_id, outcome), files)
 
+    async def reused(
+        self, unit_id: str, images: Sequence[ImageRecord], *, request_id: str | None = None
+    ) -> None:
+        """
+        Record that the images of a claimed unit were paid for before and are on disk: it costs nothing.
+
+        Args:
+            unit_id: A claimed unit that is pending.
+            images: Its images; their files are synced first.
+            request_id: The service's ID of the request that was paid for.
+        """
+        files = [self.directory / PurePosixPath(image.file) for image in images]
+        await self._run(lambda store: transitions.reused(store, unit_id, images, request_id), files)
+
     async def found(self, unit_id: str) -> State:
         """
         Record that the worker of a unit is alive: an unknown unit is in flight again, a linked one is this process's.
@@ -256,6 +272,19 @@ class Journal:
         """Yield the units that are paid for and wait for their downloads, in the order of admission."""
         return self._endings(State.LINKED)
 
+    async def rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """
+        Record that image files will have other bytes: before they have, so that a crash leaves files to be written again.
+
+        Args:
+            rewrites: Their new sizes and digests. `results.jsonl` follows with `relist`.
+        """
+        await self._run(lambda store: rewriting.rewrite(store, rewrites))
+
+    async def relist(self) -> None:
+        """Write `results.jsonl` again where it is behind the journal. Raises OutputError."""
+        await self._run(rewriting.relist)
+
     def results(self, *, chunk: int = _CHUNK) -> AsyncIterator[Sequence[ResultRecord]]:
         """
         Yield the images on disk in the order in which they came; only *chunk* of them are in memory at a time.
@@ -295,6 +324,20 @@ class Journal:
     async def spending(self) -> SpendingByModel:
         """Return what was spent on each model, and when, for comparison with the service's account."""
         return await self._run(queries.spending)
+
+    async def booked(self) -> list[BookedRequest]:
+        """Every request that was sent, for comparison with the service's account."""
+        return await self._run(queries.booked)
+
+    async def resolve(self, unit_ids: Sequence[str], *, charged: bool) -> int:
+        """
+        Record what the account proves of unknown units: failed and charged, or pending again.
+
+        Returns:
+            How many of them were unknown until now.
+        """
+        change = transitions.confirmed if charged else transitions.cleared
+        return await self._run(lambda store: sum(change(store, unit_id) for unit_id in unit_ids))
 
     async def holders(self) -> list[Holder]:
         """List the living processes that work on the journal, this one included unless it only reads."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+import attrs
+
 from ...errors import Charge
+from ...money.outcome_bounds import BookedRequest, Standing
 from ..rows import BatchRow
 from ..states import Event, State, advance, is_open
 from ..units import Unit
@@ -16,6 +19,8 @@ from .records import Ending, ModelSpending, Remainder, SpendingByModel, Totals
 
 UNIT_COLUMNS = "hex(unit.id), unit.row, unit.n, unit.images, part, parts, first_index, replica"
 UNIT_WIDTH: Final = 8
+_LONGEST_REQUEST_S = 3_600.0  # Assumption: nothing that an answer came to was sent longer ago
+_FOUND_DEAD = "Interrupted"
 _MANY: Final = 500
 
 RawUnit: TypeAlias = tuple[str, str, int | None, int, int, int, int, int]
@@ -151,6 +156,52 @@ def spending(store: Store) -> SpendingByModel:
     (first_at,) = store.connection.execute("SELECT min(started_at) FROM process").fetchone()
     (last_at,) = store.connection.execute("SELECT max(updated_at) FROM unit").fetchone()
     return SpendingByModel(models=models, first_at=first_at, last_at=last_at)
+
+
+def booked(store: Store) -> list[BookedRequest]:
+    """Every request that was sent, for comparison with the account. It reads every unit."""
+    found = store.connection.execute(
+        "SELECT lower(hex(unit.id)), json_extract(row, '$.model'), state, cost_nano, earlier_unknown_nano, linked_at,"
+        " updated_at, error_type, started_at, ended_at FROM unit LEFT JOIN process ON process.id = unit.owner"
+        " WHERE attempts > 0"
+    )
+    requests: list[BookedRequest] = []
+    for (
+        identity,
+        model,
+        state,
+        cost,
+        earlier,
+        linked_at,
+        updated_at,
+        error_type,
+        started_at,
+        ended_at,
+    ) in found:
+        at = min(linked_at or updated_at, updated_at)
+        # What was found out once its process had ended says nothing of when the service did it.
+        in_time = started_at is not None and (ended_at is None or at < ended_at)
+        standing: Standing = "maybe"
+        if state == State.UNKNOWN.value:
+            standing = "unknown"
+        elif state == State.DONE.value and cost and not earlier and in_time:
+            standing = "charged"
+        request = BookedRequest(
+            id=identity,
+            model=model,
+            first_at=max(started_at, at - _LONGEST_REQUEST_S)
+            if in_time and error_type != _FOUND_DEAD
+            else started_at or 0.0,
+            last_at=at,
+            standing=standing,
+            cost_nano=cost,
+        )
+        requests.append(request)
+        if earlier:
+            requests.append(
+                attrs.evolve(request, id=f"{identity}-earlier", standing="maybe", first_at=started_at or 0.0)
+            )
+    return requests
 
 
 def recorded(store: Store, files: Sequence[str]) -> frozenset[str]:

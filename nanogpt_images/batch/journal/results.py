@@ -25,12 +25,20 @@ _LOG = get_logger(__name__)
 
 _SELECT = """
     SELECT unit.row, unit.first_index, unit.request_id,
-        image.idx, file, media_type, width, height, bytes, sha256, image.cost_nano
+        image.idx, file, media_type, width, height, bytes, sha256, image.cost_nano, image.attempt
     FROM image JOIN unit ON unit.seq = image.unit ORDER BY image.rowid
 """
 
 
-def line(row: str, first_index: int, request_id: str | None, image: ImageRecord, cost_nano: int) -> bytes:
+def line(
+    row: str,
+    first_index: int,
+    request_id: str | None,
+    image: ImageRecord,
+    cost_nano: int,
+    *,
+    reused: bool = False,
+) -> bytes:
     """Return the line of an *image* of a *row* (JSON): the index counts within the row, the file is relative to the list."""
     # Not through BatchRow: its checks, made when the row was admitted, would take most of the time.
     fields = json.loads(row)
@@ -50,6 +58,7 @@ def line(row: str, first_index: int, request_id: str | None, image: ImageRecord,
         "sha256": image.sha256,
         "cost_usd": to_usd(cost_nano),
         "request_id": request_id,
+        **({"reused": True} if reused else {}),
     }
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
@@ -182,7 +191,9 @@ def rewrite(connection: sqlite3.Connection, directory: Path) -> None:
 
 def _lines(connection: sqlite3.Connection) -> Iterator[bytes]:
     for record in connection.execute(_SELECT):
-        row, first_index, request_id, index, file, media_type, width, height, size, sha256, cost = record
+        row, first_index, request_id, index, file, media_type, width, height, size, sha256, cost, attempt = (
+            record
+        )
         image = ImageRecord(
             index=index,
             file=file,
@@ -192,4 +203,4 @@ def _lines(connection: sqlite3.Connection) -> Iterator[bytes]:
             bytes=size,
             sha256=sha256,
         )
-        yield line(row, first_index, request_id, image, cost)
+        yield line(row, first_index, request_id, image, cost, reused=attempt == 0)

@@ -136,6 +136,17 @@ def _done(store: Store, unit_id: str, outcome: Done) -> None:
     _add_images(store, current, outcome.images)
 
 
+def reused(store: Store, unit_id: str, images: Sequence[ImageRecord], request_id: str | None) -> None:
+    """Its images were paid for before and are on disk: it costs nothing, and it was never sent."""
+    current = _claimed(store, unit_id)
+    store.connection.execute(
+        "UPDATE unit SET state = ?, charge = '', cost_nano = 0, reserved_nano = 0, attempts = 0, request_id = ?,"
+        " error_type = NULL, error_text = NULL, updated_at = ? WHERE seq = ?",
+        (advance(current.state, Event.REUSED).value, clean(request_id), store.clock(), current.seq),
+    )
+    _add_images(store, attrs.evolve(current, attempts=0), images)
+
+
 def settled(store: Store) -> int:
     """Count as done what was, or may have been, charged and has all of its images; how many requests that were."""
     # No event of a request: it ended well, and the journal of an earlier version says otherwise.
@@ -146,6 +157,32 @@ def settled(store: Store) -> int:
         " AND images <= (SELECT count(DISTINCT idx) FROM image WHERE image.unit = seq AND idx < unit.images)",
         (store.clock(), Charge.UNKNOWN.value, Charge.CHARGED.value),
     ).rowcount
+
+
+def cleared(store: Store, unit_id: str) -> bool:
+    """Record that the account proves it was not charged: it is pending again. False where it is unknown no more."""
+    return _resolve(
+        store, unit_id, Event.CLEARED, "charge = '', error_type = NULL, error_text = NULL, owner = NULL"
+    )
+
+
+def confirmed(store: Store, unit_id: str) -> bool:
+    """Record that the account proves it was charged: it failed, at its worst case. False where it is unknown no more."""
+    return _resolve(
+        store, unit_id, Event.CONFIRMED, f"charge = '{Charge.CHARGED.value}', cost_nano = reserved_nano"
+    )
+
+
+def _resolve(store: Store, unit_id: str, event: Event, change: str) -> bool:
+    return bool(
+        store.connection.execute(
+            f"UPDATE unit SET state = ?, {change}, reserved_nano = 0, updated_at = ? WHERE id = ? AND state = ?",  # noqa: S608
+            (
+                *(advance(State.UNKNOWN, event).value, store.clock()),
+                *(bytes.fromhex(unit_id), State.UNKNOWN.value),
+            ),
+        ).rowcount
+    )
 
 
 def _failed(store: Store, unit_id: str, outcome: Failed) -> None:
@@ -257,4 +294,5 @@ def _add_images(store: Store, current: _Current, images: Sequence[ImageRecord], 
                 *(image.width, image.height, image.bytes, image.sha256, cost),
             ),
         )
-        store.add_line(results.line(row, first_index, request_id, image, cost))
+        reused = current.attempts == 0  # nothing else is done without having been sent
+        store.add_line(results.line(row, first_index, request_id, image, cost, reused=reused))

@@ -14,6 +14,7 @@ from ...errors import ManifestError
 from ..rows import BatchRow, refuse_one_row
 from ..sweeps import Sweep, rows_of
 from .columns import Columns
+from .folder import folder_records, holds_only_images, image_files
 from .formats import (
     Record,
     csv_records,
@@ -88,6 +89,7 @@ def read_manifest(
       anywhere else is text.
     - `.txt`: a prompt per line, without the space around it.
     - `.parquet`, `.arrow`, `.feather`, or a directory of Parquet files (with the extra `parquet`).
+    - A folder: an edit of each image in it, with `image` and `key`; *defaults* has the prompt.
 
     Files of text may be packed as `.gz` or (with the extra `parquet`) `.zst`. They are UTF-8, or UTF-16 with a byte
     order mark; lines end in LF, CRLF or CR, and blank ones are skipped.
@@ -265,7 +267,7 @@ class ManifestRows(Iterator[BatchRow]):
     def _made(self) -> Iterator[BatchRow | ManifestError]:
         templates = None
         if self.reading.templates:
-            directory = self.path if self.path.is_dir() else self.path.parent
+            directory = self.path.parent if self._files == [self.path] else self.path
             templates = Templates(directory=directory, seed=self.reading.wildcard_seed)
         with contextlib.closing(self._records()) as records:
             for number, (line, fields) in enumerate(records, start=1):
@@ -289,6 +291,9 @@ class ManifestRows(Iterator[BatchRow]):
                     yield error
 
     def _records(self) -> Generator[Record]:
+        if self._format == "folder":
+            yield from folder_records(self._files)
+            return
         if self._format in ("parquet", "arrow"):
             yield from arrow_records(self._files, self._columns)
             return
@@ -298,6 +303,8 @@ class ManifestRows(Iterator[BatchRow]):
     def _count_records(self) -> int:
         """Count rows as far as they can be told apart, before any sweep."""
         self._holds_sweeps = False
+        if self._format == "folder":
+            return len(self._files)
         if self._format in ("parquet", "arrow"):
             self._holds_sweeps = any(
                 "sweep" in row for _, row in _first(self._records()) if isinstance(row, Mapping)
@@ -400,7 +407,7 @@ def _format_of(path: Path, given: str | None) -> str:
         return given
     with contextlib.suppress(OSError, ValueError):
         if path.is_dir():
-            return "parquet"
+            return "folder" if holds_only_images(path) else "parquet"
     if (found := _format_by_suffix(path)) is not None:
         return found
     raise ManifestError(
@@ -420,7 +427,7 @@ def _format_by_suffix(path: Path) -> str | None:
 def _files_of(path: Path) -> list[Path]:
     try:
         if path.is_dir():
-            return shards_of(path)
+            return image_files(path) if holds_only_images(path) else shards_of(path)
         if not path.exists():
             raise ManifestError(f"there is no file {path}.")
     except ValueError:

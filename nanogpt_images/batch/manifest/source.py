@@ -10,6 +10,7 @@ from typing import cast
 from ...errors import ManifestError
 from ..journal import ManifestRecord
 from .fields import json_value
+from .folder import folder_digest, holds_only_images
 from .reader import ManifestRows, ReadOptions
 from .tables import shards_of
 from .text import reading
@@ -62,6 +63,8 @@ def rows_again(record: ManifestRecord) -> ManifestRows | None:
 
 def _digest(path: Path) -> str:
     with reading(path):
+        if path.is_dir() and holds_only_images(path):
+            return folder_digest(path)
         if path.is_dir():
             parts = [f"{shard.relative_to(path)} {_digest(shard)}" for shard in shards_of(path)]
             return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -43,7 +43,9 @@ def shards_of(directory: Path) -> list[Path]:
         path for path in directory.rglob("*") if path.suffix.lower() in _PARQUET and path.is_file()
     )
     if not found:
-        raise ManifestError(f"{directory} is a directory without .parquet files, not a manifest.")
+        raise ManifestError(
+            f"the folder {directory} has neither images nor .parquet files in it, so it is not a manifest."
+        )
     return found
 
 

@@ -13,6 +13,7 @@ from ...errors import ManifestError
 ROW_FIELDS: Final = ("prompt", "model", "count", "key", "route")
 IMAGE_PARAMETERS: Final = frozenset(
     {
+        "image",
         "input_references",
         "image_data_url",
         "image_data_urls",
@@ -69,6 +70,7 @@ _KINDS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "guidance_scale": ("a number", parse_number),
     "num_inference_steps": ("a number", parse_number),
     "kontext_max_mode": ("true or false", parse_switch),
+    "image": ("one image or a JSON list", _list),
     "input_references": ("one reference or a JSON list", _list),
     "image_data_urls": ("one image or a JSON list", _list),
     "imageDataUrls": ("one data URL or a JSON list", _list),
@@ -87,6 +89,7 @@ KNOWN_PARAMETERS: Final = frozenset(
         "response_format",
         "user",
         "image_data_url",
+        "mask",
         "mask_data_url",
         "imageDataUrl",
         "maskDataUrl",
@@ -94,7 +97,7 @@ KNOWN_PARAMETERS: Final = frozenset(
         *(_KINDS.keys() - {"parameters", "sweep", "images"}),
     }
 )
-"""Columns that are parameters. Source: docs/service.md, "Generate" and "Generate, OpenAI-compatible"."""
+"""Columns that are parameters. Source: docs/service.md, "Generate", "Generate, OpenAI-compatible" and "Edit"."""
 
 SPECIAL: Final = ("parameters", "metadata", "sweep")
 """Columns that hold further columns."""

@@ -10,14 +10,16 @@ from typing import Final, TypeAlias, cast
 
 from ...errors import ManifestError, ParameterError
 from ...money.nano import to_nano
+from ...resources.prices.pricing import with_flat_price
 from ...types.model import Model
 from ...types.parameters import split_count
+from ...types.prices import Quote
 from ..manifest.reader import ManifestRows, names_manifest, rows_from
 from ..manifest.tables import Table
 from ..rows import BatchRow
 from ..sweeps import rows_of
 from .listed import with_listed
-from .pricing import unit_price
+from .pricing import Price, unit_price
 from .requests import problem_of, warnings_of
 from .totals import Estimate, ModelEstimate, Problem, Sum
 
@@ -44,6 +46,7 @@ def estimate(
     concurrency: int = 64,
     latency_s: float | None = None,
     check: Callable[[BatchRow, Model], str | None] | None = check_row,
+    quoted: Callable[[BatchRow], Quote | None] | None = None,
 ) -> Estimate:
     """
     Add up what *rows* will do and cost, in one pass and constant memory. Nothing is sent.
@@ -58,6 +61,7 @@ def estimate(
         concurrency: Requests at once.
         latency_s: Time of one request, where the caller knows it; without it only pacing takes time.
         check: Says what is wrong with a row for its model, None when nothing is; without a check all is right.
+        quoted: Gives what `Catalog.quote` said of one request of a row; None where it was not asked.
 
     Returns:
         The numbers. A row with a problem counts as a row and makes no request.
@@ -95,7 +99,8 @@ def estimate(
                 part.rows += 1
                 row, fault = _checked(row, listed, check)
                 if fault is None:
-                    _add(row, listed, assume_price_usd, (total, part))
+                    quote = None if quoted is None else quoted(row)
+                    _add(row, listed, assume_price_usd, (total, part), quote)
                     warned.add(row, listed)
         if fault is not None:
             problem_count += 1
@@ -147,11 +152,20 @@ def _checked(
     return row, check(row, model) if check is not None else None
 
 
-def _add(row: BatchRow, model: Model, assume_price_usd: float | None, sums: tuple[Sum, ...]) -> None:
+def _add(
+    row: BatchRow, model: Model, assume_price_usd: float | None, sums: tuple[Sum, ...], quote: Quote | None
+) -> None:
     counts = split_count(row.count, model.count_rule)
     images = sum(map(model.count_rule.images, counts))
     price = unit_price(model, row, images, assume_price_usd, requests=len(counts))
+    fills = price is None
+    stated: Price | None = None
+    if quote is not None and quote.image_usd is not None:
+        stated = unit_price(with_flat_price(model, quote.image_usd), row, images, requests=len(counts))
+        price = price or stated
     for numbers in sums:
+        if stated is not None:
+            numbers.quote(len(counts), stated.expected_nano, fills=fills)
         numbers.add(len(counts), images, images - row.count, price)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...resources.pricing import Price, price_of
+from ...resources.prices.pricing import Price, price_of
 from ...types.model import ModelRecord
 from ..rows import BatchRow
 from .requests import request_of

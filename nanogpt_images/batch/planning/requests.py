@@ -10,8 +10,8 @@ import attrs
 from ...errors import ManifestError, NanoGPTError
 from ...resources.checks import find_problems, find_warnings
 from ...types.model import Model
-from ...types.request import GenerateRequest, ImageRequest, OpenAIRequest
-from ..rows import BatchRow
+from ...types.request import EditRequest, GenerateRequest, ImageRequest, OpenAIRequest
+from ..rows import BatchRow, Route
 
 _SET_BY_ROW: Final = frozenset({"prompt", "model", "n", "extra", "route"})
 _PRICED: Final = frozenset({"n", "nImages", "resolution", "size"})
@@ -24,7 +24,12 @@ def _fields(kind: type[ImageRequest]) -> frozenset[str]:
     return frozenset(field.name for field in attrs.fields(kind) if field.init) - _SET_BY_ROW
 
 
-_KNOWN: Final = {"images": _fields(GenerateRequest), "openai": _fields(OpenAIRequest)}
+_KINDS: Final[Mapping[Route, type[ImageRequest]]] = {
+    "images": GenerateRequest,
+    "openai": OpenAIRequest,
+    "edit": EditRequest,
+}
+_KNOWN: Final = {route: _fields(kind) for route, kind in _KINDS.items()}
 
 
 def request_of(row: BatchRow, n: int | None) -> ImageRequest:
@@ -52,8 +57,7 @@ def request_of(row: BatchRow, n: int | None) -> ImageRequest:
         "n": n,
         "extra": {**cast("Mapping[str, object]", nested), **extra},
     }
-    kind = GenerateRequest if row.route == "images" else OpenAIRequest
-    return kind(**common, **fields)  # type: ignore[arg-type]
+    return _KINDS[row.route](**common, **fields)  # type: ignore[arg-type]
 
 
 def problem_of(row: BatchRow, model: Model) -> NanoGPTError | None:

@@ -48,6 +48,9 @@ class ModelEstimate(Jsonable):
         cost_low_usd: Least cost by the catalogue.
         cost_high_usd: Greatest cost by the catalogue, as a budget reserves it.
         unpriced_requests: Requests whose price is not known; they are in none of the costs.
+        quoted_requests: Requests that the service itself gave a price for.
+        quoted_usd: What it said that these cost, whatever the catalogue states.
+        filled_requests: Those of them that the catalogue states no price for; only these are in the costs above.
     """
 
     rows: int
@@ -58,6 +61,9 @@ class ModelEstimate(Jsonable):
     cost_low_usd: float
     cost_high_usd: float
     unpriced_requests: int
+    quoted_requests: int = 0
+    quoted_usd: float = 0.0
+    filled_requests: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +101,9 @@ class Numbers(TypedDict):
     cost_low_usd: float
     cost_high_usd: float
     unpriced_requests: int
+    quoted_requests: int
+    quoted_usd: float
+    filled_requests: int
 
 
 class Sum:
@@ -103,6 +112,7 @@ class Sum:
     def __init__(self) -> None:
         self.rows = self.requests = self.images = self.surplus = self.unpriced = 0
         self.low = self.expected = self.high = 0
+        self.quoted = self.quoted_nano = self.filled = 0
 
     def add(self, requests: int, images: int, surplus: int, price: Price | None) -> None:
         """Count a row's requests; *price* is that of all its images."""
@@ -116,6 +126,12 @@ class Sum:
         self.expected += price.expected_nano
         self.high += price.high_nano
 
+    def quote(self, requests: int, nano: int, *, fills: bool) -> None:
+        """Count what the service says of a row's requests; *fills* where the catalogue says nothing."""
+        self.quoted += requests
+        self.quoted_nano += nano
+        self.filled += requests if fills else 0
+
     def numbers(self) -> Numbers:
         """The sums, money in USD."""
         return {
@@ -127,4 +143,7 @@ class Sum:
             "cost_low_usd": to_usd(self.low),
             "cost_high_usd": to_usd(self.high),
             "unpriced_requests": self.unpriced,
+            "quoted_requests": self.quoted,
+            "quoted_usd": to_usd(self.quoted_nano),
+            "filled_requests": self.filled,
         }

@@ -31,6 +31,7 @@ from ...types.request import ImageRequest
 from ...types.result import GenerationResult, Image
 from ..batch_options import BatchOptions
 from ..events import BatchEvent, Tally
+from ..journal import Journal
 from ..outcomes import UNKNOWN_TYPE, Done, Failed, ImageRecord, Linked, Outcome, Postponed, Refused, SignedUrl
 from ..planning.requests import request_of
 from ..recorder import Recorder
@@ -147,6 +148,16 @@ class Settlement:
             linked = Linked(links=links, images=stored, cost_nano=cost, request_id=result.request_id)
             await self.recorder.record(task.unit.id, linked)
         return await self.download(task, result, cost=cost)
+
+    async def reused(self, task: Task, result: GenerationResult, journal: Journal | None) -> BatchEvent:
+        """Write down that *result* was paid for before, and costs nothing now."""
+        if journal is not None:
+            images = [self._record(image) for image in result.images if image.path is not None]
+            await journal.reused(task.unit.id, images, request_id=result.request_id)
+        event = self._outcome(task, State.DONE, result=result, error=None)
+        self.tally.add(event, cost=0, planned=0, sent=False)
+        self.tally.reused += 1
+        return event
 
     async def download(self, task: Task, result: GenerationResult, *, cost: int) -> BatchEvent:
         """Download what waits behind the URLs of *result*; `cost` is what the event is to tell."""

@@ -21,7 +21,8 @@ from ...errors import (
 from ...money.nano import MAX_REQUEST_USD, to_nano
 from ...resources.catalog import Catalog
 from ...resources.checks import checked
-from ...resources.pricing import budget_fault
+from ...resources.prices.moderation_price import ModerationPrice
+from ...resources.prices.pricing import budget_fault
 from ...types.model import Model
 from ...types.parameters import ONE_IMAGE, CountRule
 from ..batch_options import BatchOptions
@@ -56,6 +57,7 @@ class TaskSource:
     Attributes:
         options: The batch's.
         needs_price: A budget is set, so a request without a known price cannot be sent.
+        moderation: What a check of each request costs on top.
     """
 
     catalog: Catalog
@@ -63,6 +65,7 @@ class TaskSource:
     tally: Tally
     options: BatchOptions
     needs_price: bool = False
+    moderation: ModerationPrice = attrs.field(factory=lambda: ModerationPrice({}))
 
     async def tasks(self, rows: Rows) -> AsyncIterator[Task]:
         """
@@ -146,11 +149,12 @@ class TaskSource:
         price = self._price(unit, model)
         if (fault := self._price_fault(unit, price)) is not None:
             return Task(unit=unit, problem=fault)
+        check_nano = self.moderation.reserve_nano
         return Task(
             unit=unit,
             request=request,
-            price_nano=price.high_nano if price else 0,
-            expected_nano=price.expected_nano if price else 0,
+            price_nano=(price.high_nano if price else 0) + check_nano,
+            expected_nano=(price.expected_nano if price else 0) + check_nano,
         )
 
     def _price(self, unit: Unit, model: Model | None) -> Price | None:
@@ -193,6 +197,8 @@ class TaskSource:
             # What the endpoint metadata states dearer than the listings is what a budget must count with.
             with suppress(NanoGPTError):
                 model = await self.catalog.priced(model.id)
+                if self.options.assume_price_usd is None:
+                    model = await self.catalog.filled(model, request_of(row, None))
         return model, problem
 
 

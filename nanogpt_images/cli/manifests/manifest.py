@@ -20,11 +20,19 @@ from ...batch.planning.listed import with_listed
 from ...batch.planning.requests import request_of
 from ...batch.planning.totals import Estimate, Problem
 from ...batch.rows import BatchRow
+from ...batch.run.reuse import Savings, savings
+from ...client import AsyncClient
 from ...errors import ManifestError
+from ...references import ReferenceLoader
 from ...resources.catalog import Catalog
-from ...resources.pricing import needs_offers
+from ...resources.ledger.keyed_images import KeyedImages
+from ...resources.ledger.paid_ledger import PaidLedger
+from ...resources.prices.pricing import needs_offers, price_of
 from ...types.model import Model
-from ..output import count
+from ...types.prices import Quote
+from ...types.request import ImageRequest
+from ...wire.quotes import quote_body
+from ..output import count, note, one_line
 from .choices import Choices
 
 MAX_SCANNED_BYTES: Final = 20_000_000
@@ -166,13 +174,23 @@ async def planned(
     requests_per_second: float | None,
     assume_price_usd: float | None,
     beginning: bool = False,
+    quote: bool | None = False,
     under_budget: bool = False,
 ) -> Estimate:
     """
     Add up what *manifest*, or only its *beginning*, will do and cost by *catalog*.
 
-    It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones. That is
-    asked for where the listings leave a price open; *under_budget*, for every model.
+    It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones, and where the
+    service is asked. The metadata is asked for where the listings leave a price open; *under_budget*, for every model.
+
+    Args:
+        manifest: What is to be made.
+        catalog: Models and prices.
+        requests_per_second: Pacing limit; None for none.
+        assume_price_usd: USD per image where no price is known.
+        beginning: Look at the first rows of a large manifest only.
+        quote: Ask the service for the price of each set of parameters; None asks only where the catalogue states none.
+        under_budget: Count with what the metadata states dearer.
 
     Raises:
         ManifestError: It cannot be read.
@@ -180,16 +198,19 @@ async def planned(
     """
     models = {model.id: model for model in await catalog.list()}
     needed: set[str] = set()
+    asked: dict[bytes, ImageRequest] = {}
+    quotes: dict[bytes, Quote] = {}
 
     def check(row: BatchRow, model: Model) -> str | None:
         problem = check_row(row, model)
-        if (
-            problem is None
-            and model.id not in needed
-            and (under_budget or needs_offers(model, request_of(row, None)))
-        ):
+        if problem is not None:
+            return problem
+        request = request_of(row, None)
+        if model.id not in needed and (under_budget or needs_offers(model, request)):
             needed.add(model.id)
-        return problem
+        if quote or (quote is None and price_of(model, request) is None):
+            asked.setdefault(quote_body(request), request)
+        return None
 
     def count_up() -> Estimate:
         return estimate(
@@ -198,14 +219,39 @@ async def planned(
             requests_per_second=requests_per_second,
             assume_price_usd=assume_price_usd,
             check=check,
+            quoted=(lambda row: quotes.get(quote_body(request_of(row, None)))) if quotes else None,
         )
 
     numbers = await in_thread(count_up)
     priced = {model_id: await catalog.priced(model_id) for model_id in needed}
-    if all(model == models[model_id] for model_id, model in priced.items()):
+    for question, request in asked.items():
+        quotes[question] = await catalog.quote(request)
+    for problem in dict.fromkeys(found.problem for found in quotes.values() if found.problem is not None):
+        note(f"note: {one_line(problem)}; the catalogue's price stands where there is one")
+    if not quotes and all(model == models[model_id] for model_id, model in priced.items()):
         return numbers
     models |= priced
     return await in_thread(count_up)
+
+
+async def reusable(
+    manifest: Manifest, file: Path, client: AsyncClient, *, out: Path | None = None
+) -> Savings:
+    """
+    Count what of *manifest* (of a large one, of its beginning) a job in *out* would copy from the ledger *file*.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    ledger = PaidLedger(file, client.service)
+    models = {model.id: model for model in await client.catalog.list()}
+    rows = await in_thread(lambda: list(manifest.beginning()))
+    try:
+        return await savings(
+            rows, models.get, ledger=ledger, keyed=KeyedImages(ledger, ReferenceLoader()), out=out
+        )
+    finally:
+        await ledger.aclose()
 
 
 async def without_refused(manifest: Manifest, catalog: Catalog) -> Manifest:

@@ -30,6 +30,7 @@ from ..summary import close
 @click.option("-y", "--yes", is_flag=True, help="Agree to the cost of the plan.")
 @confirm_above
 @_common.assume_price
+@_common.row_prompt
 @_common.row_count
 @_common.row_parameters
 @_common.route
@@ -37,6 +38,7 @@ from ..summary import close
 @_common.concurrency
 @_common.pacing
 @_common.images_url
+@_common.reuse
 @_common.ray
 @click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
 @click.option(
@@ -55,6 +57,7 @@ def command(
     args: tuple[str, ...],
     file: str,
     chosen: Choices,
+    prompt: str | None,
     out: str,
     budget: float | None,
     yes: bool,
@@ -68,6 +71,7 @@ def command(
     requests_per_second: float,
     no_pacing: bool,
     images_url: str | None,
+    reuse: str | None,
     ray: str | None,
     ray_workers: int,
     key_budget: float | None,
@@ -84,7 +88,7 @@ def command(
 ) -> int:
     """
     Make the images of FILE and write them to DIR/images. FILE is .jsonl, .json, .csv, .tsv, .txt, .parquet, .arrow, a
-    directory of Parquet files, or - for standard input.
+    directory of Parquet files or of images to edit, or - for standard input.
 
     What is done in DIR is never paid for twice: the same command again goes on where the last one stopped. Try some rows
     first, with --limit or --sample: without it, the rest is made in the same DIR.
@@ -96,7 +100,7 @@ def command(
     manifest = manifest_of(
         file,
         chosen=chosen,
-        params=params,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),
@@ -110,6 +114,11 @@ def command(
     if adopt and ray is not None:
         raise click.UsageError(
             "--ray does not adopt: run the batch once without it, with --adopt --budget 0.",
+            click.get_current_context(),
+        )
+    if reuse is not None and ray is not None:
+        raise click.UsageError(
+            "--ray and --reuse exclude each other: the ledger is a file of this machine.",
             click.get_current_context(),
         )
     job = BatchJob(
@@ -129,6 +138,7 @@ def command(
         adopt=adopt,
         provenance=provenance,
         images_url=images_url,
+        reuse=None if reuse is None else Path(reuse),
         ray=None
         if ray is None
         else ClusterOptions(address=ray, workers=ray_workers, key_budget_usd=key_budget),

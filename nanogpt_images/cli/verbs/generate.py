@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ...batch.planning.requests import request_of
 from ...batch.rows import BatchRow
 from .. import common as _common
 from ..generation_job import GenerationJob, run_generation
@@ -40,7 +41,7 @@ from ..generation_job import GenerationJob, run_generation
 @_common.image_name
 @_common.overwrite
 @_common.params
-@_common.route
+@_common.generation_route
 @_common.delivery
 @_common.budget_of_one
 @_common.assume_price
@@ -89,8 +90,7 @@ def command(
     if row.count != 1 and images is None:
         images = row.count
     order = GenerationJob(
-        row=row,
-        images=images,
+        request=request_of(row, images),
         directory=Path(out),
         name=name,
         overwrite=overwrite,

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import attrs
 import click
 
 from ..._base.display import duration
 from ...batch.planning.totals import Estimate, ModelEstimate, Problem
+from ...batch.run.reuse import Savings
 from ...client import AsyncClient
 from .. import common as _common
 from ..client import open_client, run_async
 from ..errors import USAGE
 from ..manifests.choices import Choices, choices
 from ..manifests.consent import above_usd, confirm_above
-from ..manifests.manifest import Manifest, manifest_of, planned, refused_combinations, without_refused
+from ..manifests.manifest import (
+    Manifest,
+    manifest_of,
+    planned,
+    refused_combinations,
+    reusable,
+    without_refused,
+)
 from ..output import count, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
@@ -24,6 +33,7 @@ _SHOWN_PROBLEMS = 20
 @_common.verb("plan", example="plan prompts.jsonl -m gpt-image-2 --count 4")
 @_common.manifest
 @choices
+@_common.row_prompt
 @_common.row_count
 @_common.row_parameters
 @_common.route
@@ -32,11 +42,14 @@ _SHOWN_PROBLEMS = 20
 @confirm_above
 @click.option("-y", "--yes", is_flag=True, hidden=True, help="As for batch; a plan costs nothing.")
 @click.option("--keep-going", is_flag=True, hidden=True, help="As for batch; a plan sends nothing.")
+@click.option("--quote", is_flag=True, help="Ask the service for its own price of each kind of request.")
 @_common.pacing
+@_common.reuse
 @_common.sandbox
 def command(
     file: str,
     chosen: Choices,
+    prompt: str | None,
     count: int | None,
     params: Mapping[str, object],
     route: str | None,
@@ -45,8 +58,10 @@ def command(
     confirm_above: float | None,
     yes: bool,
     keep_going: bool,
+    quote: bool,
     requests_per_second: float,
     no_pacing: bool,
+    reuse: str | None,
     sandbox: bool,
     base_url: str | None,
     as_json: bool,
@@ -60,7 +75,7 @@ def command(
     manifest = manifest_of(
         file,
         chosen=chosen,
-        params=params,
+        params=params if prompt is None else {**params, "prompt": prompt},
         row_count=count,
         route=route,
         response_format=_common.delivery_for(route, delivery),
@@ -68,7 +83,7 @@ def command(
     manifest.rows()  # a file that is not there needs no catalogue
     pace = None if no_pacing else requests_per_second
 
-    async def plan() -> tuple[Estimate, tuple[Problem, ...]]:
+    async def plan() -> tuple[Estimate, tuple[Problem, ...], Savings | None]:
         async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:
             if any(model.partial for model in await client.catalog.list()):
                 note(
@@ -78,18 +93,22 @@ def command(
             left_out = refused_combinations(numbers) if chosen.skip_invalid else ()
             if left_out:
                 numbers = await _planned(await without_refused(manifest, client.catalog), client)
-            return numbers, left_out
+            found = None if reuse is None else await reusable(manifest, Path(reuse), client)
+            return numbers, left_out, found
 
     async def _planned(manifest: Manifest, client: AsyncClient) -> Estimate:
         return await planned(
-            manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price
+            manifest, client.catalog, requests_per_second=pace, assume_price_usd=assume_price, quote=quote
         )
 
-    numbers, left_out = run_async(plan)
+    numbers, left_out, found = run_async(plan)
     if as_json:
-        say_json({**numbers.to_json(), "left_out": [attrs.asdict(problem) for problem in left_out]})
+        saved = {} if found is None else {"reuse": _reuse_document(reuse, found)}
+        say_json({**numbers.to_json(), "left_out": [attrs.asdict(problem) for problem in left_out], **saved})
     else:
         _print(manifest, numbers, pace)
+        if found is not None:
+            say_fields({"reuse": reuse_text(found, reuse or "")})
         say_left_out(left_out)
         above = above_usd(confirm_above, free=sandbox and base_url is None)
         if above is not None and not yes and numbers.cost_usd > above:
@@ -100,10 +119,19 @@ def command(
 def say_left_out(left_out: Sequence[Problem]) -> None:
     """Print the combinations that --skip-invalid leaves out."""
     for problem in left_out[:_SHOWN_PROBLEMS]:
-        message = one_line(problem.message).removesuffix(" Nothing was sent.")
-        note(f"left out: {one_line(problem.combination or '')}: {message}")
+        note(f"left out: {one_line(problem.combination or '')}: {one_line(problem.message)}")
     if len(left_out) > _SHOWN_PROBLEMS:
         note(f"left out: {count(len(left_out) - _SHOWN_PROBLEMS, 'more combination')}")
+
+
+def reuse_text(found: Savings, file: str) -> str:
+    """`10 requests in paid.db already, 10 images; saves $0.40`."""
+    made = f"{count(found.requests, 'request')} in {one_line(file)} already, {count(found.images, 'image')}"
+    return f"{made}; saves {money(found.saved_usd)}"
+
+
+def _reuse_document(file: str | None, found: Savings) -> dict[str, object]:
+    return {"file": file, "requests": found.requests, "images": found.images, "saves_usd": found.saved_usd}
 
 
 def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
@@ -119,6 +147,7 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
     say_fields(
         {
             "cost": cost_text(numbers),
+            "quoted": _quoted_text(numbers),
             "surplus": f"{count(numbers.surplus_images, 'image')} that fixed counts and ranges make beyond what is asked for"
             if numbers.surplus_images
             else "",
@@ -130,6 +159,20 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
         }
     )
     say_problems(numbers)
+
+
+def _quoted_text(numbers: ModelEstimate) -> str:
+    """Say what the service itself quotes, and where the cost comes from it."""
+    if not numbers.quoted_requests:
+        return ""
+    filled = (
+        f"; the catalogue has no price for {numbers.filled_requests:,} of them"
+        if numbers.filled_requests
+        else ""
+    )
+    return (
+        f"{money(numbers.quoted_usd)} by the service, for {count(numbers.quoted_requests, 'request')}{filled}"
+    )
 
 
 def _least(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ...batch.journal import Totals
-from ...batch.progress import RunTarget
+from ...batch.run.progress import RunTarget
 from ...batch.states import State
 from .. import common as _common
 from ..batch_run import service_options

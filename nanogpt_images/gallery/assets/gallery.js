@@ -396,7 +396,7 @@
       ["Request", request.part],
       ["Images asked for", request.n > 1 ? request.n : null],
       ["Attempts", request.attempts],
-      ["Route", request.route === "openai" ? "OpenAI-compatible" : null],
+      ["Route", { openai: "OpenAI-compatible", edit: "Edit" }[request.route] ?? null],
     ];
     return facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
   }

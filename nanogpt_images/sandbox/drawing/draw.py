@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import attrs
 
 from ..catalog.definitions import ImageFormat
+from ..edits import EditInputs
 from .caption import add_caption
+from .edited import edited
 from .scenes import picture
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Sketch:
     width: int
     height: int
     image_format: ImageFormat
+    inputs: EditInputs | None = None
 
 
 def encoded(sketch: Sketch) -> bytes:
@@ -39,6 +42,9 @@ def encoded(sketch: Sketch) -> bytes:
     image = picture(sketch.width, sketch.height, rng)
     seed = "" if sketch.seed is None else f" · seed {sketch.seed}"
     add_caption(image, sketch.prompt, f"{sketch.model} · {sketch.resolution}{seed} · #{sketch.index + 1}")
+    if sketch.inputs is not None:
+        mask = sketch.inputs.mask
+        image = edited(image, sketch.inputs.images[0].data, None if mask is None else mask.data)
     return _file(image, sketch.image_format)
 
 

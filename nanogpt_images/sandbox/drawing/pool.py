@@ -57,7 +57,8 @@ class DrawingPool:
 
     def _remember(self, key: tuple[bool, Sketch], data: bytes) -> None:
         with self._lock:
-            if key in self._cache or len(data) > CACHE_BYTES // 2:
+            # An edit's key holds its input images.
+            if key in self._cache or key[1].inputs is not None or len(data) > CACHE_BYTES // 2:
                 return
             self._cache[key] = data
             self._cached_bytes += len(data)

@@ -11,10 +11,19 @@ import attrs
 from .kinds import KINDS, FaultStage
 
 FaultRoute = Literal[
-    "images", "openai", "catalog", "image-models", "images/models", "endpoints", "account", "files"
+    "images",
+    "openai",
+    "edit",
+    "catalog",
+    "image-models",
+    "images/models",
+    "endpoints",
+    "account",
+    "estimate",
+    "files",
 ]
 _ROUTES: tuple[str, ...] = get_args(FaultRoute)
-GENERATION: frozenset[str] = frozenset({"images", "openai"})
+GENERATION: frozenset[str] = frozenset({"images", "openai", "edit"})
 
 
 def _known(instance: object, attribute: attrs.Attribute[str], kind: str) -> None:
@@ -50,7 +59,7 @@ class Fault:
         rate: Strike this share of requests, 0 to 1, drawn with the sandbox's seed.
         times: Strike at most this many times.
         skip: Let this many matching requests pass first.
-        route: Strike only this route; None means both generation routes, or the route of the kind's stage.
+        route: Strike only this route; None means the routes that generate or edit, or the route of the kind's stage.
             `catalog` means both listings, `image-models` or `images/models` only one.
         after_s: Seconds that a stall lasts (None: until the client disconnects), or between the slices of a slow drip.
         billed: Whether a struck generation is billed; None leaves it to the kind.

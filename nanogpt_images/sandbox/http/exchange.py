@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import attrs
 from aiohttp import web
 
-from .refusals import MAX_BODY_BYTES, body_too_large
+from .refusals import MAX_BODY_BYTES, Refusal, body_too_large
 from .responses import Response
 
 SLICE_BYTES = 256 * 1024
@@ -40,22 +40,28 @@ class HttpExchange:
         self._peeked.append(await self.request.content.readany())
         return b"".join(self._peeked)
 
-    async def read_body(self) -> bytes:
+    async def read_body(
+        self, most: int = MAX_BODY_BYTES, refusal: Callable[[], Refusal] = body_too_large
+    ) -> bytes:
         """
         Read the whole request body.
 
+        Args:
+            most: Its greatest size.
+            refusal: What is answered to a larger one.
+
         Raises:
-            Refusal: 413, the body is larger than the edge allows.
+            Refusal: It is larger; by default the edge's 413.
             ConnectionError: The client disconnected before it had sent everything.
         """
-        if (self.request.content_length or 0) > MAX_BODY_BYTES:
-            raise body_too_large()
+        if (self.request.content_length or 0) > most:
+            raise refusal()
         pieces = [*self._peeked]
         size = sum(map(len, pieces))
         async for piece in self.request.content.iter_any():
             size += len(piece)
-            if size > MAX_BODY_BYTES:
-                raise body_too_large()
+            if size > most:
+                raise refusal()
             pieces.append(piece)
         return b"".join(pieces)
 

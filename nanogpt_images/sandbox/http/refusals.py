@@ -9,7 +9,7 @@ import attrs
 
 from .responses import JsonObject, Response, json_answer, text_answer
 
-Route = Literal["images", "openai"]
+Route = Literal["images", "openai", "edit"]
 
 _REQUEST_ID = b"<request id>"
 MAX_BODY_BYTES = 4_400_000

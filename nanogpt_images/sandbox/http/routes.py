@@ -9,6 +9,7 @@ import attrs
 from aiohttp import web
 
 from ..billing.account import balance_body
+from ..billing.estimates import estimate_body
 from ..billing.quotas import key_of, label_of
 from ..billing.usage import usage_body
 from ..catalog.listings import endpoints, image_models, images_models
@@ -19,13 +20,14 @@ from ..faults.kinds import FaultStage
 from ..faults.rules import Fault, FaultTarget
 from ..generation import generate
 from ..service import Service
-from ..validation import model_not_found
+from ..validation import checked_json, model_not_found
 from .exchange import HttpExchange
 from .refusals import Refusal, refuse
 from .responses import JsonObject, Response, json_answer, json_bytes
 
 _ANY_STAGE = frozenset({FaultStage.INSTEAD, FaultStage.PAYLOAD, FaultStage.LISTING, FaultStage.WIRE})
 _MODELS = "/api/v1/images/models/"
+_EDITS = ("/api/v1/images/edits", "/api/v1/images/edit", "/v1/images/edits", "/v1/images/edit")
 _FALSE = frozenset({"false", "0", "no"})
 
 
@@ -63,6 +65,12 @@ async def _balance(service: Service, exchange: HttpExchange) -> web.StreamRespon
     return await _free(service, exchange, "account", lambda: balance_body(service.account.balance_usd(key)))
 
 
+async def _estimate(service: Service, exchange: HttpExchange) -> web.StreamResponse:
+    content_type = exchange.request.headers.get("Content-Type", "")
+    body = checked_json(content_type, await exchange.read_body(), "images")
+    return await _free(service, exchange, "estimate", lambda: estimate_body(body, service.models))
+
+
 async def _free(
     service: Service, exchange: HttpExchange, route: str, page: Callable[[], JsonObject]
 ) -> web.StreamResponse:
@@ -91,6 +99,8 @@ def _altered(service: Service, exchange: HttpExchange, body: JsonObject, fault: 
         return answer_instead(fault.kind, service.context(exchange.request.path), exchange.request_id)
     if fault is not None and fault.stage in {FaultStage.PAYLOAD, FaultStage.LISTING} and "data" in body:
         return altered_listing(fault.kind, body)
+    if fault is not None and fault.kind == "other_currency" and "cost" in body:
+        return json_answer({**body, "currency": "EUR"})
     return json_answer(body)
 
 
@@ -148,7 +158,9 @@ _POSTS: Mapping[str, Callable[[Service, HttpExchange], Awaitable[web.StreamRespo
     "/api/v1/images": partial(generate, route="images"),
     "/v1/images/generations": partial(generate, route="openai"),
     "/api/v1/images/generations": partial(generate, route="openai"),
+    **dict.fromkeys(_EDITS, partial(generate, route="edit")),
     "/api/check-balance": _balance,
+    "/api/estimate-image-cost": _estimate,
 }
 _GETS = {
     "/api/v1/image-models": "catalog",

@@ -266,11 +266,11 @@ def test_a_manifest_without_rows_is_refused(write, name: str, content: str | byt
 
 
 def test_the_file_is_checked_at_once(tmp_path: Path) -> None:
-    """A missing file, a directory and an unknown suffix are reported before the first row is asked for."""
+    """A missing file, a folder without images and an unknown suffix are reported before the first row is asked for."""
     (tmp_path / "dir.csv").mkdir()
     for name, text in [
         ("none.csv", "there is no file"),
-        ("dir.csv", "is a directory without .parquet files"),
+        ("dir.csv", "has neither images nor .parquet files"),
         ("m.xlsx", ".jsonl, .json, .csv, .tsv, .txt"),
         ("m.parquet.gz", "cannot read .* as a manifest"),
         ("m", "suffix ''"),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from nanogpt_images.batch.planning.pricing import Price, unit_price
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import ParameterError
-from nanogpt_images.resources.pricing import price_of
+from nanogpt_images.resources.prices.pricing import price_of
 from nanogpt_images.types.model import Model
 from nanogpt_images.types.parameters import CountRule, EnumSpec, RangeSpec
 from nanogpt_images.types.prices import PriceTable, PriceTables

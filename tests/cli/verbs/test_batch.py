@@ -130,6 +130,7 @@ def test_budget(run: Run, service: BlockingSandbox, manifest: Path) -> None:
 
 def test_budget_without_a_price(run: Run, service: BlockingSandbox, manifest: Path, tmp_path: Path) -> None:
     """A budget cannot be kept without prices: refused before anything is sent, with the way out."""
+    service.set_faults(Fault("404", route="estimate"))
     done = run(
         "batch", manifest, "-m", "odd/no-price", "-o", "out", "--budget", "1", "--base-url", service.url
     )

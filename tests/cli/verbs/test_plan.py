@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
 from ..conftest import Run
@@ -110,3 +112,26 @@ def test_parameters_have_the_options_that_generate_has(run: Run, tmp_path: Path)
     assert json.loads(Path("b/results.jsonl").read_text())["parameters"] == {"size": "1024x1024"}
     twice = run("plan", "p.jsonl", "-r", "1k", "--param", "resolution=2k")
     assert (twice.code, "given by --param and by its own option" in twice.err) == (2, True)
+
+
+def test_quotes(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
+    """`--quote` sets the service's price beside the catalogue's, fills what that lacks, and says which is which."""
+    rows = [
+        {"prompt": "a", "model": "odd/no-price", "count": 5},
+        {"prompt": "b", "model": "hidream", "count": 2},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    args = ("plan", "rows.jsonl", "--base-url", service.url)
+    assert run(*args, "--json").document["unpriced_requests"] == 2
+    numbers = run(*args, "--quote", "--json").document
+    assert (numbers["unpriced_requests"], numbers["quoted_requests"], numbers["filled_requests"]) == (0, 3, 2)
+    assert numbers["cost_usd"] == numbers["quoted_usd"] == pytest.approx(0.278)
+    assert (
+        "$0.278 by the service, for 3 requests; the catalogue has no price for 2 of them"
+        in run(*args, "--quote").out
+    )
+    service.set_faults(Fault("404", route="estimate"))
+    without = run(*args, "--quote")
+    assert "the catalogue's price stands where there is one" in without.err
+    assert "by the service" not in without.out
+    assert service.ledger.posts == []

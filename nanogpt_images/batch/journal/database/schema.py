@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from pathlib import Path
 
+from ...._base.database.connection import make_durable, open_file
+from ...._base.database.faults import damaged, translate
 from ....errors import Charge, JournalError
 from ...states import State
-from .faults import BUSY_TIMEOUT_S, damaged, translate
 
 FILE_NAME = "journal.db"
 APPLICATION_ID = 0x4E474A4C
@@ -105,7 +105,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     if read_only and not os.path.isfile(path):  # pathlib's raises for a name that is too long
         raise _missing(path)
     try:
-        connection = _open(path, read_only=read_only)
+        connection = open_file(path, read_only=read_only)
     except sqlite3.DatabaseError as error:
         raise translate(error, path) from error
     try:
@@ -119,15 +119,6 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    mode = "mode=ro" if read_only else "mode=rwc"
-    if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
-        # Without a write-ahead log and without the right to make one, SQLite reads the bare file only so.
-        mode = "immutable=1"
-    uri = f"{path.resolve().as_uri()}?{mode}"
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-
-
 def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> None:
     _check_identity(connection, path)
     if path.stat().st_size <= _QUICK_CHECK_MAX_BYTES:
@@ -138,10 +129,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
             # Its first process ended, or has not come so far as, to make the tables.
             raise _missing(path)
         return
-    _use_write_ahead_log(connection)
-    connection.execute("PRAGMA synchronous = FULL")
-    # A checkpoint writes each changed page once; with random keys, rare checkpoints save most of the writing.
-    connection.execute("PRAGMA wal_autocheckpoint = 8192")
+    make_durable(connection)
     connection.execute("BEGIN IMMEDIATE")
     if _number(connection, "PRAGMA user_version") == 0:
         _create(connection)
@@ -153,21 +141,6 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, read_only: bool) -> 
         "CREATE TEMP TABLE pass (content BLOB PRIMARY KEY, spare INTEGER NOT NULL, following INTEGER NOT NULL,"
         " replicas INTEGER NOT NULL) WITHOUT ROWID"
     )
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # Of two processes that make the file at the same moment one is refused at once: here SQLite does not wait.
-    deadline = time.monotonic() + BUSY_TIMEOUT_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...._base.database.faults import translate
 from ...._base.disk import make_directory
 from ...._base.logs import get_logger
 from ....errors import JournalError, NanoGPTError, OutputError
@@ -15,7 +16,6 @@ from ....transport.identity import may_replace
 from ...rows import BatchRow
 from .. import results
 from . import schema
-from .faults import translate
 from .processes import Processes
 
 _LOG = get_logger(__name__)
@@ -208,6 +208,10 @@ class Store:
         if self._lines and not self._results_lag:
             self._results_lag = not results.append(self.directory, self._lines)
         self._lines.clear()
+
+    def translate(self, error: sqlite3.Error) -> NanoGPTError:
+        """The error of this package for *error*."""
+        return translate(error, self.path)
 
     def meta(self, name: str) -> str | None:
         """Return a fact about the journal, such as `service`; None where it is not recorded."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
-from ..errors import BudgetExceededError
-from ..money.nano import to_nano
-from ..types.model import ModelRecord
-from ..types.parameters import EnumSpec, RangeSpec
-from ..types.prices import ANY_FIELD, PriceTable, pixels_of
-from ..types.request import ImageRequest, asked_counts
+from ...errors import BudgetExceededError
+from ...money.nano import to_nano
+from ...types.model import ModelRecord
+from ...types.parameters import EnumSpec, RangeSpec
+from ...types.prices import ANY_FIELD, PriceTable, PriceTables, pixels_of
+from ...types.request import ImageRequest, asked_counts
 from .priced_fields import PricedFields, whole
+
+ModelT = TypeVar("ModelT", bound=ModelRecord)
 
 _CURRENCY: Final = "USD"
 _MEGAPIXEL: Final = 1_000_000
@@ -115,6 +117,12 @@ def budget_fault(model_id: str, price: Price | None) -> BudgetExceededError | No
         f"{', '.join(price.unpriced)}.",
         advice="Leave it out, or say with assume_price_usd (--assume-price) how much it may add to an image.",
     )
+
+
+def with_flat_price(model: ModelT, usd: float) -> ModelT:
+    """Return *model* as if the catalogue stated *usd* for each of its images; the price of input images stays."""
+    inputs = model.price_tables.inputs if model.price_tables.currency.upper() == _CURRENCY else None
+    return attrs.evolve(model, prices=PriceTable(flat_usd=usd), price_tables=PriceTables(inputs=inputs))
 
 
 def image_counts(model: ModelRecord, request: ImageRequest) -> tuple[int, int]:

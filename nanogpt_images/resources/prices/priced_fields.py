@@ -8,11 +8,11 @@ from typing import Final, cast
 
 import attrs
 
-from ..types.model import ModelRecord
-from ..types.prices import ANY_FIELD, pixels_of
-from ..types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest, OpenAIRequest
-from ..wire.convert import as_number
-from ..wire.requests import body_of
+from ...types.model import ModelRecord
+from ...types.prices import ANY_FIELD, pixels_of
+from ...types.request import INPUT_FIELDS, MASK_FIELD, ImageRequest
+from ...wire.convert import as_number
+from ...wire.requests import body_of
 
 _SIZES: Final = frozenset({"resolution", "size", "imagesize", "outputsize", "dimensions"})
 _SIDES: Final = ("width", "height")
@@ -105,8 +105,7 @@ class PricedFields:
     def of(cls, request: ImageRequest) -> PricedFields:
         """Read the fields of the body of *request*."""
         body = body_of(request)
-        documented = "size" if isinstance(request, OpenAIRequest) else "resolution"
-        sizes: dict[str | None, None] = {_size(body.get(documented)): None}
+        sizes: dict[str | None, None] = {_size(body.get(request.size_name)): None}
         tokens: list[str] = []
         fields: dict[str, list[object]] = {}
         spelling: dict[str, str] = {}
@@ -137,7 +136,7 @@ class PricedFields:
             fields=fields,
             inputs=len(request.references)
             + sum(_length(body[name]) for name in INPUT_FIELDS if name in body),
-            masks=int(getattr(request, "mask_data_url", None) is not None or bool(body.get(MASK_FIELD))),
+            masks=int(request.mask_input is not None or bool(body.get(MASK_FIELD))),
             factor=factor,
             odd_counts=odd_counts,
             spelling=spelling,

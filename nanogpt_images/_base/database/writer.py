@@ -1,4 +1,4 @@
-"""The thread that owns a journal's database and commits all waiting operations together."""
+"""The thread that owns a database and commits all waiting operations together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,29 +15,42 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
 
-from ...._base import durable
-from ....errors import JournalError, NanoGPTError
-from .faults import translate
-from .store import Store
+from ...errors import JournalError, NanoGPTError
+from .. import durable
 
 ResultT = TypeVar("ResultT")
 ArgumentsP = ParamSpec("ArgumentsP")
 _MAX_GROUP = 1_000
 
 
-class _Waiting(Protocol):
+class Store(Protocol):
+    """A database, as far as its thread is concerned: a connection and what belongs to it."""
+
+    @property
+    def connection(self) -> sqlite3.Connection: ...
+    def transaction(self) -> AbstractContextManager[None]: ...
+    def savepoint(self) -> AbstractContextManager[None]: ...
+    def translate(self, error: sqlite3.Error) -> NanoGPTError: ...
+    def close(self) -> None: ...
+
+
+StoreT = TypeVar("StoreT", bound=Store)
+WorkStoreT = TypeVar("WorkStoreT", bound=Store, contravariant=True)
+
+
+class _Waiting(Protocol[WorkStoreT]):
     files: Sequence[Path]
     error: BaseException | None
 
-    def run(self, store: Store) -> None: ...
+    def run(self, store: WorkStoreT) -> None: ...
     def deliver(self) -> None: ...
 
 
-class _Job(Generic[ResultT]):
+class _Job(Generic[StoreT, ResultT]):
     """An operation, the files that must be on disk before it is committed, and the future of its caller."""
 
     def __init__(
-        self, work: Callable[[Store], ResultT], files: Sequence[Path], future: asyncio.Future[ResultT]
+        self, work: Callable[[StoreT], ResultT], files: Sequence[Path], future: asyncio.Future[ResultT]
     ) -> None:
         self.files = files
         self.error: BaseException | None = None
@@ -44,7 +58,7 @@ class _Job(Generic[ResultT]):
         self._future = future
         self._results: list[ResultT] = []
 
-    def run(self, store: Store) -> None:
+    def run(self, store: StoreT) -> None:
         self._results.append(self._work(store))
 
     def deliver(self) -> None:
@@ -57,20 +71,31 @@ class _Job(Generic[ResultT]):
             self._future.set_result(self._results[0])
 
 
-class Writer:
-    """Runs operations on a `Store` in its own thread, in one transaction for all that wait."""
+class Writer(Generic[StoreT]):
+    """Runs operations on a store in its own thread, in one transaction for all that wait."""
 
-    def __init__(self, make_store: Callable[[], Store], *, fsync_images: bool = True) -> None:
+    def __init__(
+        self,
+        make_store: Callable[[], StoreT],
+        *,
+        fsync_images: bool = True,
+        name: str = "journal",
+        make_error: Callable[[str], NanoGPTError] = JournalError,
+    ) -> None:
         """
         Prepare only: `start` opens the store.
 
         Args:
             make_store: Called in the thread.
             fsync_images: Put the files of an operation on the disk before it is committed.
+            name: What the database is, for texts.
+            make_error: Makes the error where it can take no operation.
         """
+        self._name = name
+        self._make_error = make_error
         self._make_store = make_store
         self._fsync_images = fsync_images
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Waiting[StoreT] | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
@@ -81,21 +106,21 @@ class Writer:
         Open the store.
 
         Raises:
-            JournalError: As for `Store`; also where no thread can be started.
-            OutputError: As for `Store`.
+            JournalError: As for the store; also where no thread can be started.
+            OutputError: As for the store.
         """
         # A daemon, so that a journal left open does not keep the interpreter: it is safe against a kill.
         try:
             threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
         except RuntimeError as error:
-            raise JournalError(f"the journal's thread cannot start: {error}.", says_charge=True) from error
+            raise self._make_error(f"the {self._name}'s thread cannot start: {error}.") from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:
             await self.stop()
             raise
 
-    async def run(self, work: Callable[[Store], ResultT], files: Sequence[Path] = ()) -> ResultT:
+    async def run(self, work: Callable[[StoreT], ResultT], files: Sequence[Path] = ()) -> ResultT:
         """
         Execute *work* and return once it is committed.
 
@@ -106,7 +131,7 @@ class Writer:
             OutputError: One of *files* is not on disk.
         """
         if self._stopping:
-            raise JournalError("the journal is closed. Nothing was recorded.")
+            raise self._make_error(f"the {self._name} is closed. Nothing was recorded.")
         future: asyncio.Future[ResultT] = self._loop.create_future()
         self._queue.put(_Job(work, files, future))
         return await future
@@ -149,7 +174,7 @@ class Writer:
                 failure = error
             self._in_loop(_settle, self._closed, failure)
 
-    def _next_group(self) -> list[_Waiting]:
+    def _next_group(self) -> list[_Waiting[StoreT]]:
         """Take what waits, at least one job; nothing at the end, which is the last entry of the queue."""
         first = self._queue.get()
         if first is None:
@@ -164,7 +189,7 @@ class Writer:
                 group.append(following)
         return group
 
-    def _execute(self, store: Store, group: Sequence[_Waiting]) -> None:
+    def _execute(self, store: StoreT, group: Sequence[_Waiting[StoreT]]) -> None:
         if self._fsync_images:
             _make_durable(group)
         ready = [job for job in group if job.error is None]
@@ -173,7 +198,7 @@ class Writer:
                 for job in ready:
                     _step(store, job)
         except sqlite3.Error as error:
-            failure = translate(error, store.path)
+            failure = store.translate(error)
             for job in ready:
                 job.error = job.error or failure
         except Exception as error:
@@ -188,24 +213,24 @@ class Writer:
             self._loop.call_soon_threadsafe(partial(call, *args, **named))
 
 
-def _deliver(group: Sequence[_Waiting]) -> None:
+def _deliver(group: Sequence[_Waiting[StoreT]]) -> None:
     for job in group:
         job.deliver()
 
 
-def _step(store: Store, job: _Waiting) -> None:
+def _step(store: StoreT, job: _Waiting[StoreT]) -> None:
     try:
         with store.savepoint():
             job.run(store)
     except sqlite3.Error as error:
         if not store.connection.in_transaction:
             raise  # the whole group is lost with the transaction
-        job.error = translate(error, store.path)
+        job.error = store.translate(error)
     except Exception as error:
         job.error = error
 
 
-def _make_durable(group: Sequence[_Waiting]) -> None:
+def _make_durable(group: Sequence[_Waiting[StoreT]]) -> None:
     """Sync the files of all jobs, then each directory once; a job whose files are not there fails alone."""
     synced: list[Path] = []
     for job in group:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import attrs
 
-from .._base.display import duration
-from ..money.nano import usd_text
-from .events import BatchReport
+from ..._base.display import duration
+from ...money.nano import usd_text
+from ..events import BatchReport
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

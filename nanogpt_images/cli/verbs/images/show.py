@@ -11,15 +11,15 @@ from typing import Final
 import attrs
 import click
 
-from ...batch.journal import Journal, ResultRecord
-from ...batch.journal.database.schema import FILE_NAME
-from ...errors import NanoGPTError
-from ...provenance.reading import read_provenance
-from ...provenance.record import Provenance
-from .. import common as _common
-from ..client import run_async
-from ..errors import FAILED, message
-from ..output import money, note, one_line, say_fields, say_json
+from ....batch.journal import Journal, ResultRecord
+from ....batch.journal.database.schema import FILE_NAME
+from ....errors import NanoGPTError
+from ....provenance.reading import read_provenance, read_source_type
+from ....provenance.record import Provenance
+from ... import common as _common
+from ...client import run_async
+from ...errors import FAILED, message
+from ...output import money, note, one_line, say_fields, say_json
 
 _MOST_DEEP: Final = 4
 """How far above an image its batch is looked for: `images/00/fox.png`, and one more."""
@@ -36,20 +36,28 @@ def command(file: str, base_url: str | None, as_json: bool) -> int:
     """
     del base_url
     path = Path(file)
-    record = read_provenance(path)
+    record, source_type = read_provenance(path), read_source_type(path)
     found = _in_batch(path)
     if as_json:
-        batch = None if found is None else {"directory": str(found[0]), **attrs.asdict(found[1])}
-        say_json(
-            {"file": file, "provenance": None if record is None else attrs.asdict(record), "batch": batch}
-        )
+        document: dict[str, object] = {
+            "file": file,
+            "provenance": None if record is None else _fields(record),
+            "batch": None if found is None else {"directory": str(found[0]), **attrs.asdict(found[1])},
+        }
+        if source_type is not None:
+            document["digital_source_type"] = source_type
+        say_json(document)
     elif record is None and found is None:
+        if source_type is not None:
+            say_fields({"source type": one_line(source_type)})
         note(
             f"{one_line(file)} does not say how it was made; 'generate' and 'batch' write it with --provenance"
         )
     else:
         if record is not None:
-            _print(record)
+            _print(record, source_type)
+        elif source_type is not None:
+            say_fields({"source type": one_line(source_type)})
         if found is not None:
             _print_batch(*found, briefly=record is not None)
     return FAILED if record is None and found is None else 0
@@ -99,7 +107,13 @@ def _values(values: Mapping[str, object]) -> list[str]:
     return [one_line(f"{name}={json.dumps(value, ensure_ascii=False)}") for name, value in values.items()]
 
 
-def _print(record: Provenance) -> None:
+def _fields(record: Provenance) -> dict[str, object]:
+    """Return the record, with `parents` where there are any."""
+    fields = attrs.asdict(record)
+    return fields if record.parents else {name: value for name, value in fields.items() if name != "parents"}
+
+
+def _print(record: Provenance, source_type: str | None) -> None:
     say_fields(
         {
             "prompt": one_line(record.prompt),
@@ -107,9 +121,11 @@ def _print(record: Provenance) -> None:
             "route": record.route,
             "seed": "" if record.seed is None else str(record.seed),
             "parameters": _values(record.parameters),
+            "parents": list(record.parents),
             "left out": [one_line(name) for name in record.left_out],
             "request": one_line(record.request_id or ""),
             "service": one_line(record.service or ""),
             "written by": one_line(record.software),
+            "source type": one_line(source_type or ""),
         }
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nanogpt_images import Client
 from nanogpt_images.batch.events import BatchReport
-from nanogpt_images.batch.progress import Meter, NotebookProgress, RunTarget
+from nanogpt_images.batch.run.progress import Meter, NotebookProgress, RunTarget
 from nanogpt_images.sandbox import Sandbox
 
 

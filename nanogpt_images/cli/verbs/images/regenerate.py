@@ -8,15 +8,17 @@ from typing import Final
 
 import click
 
-from ...batch.rows import BatchRow
-from ...errors import ParameterError
-from ...provenance.reading import read_provenance
-from ...provenance.record import Provenance
-from .. import common as _common
-from ..generation_job import GenerationJob, run_generation
-from ..output import one_line
+from ....batch.planning.requests import request_of
+from ....batch.rows import BatchRow
+from ....errors import ParameterError
+from ....provenance.reading import read_provenance
+from ....provenance.record import Provenance
+from ... import common as _common
+from ...generation_job import GenerationJob, run_generation
+from ...output import one_line
 
-_REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_data_urls"})
+_REFERENCES: Final = frozenset({"input_references", "image_data_url", "image_data_urls", "image"})
+_FIELDS: Final = {"images": "input_references", "openai": "image_data_urls", "edit": "image"}
 
 
 @_common.verb("regenerate", example="regenerate fox.png --name fox-again --budget 0.10")
@@ -64,8 +66,7 @@ def command(
         raise ParameterError(f"{file} does not say how it was made (--provenance writes that).")
     row = _row_of(record, file, references, params)
     order = GenerationJob(
-        row=row,
-        images=images if images is not None else _count_of(record),
+        request=request_of(row, images if images is not None else _count_of(record)),
         directory=Path(out),
         name=name,
         overwrite=overwrite,
@@ -90,8 +91,7 @@ def _row_of(
     if record.seed is not None:
         parameters["seed"] = record.seed
     if references:
-        field = "image_data_urls" if record.route == "openai" else "input_references"
-        parameters[field] = list(references)
+        parameters[_FIELDS[record.route]] = list(references)
     fields = {"prompt": record.prompt, "model": record.model, "route": record.route}
     return BatchRow.of({**fields, "parameters": {**parameters, **params}})
 

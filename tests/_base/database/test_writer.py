@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images._base import durable
+from nanogpt_images._base.database.writer import Writer
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.database.store import Store
-from nanogpt_images.batch.journal.database.writer import Writer
 from nanogpt_images.batch.outcomes import Done
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import JournalError

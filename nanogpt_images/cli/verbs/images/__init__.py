@@ -1,0 +1,1 @@
+"""Verbs that change or mark images; each is a module."""

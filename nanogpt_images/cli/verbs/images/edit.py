@@ -1,0 +1,99 @@
+"""`edit`: one image, or several, changed by a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import click
+
+from ....types.request import EditRequest
+from ... import common as _common
+from ...generation_job import GenerationJob, run_generation
+
+_FIELDS = frozenset(field.name for field in attrs.fields(EditRequest) if field.init) - {"extra"}
+
+
+@_common.verb("edit", example="edit 'give the fox a hat' --image fox.png --mask mask.png -m gpt-image-2")
+@click.argument("prompt")
+@click.option(
+    "-i",
+    "--image",
+    "image",
+    multiple=True,
+    required=True,
+    metavar="PATH",
+    help="The image to edit: a file or a URL; may be repeated.",
+)
+@click.option(
+    "--mask", metavar="PATH", help="An image of the same size, white where the first one may change."
+)
+@click.option("-m", "--model", metavar="ID", help="Model; by default the service takes one that edits.")
+@click.option(
+    "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request."
+)
+@_common.image_directory
+@click.option("-r", "--size", metavar="TOKEN", help="As the model lists it.")
+@click.option("--seed", type=int, metavar="N", help="Sent to models that take one.")
+@_common.image_name
+@_common.overwrite
+@_common.params
+@_common.delivery
+@_common.budget_of_one
+@_common.assume_price
+@_common.provenance
+@_common.no_validate
+@_common.sandbox
+@_common.quiet
+def command(
+    prompt: str,
+    image: tuple[str, ...],
+    mask: str | None,
+    model: str | None,
+    images: int | None,
+    out: str,
+    size: str | None,
+    seed: int | None,
+    name: str | None,
+    overwrite: bool,
+    params: Mapping[str, object],
+    delivery: str | None,
+    budget: float | None,
+    assume_price: float | None,
+    provenance: bool,
+    no_validate: bool,
+    sandbox: bool,
+    quiet: bool,
+    base_url: str | None,
+    as_json: bool,
+) -> int:
+    """Change an image as PROMPT says and write what comes to files."""
+    given = {
+        "mask": mask,
+        "model": model,
+        "n": images,
+        "size": size,
+        "seed": seed,
+        "response_format": delivery,
+    }
+    fields: dict[str, object] = {
+        **params,
+        **{field: value for field, value in given.items() if value is not None},
+        "prompt": prompt,
+        "image": image,
+    }
+    own = {field: value for field, value in fields.items() if field in _FIELDS}
+    extra = {field: value for field, value in fields.items() if field not in _FIELDS}
+    order = GenerationJob(
+        request=EditRequest(**cast("dict[str, Any]", own), extra=extra),
+        directory=Path(out),
+        name=name,
+        overwrite=overwrite,
+        provenance=provenance,
+        validate=not no_validate,
+        budget_usd=budget,
+        assume_price_usd=assume_price,
+    )
+    return run_generation(order, base_url=base_url, sandbox=sandbox, quiet=quiet, as_json=as_json)

@@ -67,7 +67,7 @@ def json_value(value: object) -> object:
         case Mapping():
             items = cast("Mapping[object, object]", value)
             found = {str(json_value(name)): json_value(item) for name, item in items.items()}
-        case bytes() | bytearray() | memoryview():
+        case bytes() | bytearray():
             found = f"{len(value):,} bytes"
         case list() | tuple() | set() | frozenset():
             found = [json_value(item) for item in cast("Iterable[object]", value)]

@@ -42,8 +42,9 @@ def command(file: str, base_url: str | None, as_json: bool) -> int:
         document: dict[str, object] = {
             "file": file,
             "provenance": None if record is None else _fields(record),
-            "batch": None if found is None else {"directory": str(found[0]), **attrs.asdict(found[1])},
         }
+        if found is not None:
+            document["batch"] = {"directory": str(found[0]), **attrs.asdict(found[1])}
         if source_type is not None:
             document["digital_source_type"] = source_type
         say_json(document)

@@ -15,7 +15,7 @@ from ..batch.run.progress import RunTarget
 from ..batch.states import State
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
-from ..money.nano import to_nano
+from ..money.nano import MAX_USD, to_nano
 from .client import api_keys, open_client
 from .gallery_page import gallery_at_end, thumbnails_of
 from .job import Run, run_batch, totals_of
@@ -110,7 +110,7 @@ async def work(job: BatchJob) -> RunSummary:
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
         )
         rows = job.manifest.rows()
-        if plan is not None and not large and not plan.unpriced_requests:
+        if plan is not None and not large and not plan.unpriced_requests and plan.cost_usd <= MAX_USD:
             rows.planned_nano = to_nano(plan.cost_usd)
         run = _batch(job, rows, client) if job.ray is None else _ray_batch(job, rows, job.ray, client)
         started = time.monotonic()

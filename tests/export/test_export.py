@@ -302,7 +302,14 @@ async def test_failed_rows_are_a_manifest(tmp_path: Path) -> None:
     """Each failed row comes once, as it was, with the images that it lacks; the manifest runs in another directory."""
     rows = [
         {"prompt": "a fox", "model": "tiny-and-fast", "key": "fox"},
-        {"prompt": "bad fox", "model": "tiny-and-fast", "key": "bad", "resolution": "64x64", "count": 10},
+        {
+            "prompt": "bad fox",
+            "model": "tiny-and-fast",
+            "key": "bad",
+            "resolution": "64x64",
+            "count": 10,
+            "Category": "Animals",
+        },
         {"prompt": "bad hare", "model": "formats/jpeg", "route": "openai", "parameters": {"seed": 3}},
     ]
     async with connected(Fault("content_policy", prompt_contains="bad")) as (client, _):
@@ -311,22 +318,11 @@ async def test_failed_rows_are_a_manifest(tmp_path: Path) -> None:
     report = await export_failed(tmp_path / "out")
     assert report == attrs.evolve(report, path=tmp_path / "out" / "failed.jsonl", images=2, missing=0)
     lines = [json.loads(line) for line in report.path.read_text("utf-8").splitlines()]
+    assert {"rejected by the safety system" in line.pop("error") for line in lines} == {True}
     assert lines == [
-        {
-            "key": "bad",
-            "prompt": "bad fox",
-            "model": "tiny-and-fast",
-            "count": 10,
-            "parameters": {"resolution": "64x64"},
-        },
-        {
-            "prompt": "bad hare",
-            "model": "formats/jpeg",
-            "count": 1,
-            "route": "openai",
-            "parameters": {"seed": 3},
-        },
-    ]
+        {"key": "bad", "prompt": "bad fox", "model": "tiny-and-fast", "count": 10, "parameters": {"resolution": "64x64"}, "Category": "Animals"},
+        {"prompt": "bad hare", "model": "formats/jpeg", "count": 1, "route": "openai", "parameters": {"seed": 3}},
+    ]  # fmt: skip
     with pytest.raises(OutputError, match="exists"):
         await export_failed(tmp_path / "out")
     async with connected() as (client, sandbox):

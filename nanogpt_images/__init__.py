@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .events import OnEvent as OnEvent
     from .export import ExportReport as ExportReport
     from .export import export_batch as export_batch
+    from .export import export_failed as export_failed
     from .gallery import write_gallery as write_gallery
     from .provenance.reading import read_provenance as read_provenance
     from .provenance.record import Provenance as Provenance
@@ -144,7 +145,7 @@ _NAMES_BY_MODULE = {
         PayloadTooLargeError PermissionDeniedError RateLimitError ReferenceImageError RequestTimeoutError
         ResponseDecodeError ServerError StatusError TaskPendingError TransportError""",
     "events": "AttemptEnded ClientEvent GenerationEnded GenerationStarted OnEvent",
-    "export": "ExportReport export_batch",
+    "export": "ExportReport export_batch export_failed",
     "gallery": "write_gallery",
     "resources.images": "Images",
     "resources.ledger.paid_entries": "LedgerEntry",

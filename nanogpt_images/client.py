@@ -254,6 +254,7 @@ class AsyncClient:
         provenance: bool = False,
         images_url: str | None = None,
         keep_going: bool = False,
+        progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
         reuse: str | os.PathLike[str] | None = None,
     ) -> Batch:
@@ -281,6 +282,8 @@ class AsyncClient:
                 `file://`); each is counted once its size and digest were read back. Needs the extra `object-storage`.
             keep_going: Go on although the first 20 requests were all refused for their content; by default that
                 stops the batch.
+            progress: Show a bar while the batch runs: in a notebook's cell, on a terminal (with the extra `cli`), or a line
+                every ten seconds in a log (stderr).
             on_event: Called with each event, on the event loop.
             reuse: A ledger, made if missing. What an earlier job or call with the same digest paid for is copied from it
                 instead of bought, and what this batch buys is added to it (see docs/paid-once.md).
@@ -302,6 +305,7 @@ class AsyncClient:
             provenance=provenance,
             images_url=images_url,
             keep_going=keep_going,
+            progress=progress,
             reuse=None if reuse is None else Path(reuse),
         )
         return self._batch(rows, options, on_event)
@@ -319,6 +323,7 @@ class AsyncClient:
         assume_price_usd: float | None = None,
         provenance: bool = False,
         images_url: str | None = None,
+        progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> Batch:
         """
@@ -337,6 +342,7 @@ class AsyncClient:
             assume_price_usd: See `batch`.
             provenance: See `batch`.
             images_url: See `batch`.
+            progress: See `batch`.
             on_event: See `batch`.
         """
         options = BatchOptions(
@@ -348,6 +354,7 @@ class AsyncClient:
             images_url=images_url,
             retry_unknown=unknown,
             picked=None if picked is None else Path(picked),
+            progress=progress,
         )
         return self._batch(None, options, on_event)
 

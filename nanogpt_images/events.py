@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import attrs
 
+from ._base.jsonable import Jsonable
 from ._base.logs import get_logger
 from .errors import Charge
 from .types.request import ImageRequest
@@ -18,7 +19,7 @@ _log = get_logger()
 
 
 @attrs.frozen(kw_only=True)
-class AttemptEnded:
+class AttemptEnded(Jsonable):
     """
     One attempt of one HTTP request ended; further ones may follow.
 
@@ -48,7 +49,7 @@ class AttemptEnded:
 
 
 @attrs.frozen(kw_only=True)
-class GenerationStarted:
+class GenerationStarted(Jsonable):
     """
     A generation was asked for; checks, waiting and attempts follow in the same task.
 
@@ -62,7 +63,7 @@ class GenerationStarted:
 
 
 @attrs.frozen(kw_only=True)
-class GenerationEnded:
+class GenerationEnded(Jsonable):
     """
     A generation ended, well or not. Downloads of signed URLs come later, if at all.
 

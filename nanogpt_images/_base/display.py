@@ -31,6 +31,24 @@ def with_short_urls(text: str) -> str:
     return _LONG_URL.sub(lambda url: f"{url[0][: MOST_SHOWN - 1]}…", text)
 
 
+def duration(seconds: float) -> str:
+    """Return `45 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
+    whole = round(seconds)
+    if whole < 1 and seconds > 0:
+        return "under 1 s"
+    if whole < 60:
+        return f"{whole} s"
+    for size, unit, smaller, name in (
+        (86_400, "d", 3_600, "h"),
+        (3_600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
+    raise AssertionError("unreachable: whole is 60 or more")
+
+
 class Displayed:
     """A mixin: IPython asks for these methods, and only then the code behind them is loaded."""
 

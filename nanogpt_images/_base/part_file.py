@@ -136,14 +136,15 @@ class PartFile:
             self._fd = -1
 
 
-def write_image(data: bytes, target: Path, *, overwrite: bool = False) -> Path:
+def write_image(data: bytes, target: Path, *, overwrite: bool = False, numbered: bool = False) -> Path:
     """
     Write *data* to *target*, atomically, with the suffix that its bytes call for.
 
-    A suffix of *target* that is an image's and agrees is kept; one that disagrees is replaced. Blocking.
+    A suffix of *target* that is an image's and agrees is kept; one that disagrees is replaced. Where the name is
+    taken, a *numbered* file gets a number. Blocking.
 
     Raises:
-        OutputError: The file exists, and *overwrite* is not set, or it cannot be written.
+        OutputError: The file exists, and neither *overwrite* nor *numbered* is set, or it cannot be written.
     """
     target = fitting(target, sniff(data[:HEAD_BYTES]).suffix)
     make_directory(target.parent)
@@ -151,6 +152,6 @@ def write_image(data: bytes, target: Path, *, overwrite: bool = False) -> Path:
     try:
         part.write(data)
         part.close()
-        return publish(part.path, target, overwrite=overwrite, numbered=False)
+        return publish(part.path, target, overwrite=overwrite, numbered=numbered)
     finally:
         part.remove()

@@ -42,6 +42,7 @@ class BatchOptions:
     keep_going: bool = False
     retry_unknown: bool = False
     picked: Path | None = None
+    progress: bool = False
     reuse: Path | None = None
 
     def __attrs_post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from .._base.display import Displayed
+from .._base.jsonable import LEFT_OUT, Jsonable
 from ..errors import Charge, NanoGPTError
 from ..money.nano import to_usd
 from ..types.result import GenerationResult, Image, ImageData
@@ -22,7 +23,7 @@ _MOST_TEXT: Final = 500
 
 
 @attrs.frozen(kw_only=True)
-class BatchEvent:
+class BatchEvent(Jsonable):
     """
     The outcome of one paid request of a batch.
 
@@ -64,9 +65,13 @@ class BatchEvent:
         """The images that came."""
         return self.result.images if self.result is not None else ()
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the attributes as JSON values, and `key` beside them; see `Image.to_dict`."""
+        return {"key": self.key, **super().to_dict()}
+
 
 @attrs.frozen(kw_only=True)
-class BatchFailure:
+class BatchFailure(Jsonable):
     """
     What the requests of one run that did not end well have in common.
 
@@ -77,6 +82,7 @@ class BatchFailure:
         count: How many requests.
         key: Key of the first of them, as an example.
         text: Its error's text, its first 500 characters.
+        line: Its line in the manifest, or its place among the rows, from 1.
     """
 
     error: str
@@ -85,10 +91,11 @@ class BatchFailure:
     count: int
     key: str
     text: str
+    line: int | None = None
 
 
 @attrs.frozen(kw_only=True)
-class BatchReport(Displayed):
+class BatchReport(Displayed, Jsonable):
     """
     The numbers of one run.
 
@@ -147,7 +154,7 @@ class BatchReport(Displayed):
     manifest_rows: int | None = None
     unread: int = 0
     stopped: NanoGPTError | None = None
-    samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False)
+    samples: tuple[ImageData, ...] = attrs.field(default=(), repr=False, eq=False, metadata=LEFT_OUT)
     failures: tuple[BatchFailure, ...] = attrs.field(default=(), repr=False)
 
     @property
@@ -169,15 +176,8 @@ class BatchReport(Displayed):
         return self.stopped is None and not left
 
     def to_json(self) -> dict[str, object]:
-        """Convert the numbers to JSON values, under the same names; `stopped` becomes a text, `samples` are left out."""
-        numbers = attrs.asdict(self, recurse=False)
-        del numbers["samples"]
-        failures = [attrs.asdict(failure) for failure in self.failures]
-        return {
-            **numbers,
-            "stopped": None if self.stopped is None else str(self.stopped),
-            "failures": failures,
-        }
+        """Return what `to_dict` does, with `stopped` as text."""
+        return {**self.to_dict(), "stopped": None if self.stopped is None else str(self.stopped)}
 
 
 class Failures:
@@ -206,6 +206,7 @@ class Failures:
                 count=1,
                 key=event.key,
                 text=str(event.error)[:_MOST_TEXT],
+                line=event.row.line,
             )
         )
 
@@ -219,10 +220,16 @@ class Failures:
 
 
 class Tally:
-    """Numbers that grow while a batch runs; money in nano-USD."""
+    """
+    Numbers that grow while a batch runs; money in nano-USD.
+
+    Attributes:
+        units_expected: Requests that the job has at least, from what is known at its start.
+        is_divided: Images go into folders of `images`, because there are many.
+    """
 
     def __init__(self) -> None:
-        self.rows = self.requests = self.done = self.images = self.missing = self.skipped = 0
+        self.rows = self.units = self.requests = self.done = self.images = self.missing = self.skipped = 0
         self.failed = self.unknown = self.unresolved = self.open_downloads = self.pending = 0
         self.spent = self.unknown_nano = self.planned = 0
         self.other_currency = self.reused = 0
@@ -231,6 +238,8 @@ class Tally:
         self.read_before = self.lost_rows = self.held_by_others = self.unread = 0
         self.samples: list[ImageData] = []
         self.failures = Failures()
+        self.units_expected = 0
+        self.is_divided = False
 
     def expect(self, manifest: ManifestRecord, *, is_there: bool = True) -> None:
         """Count the rows of a manifest that the run is to read, or those that can no longer be read."""

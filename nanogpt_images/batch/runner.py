@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sized
 from functools import partial
 from pathlib import Path
 from typing import Final, Self, cast
@@ -18,6 +18,7 @@ from .._base.descriptors import room_for
 from .._base.threads import in_thread
 from ..errors import ConfigurationError, NanoGPTError
 from ..money.budget import Budget
+from ..money.nano import to_usd
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
 from ..resources.ledger.paid_ledger import PaidLedger
@@ -38,6 +39,7 @@ from .run.concurrency import ConcurrencyLimit
 from .run.executor import Executor
 from .run.later import Later
 from .run.objects import ObjectStorage
+from .run.progress import Progress, RunTarget, showing
 from .run.recovery import recover
 from .run.reuse import Reuse
 from .run.settlement import Task
@@ -119,6 +121,17 @@ class Batch(BatchBase):
         """What keeps requests back now and why, such as `paused for 12 s after 429 rate_limit_exceeded`; else nothing."""
         return self._concurrency_limit.throttle
 
+    @property
+    def expected_requests(self) -> int | None:
+        """Requests of all rows, once they are read; before, what their number suggests. None where it is not known."""
+        rows = len(self._rows) if isinstance(self._rows, Sized) else self._tally.manifest_rows
+        if rows is None or not self._tally.rows:
+            return None
+        return round(self._tally.units * max(rows, self._tally.rows) / self._tally.rows)
+
+    def _show(self, progress: Progress) -> None:
+        progress.show(self.report, self.throttle, self.expected_requests)
+
     def drain(self) -> None:
         """Stop sending; requests in flight end, and their events still come. A rerun resumes."""
         self._stop_signal.stop()
@@ -150,6 +163,14 @@ class Batch(BatchBase):
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](concurrency)
             stack.enter_context(receive)
+            if self._options.progress:
+                goal = RunTarget(
+                    requests=None,
+                    budget_usd=self._options.budget_usd,
+                    spent_usd=to_usd(spent),
+                    leaves_line=True,
+                )
+                await stack.enter_async_context(showing(goal, self._show))
             group = await stack.enter_async_context(anyio.create_task_group())
             self._start(group, executor, source, send)
             self._follow(receive, group, stack.pop_all())
@@ -190,6 +211,8 @@ class Batch(BatchBase):
                 await journal.reopen(unknown=options.retry_unknown)
             await self._find_manifests(journal)
         totals = await journal.totals()
+        rows = len(self._rows) if isinstance(self._rows, Sized) else self._tally.manifest_rows or 0
+        self._tally.units_expected = max(rows, sum(totals.units.values()))
         return recorder, totals.committed_nano
 
     async def _find_manifests(self, journal: Journal) -> None:

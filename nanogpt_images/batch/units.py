@@ -58,6 +58,11 @@ class Unit:
         """Eight hex digits that end the stem of each of its files: a name on disk says which request it is of."""
         return hashlib.sha256(self.id.encode()).hexdigest()[:_MARK_DIGITS]
 
+    @property
+    def folder(self) -> str:
+        """The folder within `images` that its files are in where a job is large: `00` to `ff`."""
+        return self.mark[:2]
+
     def image_stem(self, index: int) -> str:
         """
         Return the file stem of the image at *index* of this request's answer, such as `fox-3-3f9a12c4`.

@@ -9,17 +9,20 @@ import attrs
 
 from .._base.threads import in_thread
 from ..batch.journal import Totals
+from ..batch.manifest.reader import ManifestRows
 from ..batch.planning.totals import Estimate
+from ..batch.run.progress import RunTarget
+from ..batch.states import State
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
+from ..money.nano import MAX_USD, to_nano
 from .client import api_keys, open_client
 from .gallery_page import ahead, gallery_at_end
 from .job import Run, run_batch, totals_of
 from .manifests.consent import ask, left_to_pay_usd
 from .manifests.manifest import Manifest, planned, refused_combinations, reusable, without_refused
 from .output import count, money, note, one_line
-from .progress import RunTarget
-from .summary import RunSummary
+from .summary import RunSummary, print_report
 from .verbs.plan import cost_text, outline, reuse_text, say_left_out
 
 
@@ -64,6 +67,7 @@ class BatchJob:
     gallery: bool = True
     quiet: bool = False
     silent: bool = False
+    as_json: bool = False
     ray: ClusterOptions | None = None
 
     @property
@@ -94,7 +98,7 @@ async def work(job: BatchJob) -> RunSummary:
         job, plan = await _plan(job, client)
         earlier = await totals_of(job.directory)
         if not job.silent:
-            _announce(job, plan)
+            _announce(job, plan, earlier)
             if job.reuse is not None:
                 found = await reusable(job.manifest, job.reuse, client, out=job.directory)
                 note(f"reuse: {reuse_text(found, str(job.reuse))}")
@@ -105,27 +109,32 @@ async def work(job: BatchJob) -> RunSummary:
             budget_usd=job.budget_usd,
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
         )
-        run = _batch(job, client) if job.ray is None else _ray_batch(job, job.ray, client)
+        rows = job.manifest.rows()
+        if plan is not None and not large and not plan.unpriced_requests and plan.cost_usd <= MAX_USD:
+            rows.planned_nano = to_nano(plan.cost_usd)
+        run = _batch(job, rows, client) if job.ray is None else _ray_batch(job, rows, job.ray, client)
         started = time.monotonic()
         async with ahead(job.directory, wanted=job.gallery):
             outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
-        elapsed_s = time.monotonic() - started
-        page = await gallery_at_end(job.directory, outcome, silent=job.silent) if job.gallery else None
-        return RunSummary(
+        summary = RunSummary(
             outcome=outcome,
             plan=None if large else plan,
-            gallery=page,
             directory=job.directory,
             again=job.again,
             service=job.service,
-            elapsed_s=elapsed_s,
+            elapsed_s=time.monotonic() - started,
             joined=job.join,
         )
+        if not job.as_json:
+            print_report(summary)
+        if job.gallery:
+            summary.gallery = await gallery_at_end(job.directory, outcome, silent=job.silent)
+        return summary
 
 
-def _batch(job: BatchJob, client: AsyncClient) -> Run:
+def _batch(job: BatchJob, rows: ManifestRows, client: AsyncClient) -> Run:
     return client.batch(
-        job.manifest.rows(),
+        rows,
         out=job.directory,
         concurrency=job.concurrency,
         budget_usd=job.budget_usd,
@@ -140,12 +149,12 @@ def _batch(job: BatchJob, client: AsyncClient) -> Run:
     )
 
 
-def _ray_batch(job: BatchJob, cluster: ClusterOptions, client: AsyncClient) -> Run:
+def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, client: AsyncClient) -> Run:
     from ..integrations.ray import ApiKey, ray_batch
 
     own_sandbox = job.sandbox and job.base_url is None
     return ray_batch(
-        job.manifest.rows(),
+        rows,
         out=job.directory,
         keys=[ApiKey(key=key, budget_usd=cluster.key_budget_usd) for key in api_keys(client.base_url)],
         base_url=client.base_url,
@@ -218,7 +227,21 @@ async def _numbers(job: BatchJob, client: AsyncClient) -> Estimate:
     return plan
 
 
-def _announce(job: BatchJob, plan: Estimate | None) -> None:
+def _left(plan: Estimate, earlier: Totals | None) -> str:
+    """Say what is left of a plan of which earlier runs ended a part; nothing for a first run."""
+    ended = (
+        0
+        if earlier is None
+        else earlier.units[State.DONE] + earlier.units[State.UNKNOWN] + earlier.charged_failures
+    )
+    if earlier is None or not ended:
+        return ""
+    left = max(0, plan.requests - ended)
+    cost = money(left_to_pay_usd(plan, earlier, rows=None)) if left else money(0.0)
+    return f"left: {count(left, 'request')} · cost {cost}; {ended:,} ended in earlier runs"
+
+
+def _announce(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> None:
     budget = f" · budget {money(job.budget_usd)}" if job.budget_usd is not None else ""
     if plan is None:
         note(f"plan: not made, rows are sent unchecked{budget}")
@@ -228,6 +251,9 @@ def _announce(job: BatchJob, plan: Estimate | None) -> None:
             f"plan: {one_line(job.manifest.name)} is large; its first {plan.rows:,} rows make {outline(plan)}"
         )
         note(f"cost: {cost_text(plan)} for these{budget}")
+    elif left := _left(plan, earlier):
+        note(f"plan: {outline(plan)} in all")
+        note(f"{left}{budget}")
     else:
         note(f"plan: {outline(plan)} · cost {cost_text(plan)}{budget}")
     if plan.unpriced_requests:

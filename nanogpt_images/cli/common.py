@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 
@@ -118,6 +119,33 @@ delivery = click.option(
 no_validate = click.option(
     "--no-validate", is_flag=True, help="Do not check against the catalogue before sending."
 )
+resolution = click.option("-r", "--resolution", metavar="TOKEN", help="As the model lists it.")
+aspect_ratio = click.option("--aspect-ratio", metavar="TOKEN", help="As the model lists it.")
+quality = click.option("--quality", metavar="TOKEN", help="As the model lists it.")
+output_format = click.option(
+    "--output-format", metavar="FORMAT", help="Such as png, where the model supports it."
+)
+
+
+def row_parameters(function: F) -> F:
+    """Give a verb `--param` and the parameters that have an option of their own, as one mapping `params`."""
+
+    @functools.wraps(function)
+    def merged(*args: Any, params: Mapping[str, object], **options: Any) -> Any:
+        names = {name: name for name in ("resolution", "aspect_ratio", "quality", "output_format")}
+        if options.get("route") == "openai":
+            names["resolution"] = "size"
+        values = {field: options.pop(name) for name, field in names.items()}
+        given = {field: value for field, value in values.items() if value is not None}
+        if twice := sorted(given.keys() & params.keys()):
+            raise click.UsageError(
+                f"{twice[0]} is given by --param and by its own option.", click.get_current_context()
+            )
+        return function(*args, params={**params, **given}, **options)
+
+    return cast("F", combined(resolution, aspect_ratio, quality, output_format, params)(merged))
+
+
 row_count = click.option(
     "-n", "--count", type=click.IntRange(min=1), metavar="N", help="Images per row that names no count."
 )

@@ -1,10 +1,11 @@
-"""The gallery that a batch leaves behind, and how far one is while it is made."""
+"""The gallery that a batch leaves behind: thumbnails while it runs, the page at its end, and how far that is."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +45,12 @@ async def gallery_at_end(directory: Path, outcome: Outcome, *, silent: bool) -> 
         return None
     scope = anyio.CancelScope()
     try:
-        with scope, interrupting(Interrupts(scope.cancel, scope.cancel)):
-            return (await write_gallery(directory, on_progress=progress_notes(silent=silent))).index
+        with (
+            scope,
+            interrupting(Interrupts(scope.cancel, scope.cancel)),
+            gallery_progress(silent=silent) as on_progress,
+        ):
+            return (await write_gallery(directory, on_progress=on_progress)).index
     except NanoGPTError as error:
         _note(f"gallery: left out: {message(error)}", silent=silent)
         return None
@@ -61,6 +66,21 @@ def ahead(directory: Path, *, wanted: bool) -> AbstractAsyncContextManager[None]
     except NanoGPTError:
         wanted = False
     return thumbnails_ahead(directory, share=SHARE if wanted else 0)
+
+
+@contextmanager
+def gallery_progress(*, silent: bool) -> Generator[Callable[[int, int], None] | None]:
+    """Show how far a gallery is: yield what is told of it, a bar on a terminal, or a line every ten seconds."""
+    if silent or not sys.stderr.isatty():
+        yield progress_notes(silent=silent)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("gallery"), BarColumn(bar_width=20), MofNCompleteColumn(), TextColumn("images"))
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def progress_notes(

@@ -15,6 +15,7 @@ import attrs
 from ..batch.events import BatchEvent, BatchReport
 from ..batch.journal import Journal, Totals
 from ..batch.journal.database.schema import FILE_NAME
+from ..batch.run.progress import RunTarget, progress_for, refreshing
 from ..errors import (
     BadRequestError,
     JournalError,
@@ -26,7 +27,6 @@ from ..errors import (
     ReferenceImageError,
 )
 from .output import note
-from .progress import RunTarget, progress_for, refreshing
 from .signals import Interrupts, interrupting
 
 _KEPT_REASONS: Final = 100
@@ -85,7 +85,12 @@ class Outcome:
 
 
 async def run_batch(
-    run: Run, directory: Path, goal: RunTarget, *, quiet: bool, silent: bool = False
+    run: Run,
+    directory: Path,
+    goal: RunTarget,
+    *,
+    quiet: bool,
+    silent: bool = False,
 ) -> Outcome:
     """
     Run a batch to its end, or until it is interrupted.

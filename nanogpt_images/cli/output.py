@@ -40,24 +40,6 @@ def money_range(low: float, high: float) -> str:
     return money(low) if money(low) == money(high) else f"{money(low)} to {money(high)}"
 
 
-def duration(seconds: float) -> str:
-    """Return `45 s`, `3 min 20 s`, `2 h 5 min` or `3 d 4 h`."""
-    whole = round(seconds)
-    if whole < 1 and seconds > 0:
-        return "under 1 s"
-    if whole < 60:
-        return f"{whole} s"
-    for size, unit, smaller, name in (
-        (86_400, "d", 3_600, "h"),
-        (3_600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    raise AssertionError("unreachable: whole is 60 or more")
-
-
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 image` or `1,632 images`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

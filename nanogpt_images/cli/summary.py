@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
 
+from .._base.display import duration
 from ..batch.events import BatchReport
 from ..batch.journal import Totals
 from ..batch.planning.totals import Estimate
@@ -15,12 +18,13 @@ from ..batch.states import State
 from ..errors import BudgetExceededError
 from .errors import FAILED, INTERRUPTED, document, exit_code, sentence
 from .job import Outcome
-from .output import command_line, count, duration, money, note, one_line, say, say_fields, say_json, say_table
+from .output import command_line, count, money, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_REASONS: Final = 5
+_PLAIN_WIDTH: Final = 600
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class RunSummary:
     """
     All that the end of a run tells.
@@ -30,7 +34,7 @@ class RunSummary:
         plan: What it was to do; None for a retry, and for a large manifest.
         directory: Where the images are.
         again: The arguments that resume it.
-        gallery: The page that shows them; None where none was made.
+        gallery: The page that shows them, once it is made.
         service: Options that name the service, for the next command (`--sandbox`, `--base-url …`).
         elapsed_s: How long it took.
         joined: It was one process of several that may work on the directory.
@@ -39,11 +43,11 @@ class RunSummary:
     outcome: Outcome
     plan: Estimate | None
     directory: Path
-    gallery: Path | None
     again: Sequence[str]
     service: Sequence[str]
     elapsed_s: float
     joined: bool = False
+    gallery: Path | None = None
 
     @property
     def left(self) -> int:
@@ -75,15 +79,16 @@ def _unfinished(totals: Totals | None) -> int:
 
 
 def close(closing: RunSummary, *, as_json: bool) -> int:
-    """Print the end of a run and return its exit code."""
+    """Print what `print_report` left to say, or the document of *as_json*, and return the exit code."""
     if as_json:
         say_json(_document(closing))
-    else:
-        _print(closing)
+    elif closing.gallery is not None:
+        say_fields({"gallery": str(closing.gallery)})
     return closing.code
 
 
-def _print(closing: RunSummary) -> None:
+def print_report(closing: RunSummary) -> None:
+    """Print what became of a run and what to do next, before its gallery is made."""
     outcome, report = closing.outcome, closing.outcome.report
     parts = [
         count(report.done, "request") + " done",
@@ -99,7 +104,7 @@ def _print(closing: RunSummary) -> None:
         duration(closing.elapsed_s),
     ]
     say(" · ".join(part for part in parts if part))
-    _print_reasons(outcome)
+    _print_reasons(report)
     if closing.plan is not None and report.requests:
         say()
         _print_comparison(closing, closing.plan)
@@ -108,7 +113,6 @@ def _print(closing: RunSummary) -> None:
         {
             "images": str(closing.directory / "images"),
             "results": str(closing.directory / "results.jsonl"),
-            "gallery": "" if closing.gallery is None else str(closing.gallery),
             "not in USD": other_costs_text(report),
             "unread": _unread(closing),
             "unknown": f"up to {money(outcome.totals.unknown_usd)} may have been charged for {count(outcome.totals.units[State.UNKNOWN], 'request')}"
@@ -151,12 +155,17 @@ def _is_cut_short(closing: RunSummary) -> bool:
     return bool(closing.outcome.interrupted) or closing.outcome.stopped is not None
 
 
-def _print_reasons(outcome: Outcome) -> None:
-    common = outcome.reasons.most_common(_SHOWN_REASONS)
-    for reason, times in common:
-        say(f"  {times:,} x {one_line(reason)}")
-    if len(outcome.reasons) > len(common):
-        say(f"  and {count(len(outcome.reasons) - len(common), 'other reason')}; 'status' lists them")
+def _print_reasons(report: BatchReport) -> None:
+    """Print why requests are not done, by class, code and model, each with an example."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PLAIN_WIDTH
+    for found in report.failures[:_SHOWN_REASONS]:
+        kinds = (found.error, found.code, found.model)
+        say(f"  {found.count:,} x {one_line(', '.join(kind for kind in kinds if kind), width - 8)}")
+        where = f" (line {found.line})" if found.line is not None else ""
+        say(f"      {one_line(f'such as {found.key}{where}: {found.text}', 2 * width - 6)}")
+    left = len(report.failures) - _SHOWN_REASONS
+    if left > 0:
+        say(f"  and {count(left, 'other reason')}; 'status' lists them")
 
 
 def _print_comparison(closing: RunSummary, plan: Estimate) -> None:
@@ -197,7 +206,7 @@ def next_command(closing: RunSummary) -> str:
 def _remark(closing: RunSummary) -> str:
     """Return what to know before the next command."""
     if isinstance(closing.outcome.stopped, BudgetExceededError):
-        return "with a higher --budget"
+        return _about_budget(closing.outcome)
     if _is_cut_short(closing):
         return "resumes where this run stopped"
     if closing.outcome.report.unread:
@@ -211,6 +220,19 @@ def _remark(closing: RunSummary) -> str:
             else "will fail again: fix these rows in the manifest"
         )
     return ""
+
+
+def _about_budget(outcome: Outcome) -> str:
+    totals = outcome.totals
+    if totals is None:
+        return "with a higher --budget"
+    committed = totals.spent_usd + totals.unknown_usd
+    left = (
+        f", and {money(totals.to_come_usd)} is planned for what was read and not sent"
+        if totals.to_come_nano
+        else ""
+    )
+    return f"with a higher --budget: {money(committed)} of this one is used{left}"
 
 
 def _document(closing: RunSummary) -> dict[str, object]:
@@ -262,6 +284,7 @@ def totals_document(totals: Totals) -> dict[str, object]:
         "images": totals.images,
         "expected_images": totals.expected_images,
         "planned_usd": totals.planned_usd,
+        "job_usd": totals.job_usd,
         "to_come_usd": totals.to_come_usd,
         "unpriced_requests": totals.unpriced_units,
         "spent_usd": totals.spent_usd,

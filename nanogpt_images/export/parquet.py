@@ -34,11 +34,14 @@ class ParquetWriter:
     Args:
         path: The file to write.
         source: The batch's directory, to embed its images; None leaves them out.
+        group_bytes: Start a new row group after so many bytes of images.
     """
 
-    def __init__(self, path: Path, source: Path | None) -> None:
+    def __init__(self, path: Path, source: Path | None, group_bytes: int | None = None) -> None:
         self.images = 0
         self.missing = 0
+        self._path = path
+        self._group_bytes = _GROUP_BYTES if group_bytes is None else group_bytes
         self._source = source
         self._rows: list[list[object]] = []
         self._held_bytes = 0
@@ -63,8 +66,13 @@ class ParquetWriter:
                 self._held_bytes += len(data or b"")
                 row.append({"bytes": data, "path": Path(image.file).name})
             self._rows.append(row)
-            if len(self._rows) >= _GROUP_ROWS or self._held_bytes >= _GROUP_BYTES:
+            if len(self._rows) >= _GROUP_ROWS or self._held_bytes >= self._group_bytes:
                 self._flush()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in the file so far, without the row group that is being collected."""
+        return self._path.stat().st_size
 
     def close(self) -> None:
         """Write the last row group and the footer."""
@@ -97,6 +105,52 @@ class ParquetWriter:
             return arrow.schema(fields)
         picture = arrow.struct({"bytes": arrow.binary(), "path": arrow.string()})
         return arrow.schema([*fields, ("image", picture)], metadata=_HUGGING_FACE)
+
+
+class ParquetShards:
+    """
+    Writes a directory of Parquet files, `000000.parquet` and so on, each closed once it has reached a size.
+
+    Args:
+        directory: Directory of the shards; it is created.
+        source: The batch's directory, to embed its images; None leaves them out.
+        max_shard_bytes: Start a new shard once one has reached this size; it is looked at after each row group.
+    """
+
+    def __init__(self, directory: Path, source: Path | None, max_shard_bytes: int) -> None:
+        self._directory = directory
+        self._source = source
+        self._max_shard_bytes = max_shard_bytes
+        self._closed: list[ParquetWriter] = []
+        directory.mkdir()
+        self._shard = self._next_shard()
+
+    @property
+    def images(self) -> int:
+        """Rows of all shards."""
+        return self._shard.images + sum(shard.images for shard in self._closed)
+
+    @property
+    def missing(self) -> int:
+        """Images of all shards that are no longer on disk."""
+        return self._shard.missing + sum(shard.missing for shard in self._closed)
+
+    def write(self, images: Sequence[ResultRecord]) -> None:
+        """Add one row per image."""
+        for image in images:
+            if self._shard.images and self._shard.size_bytes >= self._max_shard_bytes:
+                self._shard.close()
+                self._closed.append(self._shard)
+                self._shard = self._next_shard()
+            self._shard.write([image])
+
+    def close(self) -> None:
+        """Complete the last shard."""
+        self._shard.close()
+
+    def _next_shard(self) -> ParquetWriter:
+        path = self._directory / f"{len(self._closed):06d}.parquet"
+        return ParquetWriter(path, self._source, min(_GROUP_BYTES, self._max_shard_bytes))
 
 
 def _pyarrow(module: str) -> Any:

@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias, assert_never
 
 import anyio
-import attrs
 
 from .._base.threads import in_thread
 from ..batch.journal import Journal, ResultRecord
 from ..batch.manifest.picks import read_picks
 from ..errors import ParameterError
+from .report import ExportReport
 from .target import Target, failing_as
 
 ExportFormat: TypeAlias = Literal["parquet", "webdataset", "csv"]
 
 _CHUNK: Final = 1_000
+_SHARD_BYTES: Final = 10**9
 _NAMES: Final[dict[ExportFormat, str]] = {
     "parquet": "export.parquet",
     "webdataset": "export-webdataset",
@@ -27,31 +28,13 @@ _NAMES: Final[dict[ExportFormat, str]] = {
 }
 
 
-@attrs.frozen(kw_only=True)
-class ExportReport:
-    """
-    The result of an export.
-
-    Attributes:
-        path: The file, or the directory of shards.
-        images: Number of rows or samples.
-        missing: Images that should have been copied but are no longer on disk: their Parquet row has no image, and
-            WebDataset has no sample of them.
-        size_bytes: Size on disk.
-    """
-
-    path: Path
-    images: int
-    missing: int
-    size_bytes: int
-
-
 class RowWriter(Protocol):
     """Writes one format. Blocking; used by one thread at a time."""
 
-    images: int
-    missing: int
-
+    @property
+    def images(self) -> int: ...
+    @property
+    def missing(self) -> int: ...
     def write(self, images: Sequence[ResultRecord]) -> None:
         """Add *images*."""
         ...
@@ -69,7 +52,7 @@ async def export_batch(
     embed_images: bool = False,
     overwrite: bool = False,
     raw: bool = False,
-    max_shard_bytes: int = 10**9,
+    max_shard_bytes: int | None = None,
     picked: str | os.PathLike[str] | None = None,
 ) -> ExportReport:
     """
@@ -82,12 +65,14 @@ async def export_batch(
         directory: The batch's directory.
         to: `parquet`; `webdataset`: a directory of tar files with an image, its prompt and its fields for each
             sample; or `csv`.
-        path: Where to write; by default `export.parquet`, `export-webdataset` or `export.csv` in *directory*.
+        path: Where to write; by default `export.parquet` (shards: `export-parquet`), `export-webdataset` or `export.csv` in
+            *directory*.
         embed_images: For Parquet: add a column `image` with the bytes, in the form of Hugging Face's `datasets`.
         overwrite: Replace an existing file; an existing directory is never replaced.
         raw: For CSV: write texts that begin like a formula (`=`, `+`, `-`, `@`, tab, carriage return) unchanged, for
             programs. Otherwise they get an apostrophe, because a spreadsheet would execute them.
-        max_shard_bytes: For WebDataset: start a new shard once one has reached this size.
+        max_shard_bytes: Start a new shard once one has reached this size. Parquet is one file without it, and with it
+            a directory of `000000.parquet` …; WebDataset has always shards, of 1 GB by default.
         picked: Only the images that this file of a gallery marks with 1 to 5.
 
     Raises:
@@ -106,12 +91,20 @@ async def export_batch(
         )
     if raw and to != "csv":
         raise ParameterError(f"raw requires to='csv': {to} has no formulas.", parameter="raw")
+    if max_shard_bytes is not None and (to == "csv" or max_shard_bytes < 1):
+        raise ParameterError(
+            "max_shard_bytes requires to='parquet' or to='webdataset': CSV is one file."
+            if to == "csv"
+            else f"max_shard_bytes must be at least 1, not {max_shard_bytes}.",
+            parameter="max_shard_bytes",
+        )
+    name = "export-parquet" if to == "parquet" and max_shard_bytes is not None else _NAMES[to]
     source = Path(directory)
     kept = None if picked is None else (await in_thread(read_picks, picked)).kept.keys()
     async with await Journal.open(source, service=None, read_only=True) as journal:
         if kept is not None:
             await _check_picked(journal, kept)
-        target = await in_thread(lambda: Target(Path(path or source / _NAMES[to]), overwrite=overwrite))
+        target = await in_thread(lambda: Target(Path(path or source / name), overwrite=overwrite))
         writer: RowWriter | None = None
         try:
             with failing_as(target.path):
@@ -151,7 +144,13 @@ async def _check_picked(journal: Journal, kept: Collection[str]) -> None:
 
 
 def _open(
-    to: ExportFormat, source: Path, target: Target, *, embed_images: bool, raw: bool, max_shard_bytes: int
+    to: ExportFormat,
+    source: Path,
+    target: Target,
+    *,
+    embed_images: bool,
+    raw: bool,
+    max_shard_bytes: int | None,
 ) -> RowWriter:
     """Open the writer of a format; load only its module."""
     match to:
@@ -160,13 +159,16 @@ def _open(
 
             return CsvWriter(target.part, raw=raw)
         case "parquet":
-            from .parquet import ParquetWriter
+            from .parquet import ParquetShards, ParquetWriter
 
-            return ParquetWriter(target.part, source if embed_images else None)
+            embedded = source if embed_images else None
+            if max_shard_bytes is None:
+                return ParquetWriter(target.part, embedded)
+            return ParquetShards(target.part, embedded, max_shard_bytes)
         case "webdataset":
             from .webdataset import ShardWriter
 
-            return ShardWriter(target.part, source, max_shard_bytes)
+            return ShardWriter(target.part, source, max_shard_bytes or _SHARD_BYTES)
         case _:
             assert_never(to)
 

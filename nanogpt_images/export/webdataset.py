@@ -1,8 +1,9 @@
 """
-WebDataset: tar files ("shards") in which files with the same stem are a sample: `000000000.png`, `.txt`, `.json`.
+WebDataset: tar files ("shards") in which files with the same stem are a sample: `fox.png`, `fox.txt`, `fox.json`.
 
 `tarfile` is enough for this layout, and copies images from disk; the library's own writer needs them in memory.
-Samples are numbered, because a dot in a name would end its stem.
+The stem, which readers call `__key__`, is the row's key, with `-0`, `-1` … where the row has several images. A dot would
+end it, so dots become `_`; rows without a key have words of their prompt.
 
 Source: https://github.com/webdataset/webdataset, "The WebDataset Format".
 """
@@ -20,7 +21,7 @@ from typing import BinaryIO
 import attrs
 
 from ..batch.journal import ResultRecord
-from ..errors import ParameterError
+from ..batch.units import MARKED_NAME
 
 
 class ShardWriter:
@@ -34,16 +35,13 @@ class ShardWriter:
     """
 
     def __init__(self, directory: Path, source: Path, max_shard_bytes: int) -> None:
-        if max_shard_bytes < 1:
-            raise ParameterError(
-                f"max_shard_bytes must be at least 1, not {max_shard_bytes}.", parameter="max_shard_bytes"
-            )
         self.images = 0
         self.missing = 0
         self._directory = directory
         self._source = source
         self._max_shard_bytes = max_shard_bytes
         self._shards = 0
+        self._stems: set[str] = set()
         directory.mkdir()
         self._tar = self._next_shard()
 
@@ -67,12 +65,21 @@ class ShardWriter:
         self._tar.close()
 
     def _add_sample(self, image: ResultRecord, file: BinaryIO) -> None:
-        stem = f"{self.images:09d}"
+        stem = self._stem(image)
         fields = json.dumps(attrs.asdict(image), ensure_ascii=False).encode()
         prompt = image.prompt.encode()
         self._add(f"{stem}{Path(image.file).suffix}", file, os.fstat(file.fileno()).st_size)
         self._add(f"{stem}.txt", BytesIO(prompt), len(prompt))
         self._add(f"{stem}.json", BytesIO(fields), len(fields))
+
+    def _stem(self, image: ResultRecord) -> str:
+        """Return the name of a sample, which no other of its shard has."""
+        name = Path(image.file).stem.replace(".", "_")
+        marked = MARKED_NAME.fullmatch(f"{name}.x")
+        stem = marked["stem"].removesuffix(f"-{marked['mark']}") if marked and not marked["number"] else name
+        stem = name if stem in self._stems else stem
+        self._stems.add(stem)
+        return stem
 
     def _add(self, name: str, file: BinaryIO, size: int) -> None:
         # Without times and owners, the same batch gives the same shards.
@@ -83,4 +90,5 @@ class ShardWriter:
     def _next_shard(self) -> tarfile.TarFile:
         path = self._directory / f"{self._shards:06d}.tar"
         self._shards += 1
+        self._stems.clear()
         return tarfile.open(path, "w")

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from ..batch.events import BatchReport
+from ..batch.events import BatchFailure, BatchReport
 from ..types.model import Listing, ModelRecord, Models
 from ..types.result import ImageData, ResultData
 
@@ -26,6 +26,7 @@ PAGE_BYTES: Final = 4 * 2**20
 """Maximum size of all images of one object together, as base64."""
 _LARGE, _SMALL = 512, 160
 _SHOWN_MODELS: Final = 50
+_SHOWN_FAILURES: Final = 10
 _CELL: Final = "margin:0;font-size:smaller;overflow-wrap:anywhere"
 _SHEET: Final = "display:flex;flex-wrap:wrap;gap:8px;align-items:flex-end"
 
@@ -67,7 +68,7 @@ def _(shown: BatchReport) -> str:
         "open downloads": _some(shown.open_downloads),
         "stopped": None if shown.stopped is None else str(shown.stopped),
     }
-    return _table(numbers) + _figures(shown.samples, _SMALL)
+    return _table(numbers) + _failures(shown.failures) + _figures(shown.samples, _SMALL)
 
 
 @html_of.register
@@ -90,16 +91,28 @@ def _(shown: ModelRecord) -> str:
 @html_of.register(Listing)
 @html_of.register(Models)
 def _(shown: Sequence[ModelRecord]) -> str:
-    header = "".join(
-        f"<th>{name}</th>" for name in ("model", "images per request", "resolutions", "price of an image")
+    names = ("model", "images per request", "resolutions", "price of an image")
+    return _rows(names, map(_cells, shown[:_SHOWN_MODELS]), left=len(shown) - _SHOWN_MODELS)
+
+
+def _failures(failures: Sequence[BatchFailure]) -> str:
+    if not failures:
+        return ""
+    names = ("not done", "why", "code", "model", "such as", "what it says")
+    cells = (
+        (f"{found.count:,}", found.error, found.code or "", found.model, found.key, found.text)
+        for found in failures[:_SHOWN_FAILURES]
     )
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in _cells(record))}</tr>"
-        for record in shown[:_SHOWN_MODELS]
-    )
-    left = len(shown) - _SHOWN_MODELS
+    return _rows(names, cells, left=len(failures) - _SHOWN_FAILURES)
+
+
+def _rows(names: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> str:
+    """Render a table with a header; *left* rows are only counted."""
+    header = "".join(f"<th>{name}</th>" for name in names)
+    cell = '<td style="text-align:left">'
+    body = "".join(f"<tr>{''.join(f'{cell}{escape(text)}</td>' for text in row)}</tr>" for row in rows)
     more = f"<p>and {left:,} more</p>" if left > 0 else ""
-    return f"<table><tr>{header}</tr>{rows}</table>{more}"
+    return f"<table><tr>{header}</tr>{body}</table>{more}"
 
 
 def _cells(record: ModelRecord) -> tuple[str, str, str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import attrs
 
+from .._base.jsonable import LEFT_OUT
 from ..batch.events import BatchEvent, BatchReport
 from ..batch.runner import Batch
 from ..client import AsyncClient
@@ -21,7 +22,7 @@ from ..resources.account import Account as AsyncAccount
 from ..resources.catalog import Catalog as AsyncCatalog
 from ..resources.images import Images as AsyncImages
 from ..resources.ledger.paid_ledger import PaidLedger
-from ..types.result import GenerationResult, Image, ImageData, ResultData, target_of
+from ..types.result import GenerationResult, Image, ImageData, ResultData, saver_of, target_of
 from .adapter import BlockingProxy, Resource, blocking, parts_of
 from .portal import Portal, PortalContext
 
@@ -37,7 +38,7 @@ T = TypeVar("T")
 class BlockingImage(ImageData):
     """An image of the blocking client; see `ImageData` for its attributes."""
 
-    portal: Portal = attrs.field(factory=Portal, repr=False, eq=False)
+    portal: Portal = attrs.field(factory=Portal, repr=False, eq=False, metadata=LEFT_OUT)
 
     def read(self) -> bytes:
         """
@@ -94,6 +95,19 @@ class BlockingResult(ResultData):
     """
 
     images: tuple[BlockingImage, ...]
+
+    def save(
+        self, directory: str | os.PathLike[str], *, name: str | None = None, overwrite: bool = False
+    ) -> tuple[Path, ...]:
+        """
+        Write all images to files of *directory*; see `GenerationResult.save`.
+
+        Raises:
+            OutputError: A file exists, or the directory cannot be written. Images before it are saved.
+            DownloadError: The URL of an image cannot be downloaded. Images before it are saved.
+        """
+        save = saver_of(self, directory, name=name, overwrite=overwrite)
+        return tuple(save(image, image.read()) for image in self.images)
 
     @property
     def missing(self) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import attrs
 
+from .._base.jsonable import Jsonable
+
 
 @attrs.frozen(kw_only=True)
-class Balance:
+class Balance(Jsonable):
     """
     What the account holds.
 
@@ -26,7 +28,7 @@ class Balance:
 
 
 @attrs.frozen(kw_only=True)
-class ModelUsage:
+class ModelUsage(Jsonable):
     """
     Spending on one model.
 
@@ -43,7 +45,7 @@ class ModelUsage:
 
 
 @attrs.frozen(kw_only=True)
-class Usage:
+class Usage(Jsonable):
     """
     Spending of a key over some UTC days.
 

@@ -9,6 +9,7 @@ from typing import Final, Generic, TypeVar, overload
 import attrs
 
 from .._base.display import Displayed
+from .._base.jsonable import Jsonable
 from .parameters import ONE_IMAGE, CountRule, EnumSpec, ParameterSpec, ParameterSpecs
 from .prices import NO_TABLES, PriceTable, PriceTables
 
@@ -16,7 +17,7 @@ _Json = Mapping[str, object]
 
 
 @attrs.frozen(kw_only=True)
-class ReferenceLimits:
+class ReferenceLimits(Jsonable):
     """
     What a model accepts as input images; None means "not stated".
 
@@ -47,7 +48,7 @@ class ReferenceLimits:
 
 
 @attrs.frozen(kw_only=True)
-class PromptLimit:
+class PromptLimit(Jsonable):
     """The longest prompt a model takes, in UTF-16 code units (as JavaScript counts)."""
 
     max_characters: int
@@ -60,7 +61,7 @@ class PromptLimit:
 
 
 @attrs.frozen(kw_only=True)
-class ModelRecord(Displayed):
+class ModelRecord(Displayed, Jsonable):
     """
     What both listings say of a model; see `ImageModel` and `ListedModel` for what each adds.
 
@@ -172,7 +173,7 @@ class Model(ModelRecord):
 
 
 @attrs.frozen(kw_only=True)
-class PriceLine:
+class PriceLine(Jsonable):
     """One line of an endpoint's pricing. Source: docs/service.md, "Endpoint metadata", `pricing`."""
 
     billable: str | None = None
@@ -184,7 +185,7 @@ class PriceLine:
 
 
 @attrs.frozen(kw_only=True)
-class Endpoint:
+class Endpoint(Jsonable):
     """One public endpoint of a model. Source: docs/service.md, "Endpoint metadata"."""
 
     provider_name: str | None = None
@@ -204,7 +205,7 @@ class Endpoint:
 
 
 @attrs.frozen(kw_only=True)
-class ModelEndpoints:
+class ModelEndpoints(Jsonable):
     """The answer of `GET /api/v1/images/models/{id}/endpoints`. Source: docs/service.md, "Endpoint metadata"."""
 
     id: str
@@ -248,7 +249,7 @@ class Models(Displayed, tuple[Model, ...]):
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
-class Listing(Displayed, Sequence[RecordT_co], Generic[RecordT_co]):
+class Listing(Displayed, Jsonable, Sequence[RecordT_co], Generic[RecordT_co]):
     """
     A listing of models in the service's order.
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import attrs
 
 from .._base.display import Displayed, shown_url
+from .._base.jsonable import LEFT_OUT, Jsonable
+from .._base.names import image_stem, prompt_slug, safe_name
 from .._base.part_file import write_image
 from .._base.sniff import ImageInfo
 from .._base.threads import in_thread
@@ -57,7 +59,7 @@ class Downloader:
 
 
 @attrs.frozen(kw_only=True)
-class ImageData(Displayed):
+class ImageData(Displayed, Jsonable):
     """
     One image: in memory, at a signed URL, or in a file.
 
@@ -75,7 +77,7 @@ class ImageData(Displayed):
     """
 
     index: int = 0
-    data: bytes | None = attrs.field(default=None, repr=False)
+    data: bytes | None = attrs.field(default=None, repr=False, metadata=LEFT_OUT)
     url: str | None = attrs.field(default=None, repr=lambda url: repr(url and shown_url(url)))
     path: Path | None = None
     media_type: str | None = None
@@ -84,7 +86,7 @@ class ImageData(Displayed):
     size_bytes: int | None = None
     sha256: str | None = None
     extra: _Json = attrs.field(factory=dict[str, object], repr=False)
-    downloader: Downloader = attrs.field(factory=Downloader, repr=False, eq=False)
+    downloader: Downloader = attrs.field(factory=Downloader, repr=False, eq=False, metadata=LEFT_OUT)
 
 
 class Image(ImageData):
@@ -147,7 +149,7 @@ class Image(ImageData):
 
 
 @attrs.frozen(kw_only=True)
-class ResultData(Displayed):
+class ResultData(Displayed, Jsonable):
     """
     What an answer says beside its images.
 
@@ -190,10 +192,48 @@ class GenerationResult(ResultData):
 
     images: tuple[Image, ...]
 
+    async def save(
+        self, directory: str | os.PathLike[str], *, name: str | None = None, overwrite: bool = False
+    ) -> tuple[Path, ...]:
+        """
+        Write all images to files of *directory*: `fox.png`, or `fox-0.png`, `fox-1.png` … where there are several.
+
+        Args:
+            directory: Where to write; it is made if missing.
+            name: File name without suffix; by default a few words of the prompt.
+            overwrite: Replace files of that name. Otherwise they stop the call, or, where no *name* was given, a
+                number is added to the new ones.
+
+        Returns:
+            The files, in the order of the images.
+
+        Raises:
+            OutputError: A file exists, or the directory cannot be written. Images before it are saved.
+            DownloadError: The URL of an image cannot be downloaded. Images before it are saved.
+
+        Source: docs/scripts.md.
+        """
+        save = saver_of(self, directory, name=name, overwrite=overwrite)
+        return tuple([await in_thread(save, image, await image.read()) for image in self.images])
+
     @property
     def missing(self) -> int:
         """How many images fewer than asked for came."""
         return max(0, self.asked - len(self.images))
+
+
+def saver_of(
+    result: ResultData, directory: str | os.PathLike[str], *, name: str | None, overwrite: bool
+) -> Callable[[ImageData, bytes], Path]:
+    """Return what writes the bytes of one image of *result* to its file of *directory*; see `GenerationResult.save`."""
+    stem = prompt_slug(result.prompt) if name is None else safe_name(name)
+    total = len(getattr(result, "images", ()))
+
+    def save(image: ImageData, data: bytes) -> Path:
+        target = Path(directory) / image_stem(stem, image.index, total)
+        return write_image(data, target, overwrite=overwrite, numbered=name is None)
+
+    return save
 
 
 def describe(stored: ReceivedImage) -> dict[str, object]:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nanogpt_images.cli.manifest import Manifest, planned
 
 import nanogpt_images as ngi
+from nanogpt_images.cli.manifests.manifest import Manifest, planned
 from nanogpt_images.sandbox import Sandbox, SandboxModel
 
 CAP_USD = 0.10

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
+import re
 import socket
 import sqlite3
 import time
@@ -797,3 +799,33 @@ async def test_a_number_out_of_range_is_refused(open_job, options) -> None:
         with pytest.raises(ParameterError):
             job.client.batch(job.rows(1), out=job.out, **options)
         assert not job.out.exists()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["from the start", "while it is read"])
+async def test_images_of_a_large_job_are_in_folders(open_job, monkeypatch, known: bool) -> None:
+    """Above a number of requests images go into 256 folders; what lies flat from before is kept and not paid for again."""
+    async with open_job() as job:
+        await job.run(job.rows(3))
+        monkeypatch.setattr("nanogpt_images.batch.run.task_source._MANY_UNITS", 5)
+        monkeypatch.setattr("nanogpt_images.batch.run.task_source._FIRST_CHUNK", 4)
+        monkeypatch.setattr("nanogpt_images.batch.run.task_source._CHUNK", 4)
+        rows = job.rows(40)
+        events, report = await job.run(rows if known else iter(rows))
+        assert (report.ok, report.skipped, len(job.billed)) == (True, 3, 40)
+        assert {image.path.exists() for event in events for image in event.images if image.path} == {True}
+        lines = [json.loads(line) for line in (job.out / "results.jsonl").read_text().splitlines()]
+        folders = [line["file"].split("/")[1:-1] for line in lines]
+        assert folders[:3] == [[]] * 3
+        assert folders.count([]) in ((3,) if known else range(3, 9))
+        assert all(folder == [] or re.fullmatch("[0-9a-f]{2}", folder[0]) for folder in folders)
+        assert {(job.out / line["file"]).stat().st_size == line["bytes"] for line in lines} == {True}
+        (job.out / "journal.db").unlink()
+        for name in ("journal.db-wal", "journal.db-shm"):
+            (job.out / name).unlink(missing_ok=True)
+        _, again = await job.run(rows, adopt=True)
+        assert (again.skipped, len(job.billed)) == (40, 40)
+        (job.out / "journal.db").unlink()
+        (job.out / "results.jsonl").unlink()
+        with pytest.raises(JournalError, match="holds images of this batch"):
+            await job.run(rows)
+        assert len(job.billed) == 40

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nanogpt_images._version import __version__
-from nanogpt_images.cli.app import cli
+from nanogpt_images.cli.app import cli, run
 
 from .conftest import Run, command, environment
 
@@ -191,3 +191,21 @@ def test_a_verb_that_sends_nothing_does_not_say_so(run: Run, call: list[str], sa
     done = run(*call)
     assert "there is no file absent.txt" in done.err
     assert ("Nothing was sent." in done.err) is says
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "near"),
+    [("batc", "'batch'"), ("stats", "'status'"), ("GENERATE", "'generate'"), ("galery", "'gallery'")],
+)
+def test_a_misspelt_verb_gets_its_near_match(
+    misspelt: str, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the verb that was meant; the exit code is that of bad usage."""
+    assert run([misspelt, "x"]) == 2
+    assert f"No such command '{misspelt}'. Did you mean {near}" in capsys.readouterr().err
+
+
+def test_a_word_that_is_like_no_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no verb is near, none is guessed."""
+    assert run(["zzzz"]) == 2
+    assert "Did you mean" not in capsys.readouterr().err

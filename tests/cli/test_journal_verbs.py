@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -11,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from nanogpt_images.cli.reconciliation import _ranges
-from nanogpt_images.sandbox import BlockingSandbox, Fault
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
-from .conftest import Run
+from .conftest import TIMEOUT_S, Run, command, environment, until_posted
 
 
 @pytest.fixture
@@ -288,3 +290,108 @@ def test_a_retry_downloads_what_an_unknown_request_brought(
     assert (done.code, done.document["unresolved"], len(service.ledger.posts)) == (1, 1, 1)
     assert done.document["images"] == len(list((tmp_path / "out" / "images").iterdir())) > 0
     assert "--unknown" in run("status", "out").out
+
+
+@pytest.mark.parametrize("rows", [600, pytest.param(2_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("verb", ["retry", "batch"])
+def test_a_job_interrupted_after_a_third(run: Run, tmp_path: Path, rows: int, verb: str) -> None:
+    """An interrupted process, `status`, a second process that goes on, `status`: true at each step, and one payment a row."""
+    (tmp_path / "many.txt").write_text("".join(f"prompt {i}\n" for i in range(rows)))
+    with Sandbox.in_thread(requests_per_second=None, latency_s=0.002) as service:
+        options = ["--base-url", service.url, "--no-gallery", "--no-pacing"]
+        batch = ["batch", "many.txt", "-m", "tiny-and-fast", "-o", "out", "--concurrency", "8", *options]
+        variables = environment(NANOGPT_API_KEY=service.api_key)
+        with subprocess.Popen(
+            command(*batch), cwd=tmp_path, env=variables, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as first:
+            until_posted(service, rows // 3, first)
+            first.send_signal(signal.SIGINT)
+            first.communicate(timeout=TIMEOUT_S)
+        assert first.returncode == 130
+
+        paid = len(service.ledger.billed)
+        document = run("status", "out", "--json").document
+        unread = document["unread_rows"]
+        assert rows // 3 <= paid == document["requests"]["done"] < rows
+        assert document["manifest_rows"] == document["rows"] + unread == rows
+        assert unread > 0
+        assert document["job_usd"] == pytest.approx(rows * 0.0001)
+        shown = run("status", "out").out
+        assert f"{rows - unread:,} of {rows:,}, {unread:,} not read yet" in shown
+        assert f"planned   ${rows * 0.0001:.2f} for all rows, " in shown
+
+        again = command(*(batch if verb == "batch" else ["retry", "out", *options]))
+        second = subprocess.run(
+            again,
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        assert second.returncode == 0
+        if verb == "batch":
+            assert f"left: {rows - paid:,} requests · cost " in second.stderr
+            assert f"; {paid:,} ended in earlier runs" in second.stderr
+        assert len({entry.prompt for entry in service.ledger.billed}) == len(service.ledger.billed) == rows
+        document = run("status", "out", "--json").document
+        assert (document["rows"], document["unread_rows"], document["requests"]["done"]) == (rows, 0, rows)
+        third = run(*batch, NANOGPT_API_KEY=service.api_key)
+        assert (third.code, len(service.ledger.billed)) == (0, rows)
+        assert "left: 0 requests · cost $0.00" in third.err
+
+
+def test_status_watches_until_nobody_works(run: Run, tmp_path: Path) -> None:
+    """While a process works on the batch, `status --watch` goes on; its last word is the end of the job."""
+    (tmp_path / "p.txt").write_text("".join(f"prompt {i}\n" for i in range(30)))
+    with Sandbox.in_thread(requests_per_second=None, latency_s=0.05) as service:
+        args = (
+            "batch",
+            "p.txt",
+            "-m",
+            "tiny-and-fast",
+            "-o",
+            "out",
+            "--concurrency",
+            "2",
+            "--no-pacing",
+            "--no-gallery",
+        )
+        with subprocess.Popen(
+            command(*args, "--base-url", service.url),
+            cwd=tmp_path,
+            env=environment(NANOGPT_API_KEY=service.api_key),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            until_posted(service, 3, process)
+            watched = run("status", "out", "--watch").out
+    assert watched.startswith("batch     out, made with a sandbox\nrunning   process ")
+    last = watched.rpartition("batch     out")[2]
+    assert "running" not in last
+    assert "requests  30 done" in last
+
+
+def test_show_finds_the_batch_of_an_image(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
+    """An image without a record of its own is explained by the journal of the directory that it lies in."""
+    (tmp_path / "p.csv").write_text("prompt,key,Category\na red fox,fox,Animals\n")
+    args = ("-m", "tiny-and-fast", "-o", "out", "-r", "64x64", "--no-gallery", "--base-url", service.url)
+    assert run("batch", "p.csv", *args).code == 0
+    (image,) = Path("out/images").iterdir()
+    done = run("show", image)
+    assert done.code == 0
+    for text in (
+        "a red fox",
+        "tiny-and-fast",
+        'resolution="64x64"',
+        'Category="Animals"',
+        "key         fox",
+        "$0.0001",
+    ):
+        assert text in done.out
+    document = run("show", image, "--json").document
+    assert (document["provenance"], document["batch"]["key"], document["batch"]["row"]) == (None, "fox", 1)
+    stray = image.with_name("stray.png")
+    stray.write_bytes(image.read_bytes())
+    assert run("show", stray).code == 1

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanogpt_images.batch.events import BatchReport
+from nanogpt_images._base.display import duration
 from nanogpt_images.cli.errors import document, exit_code, report, sentence
-from nanogpt_images.cli.output import command_line, duration, money, one_line, size
-from nanogpt_images.cli.progress import Meter, RunTarget
+from nanogpt_images.cli.output import command_line, money, one_line, size
 from nanogpt_images.errors import (
     AuthenticationError,
     BudgetExceededError,
@@ -157,42 +156,3 @@ def test_document_is_of_plain_values() -> None:
         "req-1",
         "rejected",
     )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def test_progress_line() -> None:
-    """The line has what is done, failed and unknown, the rate, the money of the budget, and the time left."""
-    clock = Clock()
-    meter = Meter(RunTarget(requests=100, budget_usd=5, spent_usd=1), clock)
-    clock.now = 10.0
-    report = BatchReport(
-        requests=20, done=17, images=40, failed=2, unknown=1, skipped=30, cost_usd=0.5, unknown_usd=0.25
-    )
-    assert (
-        meter.line(report)
-        == "47 of 100 done · 2 failed · 1 unknown · 4.0 images/s · $1.75 of $5.00 · 25 s left"
-    )
-
-
-def test_progress_tells_what_throttles() -> None:
-    """What keeps requests back stands at the end of the line."""
-    meter = Meter(RunTarget(requests=None), Clock())
-    line = meter.line(BatchReport(requests=1, done=1, images=1), "7 of 10 at once after 503")
-    assert line.endswith(" · 7 of 10 at once after 503")
-
-
-def test_progress_follows_the_latest_rate() -> None:
-    """The rate is that of the last half minute, not of the whole run."""
-    clock = Clock()
-    meter = Meter(RunTarget(requests=None), clock)
-    for second in range(1, 101):
-        clock.now = float(second)
-        line = meter.line(BatchReport(requests=min(second, 50), images=min(second, 50)))
-    assert "0.0 images/s" in line

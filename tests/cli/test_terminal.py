@@ -84,3 +84,28 @@ def test_live_progress(tmp_path: Path) -> None:
     assert "of $1.00" in plain
     assert "12 requests done · 12 images" in plain
     assert "planned" in plain
+
+
+@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_a_bar_and_its_numbers_fit(tmp_path: Path, columns: int) -> None:
+    """At any width the bar stays, also while a reason is shown; the report comes before the gallery."""
+    (tmp_path / "p.txt").write_text("".join(f"prompt {i}{' bad' * (i % 5 == 3)}\n" for i in range(15)))
+    faults = [Fault("content_policy", prompt_contains="bad"), Fault("429", times=1, skip=6)]
+    with Sandbox.in_thread(requests_per_second=None, latency_s=0.1, faults=faults) as service:
+        args = command(
+            "batch", "p.txt", "-m", "tiny-and-fast", "-o", "out", "--budget", "123", "--concurrency", "2", "--base-url", service.url
+        )  # fmt: skip
+        code, text = on_terminal(args, tmp_path, columns)
+    plain = _CONTROL.sub("", text)
+    frames = [
+        frame for frame in re.split("[\r\n]+", plain) if " done · " in frame and "requests done" not in frame
+    ]
+    assert code == 1
+    assert len(frames) > 3
+    assert {"━" in frame for frame in frames} == {True}
+    assert max(map(len, frames)) <= columns - 4
+    assert any("paused for 1 s" in frame for frame in frames)
+    assert "3 x ContentPolicyError, content_policy_violation, tiny-and-fast" in plain
+    assert (
+        plain.index("such as prompt-") < plain.index("results  out") < plain.index("gallery  out/index.html")
+    )

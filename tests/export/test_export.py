@@ -19,10 +19,11 @@ import pytest
 from fakes import connected
 from PIL import Image
 
-from nanogpt_images import export_batch
+from nanogpt_images import export_batch, export_failed, read_manifest
 from nanogpt_images.batch.journal import ResultRecord
 from nanogpt_images.errors import ConfigurationError, JournalError, OutputError, ParameterError
 from nanogpt_images.export import csv_file, webdataset
+from nanogpt_images.sandbox import Fault
 
 ROWS = [
     {"prompt": 'ein "Fuchs" 🦊,\nzwei Zeilen; =1+1', "model": "tiny-and-fast", "key": "fox v1.5", "count": 2,
@@ -117,7 +118,15 @@ async def test_a_shard_holds_samples_until_it_is_full(out: Path) -> None:
     assert listing(first.path) == ["000000.tar"]
     with tarfile.open(first.path / "000000.tar") as tar:
         suffixes = [Path(name).suffix for name in tar.getnames()]
+        stems = [Path(name).stem for name in tar.getnames()]
     assert suffixes == [".png", ".txt", ".json", ".png", ".txt", ".json", ".jpg", ".txt", ".json"]
+    keys = {
+        json.dumps([line["key"], line["index"]]): stem
+        for line, stem in zip(results(out), stems[::3], strict=True)
+    }
+    assert keys['["fox v1.5", 0]'].startswith("fox_v1_5-")
+    assert keys['["fox v1.5", 1]'].endswith("-1")
+    assert len(set(stems)) == 3
     assert (first.path / "000000.tar").read_bytes() == (second.path / "000000.tar").read_bytes()
 
 
@@ -253,3 +262,76 @@ async def test_raw_goes_with_csv(out: Path) -> None:
     await export_batch(out, to="csv", raw=True)
     with pytest.raises(ParameterError, match="raw requires to='csv'"):
         await export_batch(out, to="parquet", raw=True)
+
+
+async def test_webdataset_samples_are_named_by_key(tmp_path: Path) -> None:
+    """`__key__` is the row's key where it can be; rows of the same key in one shard stay apart."""
+    rows = [
+        {"prompt": "a", "model": "tiny-and-fast", "key": "fox"},
+        {"prompt": "b", "model": "tiny-and-fast", "key": "fox"},
+        {"prompt": "c", "model": "tiny-and-fast", "key": "hare-7"},
+        {"prompt": "d", "model": "tiny-and-fast", "key": "den", "count": 2},
+    ]
+    async with connected() as (client, _):
+        await client.run_batch(rows, out=tmp_path / "out", concurrency=1)
+    report = await export_batch(tmp_path / "out", to="webdataset")
+    with tarfile.open(report.path / "000000.tar") as tar:
+        stems = {Path(name).stem for name in tar.getnames()}
+    again = stems - {"fox", "hare-7", "den-0", "den-1"}
+    assert len(again) == 1
+    assert again.pop().startswith("fox-")
+    assert len(stems) == 5
+
+
+async def test_parquet_in_shards(out: Path) -> None:
+    """With a size, Parquet becomes a directory of files, which together hold all rows in order."""
+    report = await export_batch(out, to="parquet", embed_images=True, max_shard_bytes=1)
+    assert report.path == out / "export-parquet"
+    assert listing(report.path) == ["000000.parquet", "000001.parquet", "000002.parquet"]
+    assert (report.images, report.missing) == (3, 0)
+    assert pq.read_table(report.path)["sha256"].to_pylist() == [line["sha256"] for line in results(out)]
+    large = await export_batch(out, to="parquet", path=out / "large", max_shard_bytes=10**9)
+    assert listing(large.path) == ["000000.parquet"]
+    with pytest.raises(ParameterError, match="CSV is one file"):
+        await export_batch(out, to="csv", max_shard_bytes=1)
+    with pytest.raises(ParameterError, match="at least 1"):
+        await export_batch(out, to="parquet", max_shard_bytes=0)
+
+
+async def test_failed_rows_are_a_manifest(tmp_path: Path) -> None:
+    """Each failed row comes once, as it was, with the images that it lacks; the manifest runs in another directory."""
+    rows = [
+        {"prompt": "a fox", "model": "tiny-and-fast", "key": "fox"},
+        {
+            "prompt": "bad fox",
+            "model": "tiny-and-fast",
+            "key": "bad",
+            "resolution": "64x64",
+            "count": 10,
+            "Category": "Animals",
+        },
+        {"prompt": "bad hare", "model": "formats/jpeg", "route": "openai", "parameters": {"seed": 3}},
+    ]
+    async with connected(Fault("content_policy", prompt_contains="bad")) as (client, _):
+        first = await client.run_batch(rows, out=tmp_path / "out")
+        assert first.failed > 2
+    report = await export_failed(tmp_path / "out")
+    assert report == attrs.evolve(report, path=tmp_path / "out" / "failed.jsonl", images=2, missing=0)
+    lines = [json.loads(line) for line in report.path.read_text("utf-8").splitlines()]
+    assert {"rejected by the safety system" in line.pop("error") for line in lines} == {True}
+    assert lines == [
+        {"key": "bad", "prompt": "bad fox", "model": "tiny-and-fast", "count": 10, "parameters": {"resolution": "64x64"}, "Category": "Animals"},
+        {"prompt": "bad hare", "model": "formats/jpeg", "count": 1, "route": "openai", "parameters": {"seed": 3}},
+    ]  # fmt: skip
+    with pytest.raises(OutputError, match="exists"):
+        await export_failed(tmp_path / "out")
+    async with connected() as (client, sandbox):
+        again_rows = await anyio.to_thread.run_sync(lambda: list(read_manifest(report.path)))
+        again = await client.run_batch(again_rows, out=tmp_path / "again")
+    assert (again.ok, again.images, sandbox.ledger.total_images) == (True, 11, 11)
+
+
+async def test_no_failed_rows_are_an_empty_manifest(out: Path) -> None:
+    """Where nothing failed, the file is empty and says so by its number of rows."""
+    report = await export_failed(out, path=out / "none.jsonl")
+    assert (report.images, report.path.read_bytes()) == (0, b"")

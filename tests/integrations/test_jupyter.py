@@ -17,7 +17,7 @@ from fakes import PNG, connected
 from nbclient import NotebookClient
 from PIL import Image as Pillow
 
-from nanogpt_images.batch.events import BatchReport
+from nanogpt_images.batch.events import BatchFailure, BatchReport
 from nanogpt_images.client import AsyncClient
 from nanogpt_images.errors import DailyLimitError
 from nanogpt_images.integrations import jupyter
@@ -143,6 +143,18 @@ def test_a_report_tells_why_it_stopped() -> None:
     assert html.escape(NASTY) in page
 
 
+def test_a_report_lists_why_requests_are_not_done() -> None:
+    """Each reason has its count, code, model and example; their texts are escaped, and the list ends somewhere."""
+    found = BatchFailure(
+        error="ContentPolicyError", code="policy", model="m", count=1234, key="fox", text=NASTY
+    )
+    page = BatchReport(failed=1234, failures=(found,) * 12)._repr_html_()
+    for text in ("1,234", "ContentPolicyError", "policy", "fox", html.escape(NASTY), "and 2 more"):
+        assert text in page
+    assert NASTY not in page
+    assert "what it says" not in BatchReport()._repr_html_()
+
+
 def test_the_bundle_holds_text_and_html() -> None:
     """IPython gets both forms at once; the text is the usual repr."""
     bundle = SMALL._repr_mimebundle_(include=None, exclude=None)
@@ -176,7 +188,7 @@ CELLS = [
     "(await result.images[0].to_pil()).size",
     "client = ngi.Client()\nblocking = client.images.generate_to('foxes', 'a fox', model='tiny-and-fast', n=2)\nblocking",
     "blocking.images[1]",
-    "report = client.run_batch([{'prompt': f'fox {n}', 'model': 'tiny-and-fast'} for n in range(5)], out='out')\nreport",
+    "report = client.run_batch([{'prompt': f'fox {n}', 'model': 'tiny-and-fast'} for n in range(5)], out='out', progress=True)\nreport",
     "client.close()",
 ]
 
@@ -195,7 +207,7 @@ def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = [
         output["data"] for cell in notebook.cells for output in cell.outputs if output.output_type != "stream"
     ]
-    model, result, size, blocking, image, report = shown
+    model, result, size, blocking, image, bar, report = shown
     assert "64x64" in model["text/html"]
     assert len(sources(result["text/html"])) == 1
     assert "&lt;b&gt;fox" in result["text/html"]
@@ -203,4 +215,5 @@ def test_a_real_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert size["text/plain"] == "(64, 64)"
     assert len(sources(blocking["text/html"])) == 2
     assert sources(image["text/html"]) == [("image/png", (tmp_path / "foxes" / "a-fox-1.png").read_bytes())]
+    assert '<progress max="5" value="5">' in bar["text/html"]
     assert len(sources(report["text/html"])) == 5

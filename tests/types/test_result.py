@@ -139,3 +139,40 @@ def test_a_repr_is_short_and_holds_no_secret() -> None:
     assert len(repr(result)) < 1000
     assert "files.example/a.png'" in repr(result)
     assert not [secret for secret in ("secret", "private", "IHDR") if secret in repr(result)]
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize(
+    ("images", "name", "written"),
+    [
+        (1, None, ["a-red-fox.png"]),
+        (2, None, ["a-red-fox-0.png", "a-red-fox-1.png"]),
+        (2, "fox", ["fox-0.png", "fox-1.png"]),
+        (1, "../fox", ["_fox-"]),
+        (0, None, []),
+    ],
+)
+async def test_a_result_saves_all_of_its_images(
+    tmp_path: Path, images: int, name: str | None, written: list[str], blocking: bool
+) -> None:
+    """Files are named by the prompt or the name, as `generate_to` names them; a name stays inside the directory."""
+    made = tuple(Image(data=PNG, index=index) for index in range(images))
+    result = GenerationResult(model="m", prompt="A red fox!", images=made)
+    if blocking:
+        saved = await asyncio.to_thread(to_blocking(result, Portal()).save, tmp_path / "new", name=name)
+    else:
+        saved = await result.save(tmp_path / "new", name=name)
+    assert all(path.parent == tmp_path / "new" and path.read_bytes() == PNG for path in saved)
+    assert [path.name.startswith(begin) for path, begin in zip(saved, written, strict=True)] == [
+        True
+    ] * images
+
+
+async def test_saving_a_result_twice(tmp_path: Path) -> None:
+    """Files named by the prompt get a number; a name of the caller's is taken, unless it may be replaced."""
+    result = GenerationResult(model="m", prompt="fox", images=(Image(data=PNG),))
+    assert [path.name for _ in range(2) for path in await result.save(tmp_path)] == ["fox.png", "fox_2.png"]
+    await result.save(tmp_path, name="mine")
+    with pytest.raises(OutputError, match="exists"):
+        await result.save(tmp_path, name="mine")
+    assert await result.save(tmp_path, name="mine", overwrite=True) == (tmp_path / "mine.png",)

@@ -323,6 +323,10 @@ class Journal:
         """
         return self._pages(lambda after, store: pages.results(store, after, chunk))
 
+    async def result_of(self, file: str) -> ResultRecord | None:
+        """Find the image in *file*, a path relative to the directory; None where the journal does not list it."""
+        return await self._run(lambda store: pages.result_of(store, file))
+
     async def units(self, *, chunk: int = _CHUNK) -> AsyncIterator[UnitRecord]:
         """
         Yield every unit with its images, in the order of admission.

@@ -28,11 +28,13 @@ def follow(store: Store, manifest: ManifestRecord, *, beside_others: bool) -> Ma
     """
     name = _name(manifest)
     earlier = dict(_recorded(store))
-    for found, record in earlier.items():
+    for known, record in earlier.items():
         if not beside_others or record.path == manifest.path:
-            store.connection.execute("DELETE FROM meta WHERE name = ?", (found,))
+            store.connection.execute("DELETE FROM meta WHERE name = ?", (known,))
     if name in earlier:
-        manifest = attrs.evolve(manifest, read=earlier[name].read)
+        found = earlier[name]
+        planned = found.planned_nano if manifest.planned_nano is None else manifest.planned_nano
+        manifest = attrs.evolve(manifest, read=found.read, planned_nano=planned)
     text = json.dumps(attrs.asdict(manifest))
     store.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, text))
     if store.connection.execute("DELETE FROM pass").rowcount:

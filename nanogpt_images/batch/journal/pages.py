@@ -30,6 +30,11 @@ _IMAGES: Final = (
     " WHERE unit > ? AND unit <= ? ORDER BY unit, attempt, idx"
 )
 
+_RESULTS: Final = (
+    "SELECT unit.row, unit.first_index + idx, unit.request_id, file, media_type, width, height, bytes, sha256,"
+    " image.cost_nano, image.rowid FROM image JOIN unit ON unit.seq = image.unit"
+)
+
 
 def units(store: Store, after: int, limit: int) -> tuple[list[UnitRecord], int]:
     """
@@ -106,13 +111,16 @@ def results(store: Store, after: int, limit: int) -> tuple[list[ResultRecord], i
     Returns:
         The images, and where the next call continues; no images at the end.
     """
-    select = (
-        "SELECT unit.row, unit.first_index + idx, unit.request_id, file, media_type, width, height, bytes, sha256,"
-        " image.cost_nano, image.rowid FROM image JOIN unit ON unit.seq = image.unit"
-        " WHERE image.rowid > ? ORDER BY image.rowid LIMIT ?"
-    )
-    found = store.connection.execute(select, (after, limit)).fetchall()
+    found = store.connection.execute(
+        f"{_RESULTS} WHERE image.rowid > ? ORDER BY image.rowid LIMIT ?", (after, limit)
+    ).fetchall()
     return [_result(record) for record in found], found[-1][-1] if found else after
+
+
+def result_of(store: Store, file: str) -> ResultRecord | None:
+    """Find the image in *file*, a path relative to the directory; None where the journal does not list it."""
+    found = store.connection.execute(f"{_RESULTS} WHERE file = ?", (file,)).fetchone()
+    return None if found is None else _result(found)
 
 
 def _result(record: _ResultRow) -> ResultRecord:

@@ -172,6 +172,7 @@ class ManifestRecord:
         rows: Rows in it.
         options: How rows were made of it: arguments of `read_manifest`, as JSON values.
         read: How many of the rows, from the first on, have come into the journal.
+        planned_nano: What all of its rows were expected to cost when it was planned; None where it was not planned whole.
     """
 
     path: str
@@ -179,6 +180,7 @@ class ManifestRecord:
     rows: int
     options: Mapping[str, object]
     read: int = 0
+    planned_nano: int | None = None
 
     @property
     def unread(self) -> int:
@@ -230,6 +232,13 @@ class Totals:
     def unread_rows(self) -> int:
         """Rows of the manifests that never came into the journal."""
         return sum(manifest.unread for manifest in self.manifests)
+
+    @property
+    def job_usd(self) -> float | None:
+        """What all rows of the manifests were expected to cost (USD), read or not; None where that was not planned."""
+        planned = [manifest.planned_nano for manifest in self.manifests]
+        known = [nano for nano in planned if nano is not None]
+        return to_usd(sum(known)) if known and len(known) == len(planned) else None
 
     @property
     def committed_nano(self) -> int:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
+from typing import Final
 
+from ..._base.disk import make_directory
+from ..._base.durable import sync_directories
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
@@ -16,6 +20,7 @@ from ..units import MARKED_NAME, Unit
 
 FILE_NAME = "results.jsonl"
 _WRITE_BYTES = 1 << 20
+_FOLDER: Final = re.compile("[0-9a-f]{2}")
 _LOG = get_logger(__name__)
 
 _SELECT = """
@@ -89,13 +94,43 @@ def image_stems(directory: Path) -> frozenset[str]:
 
     A user's own file can look the same, such as `x-20240101.png`: only a request of that very stem says whose it is.
     """
+    stems: set[str] = set()
     try:
-        with os.scandir(directory / "images") as entries:
-            found = [MARKED_NAME.fullmatch(entry.name) for entry in entries if entry.is_file()]
+        for folder in image_folders(directory):
+            with os.scandir(folder) as entries:
+                found = [MARKED_NAME.fullmatch(entry.name) for entry in entries if entry.is_file()]
+            stems.update(match["stem"] for match in found if match)
     except OSError:
         # It does not exist, or the batch will say what is wrong with it before it sends anything.
         return frozenset()
-    return frozenset(match["stem"] for match in found if match)
+    return frozenset(stems)
+
+
+def image_folders(directory: Path) -> list[Path]:
+    """
+    List the folders that hold images of a batch: `images`, and `images/00` to `images/ff` as far as they exist. Blocking.
+
+    Raises:
+        OSError: `images` does not exist or cannot be read.
+    """
+    images = directory / "images"
+    with os.scandir(images) as entries:
+        inner = [entry.name for entry in entries if _FOLDER.fullmatch(entry.name) and entry.is_dir()]
+    return [images, *(images / name for name in sorted(inner))]
+
+
+def divide_images(directory: Path) -> None:
+    """
+    Make the folders for the images of a large job. Blocking.
+
+    Raises:
+        OutputError: They cannot be made.
+    """
+    images = directory / "images"
+    for number in range(256):
+        make_directory(images / f"{number:02x}")
+    # An image is synced with the folder that names it; the folders' own names are synced here, once.
+    sync_directories([images / "00"])
 
 
 def refuse(directory: Path) -> None:

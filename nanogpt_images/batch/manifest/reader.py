@@ -176,7 +176,10 @@ class ManifestRows(Iterator[BatchRow]):
         path: The file or directory.
         reading: How rows are made of it.
         keep: Rows for which it says False are left out, as if the manifest did not have them.
+        planned_nano: What all of its rows are expected to cost (nano-USD), for the journal; None where it was not planned.
     """
+
+    planned_nano: int | None = None
 
     def __init__(
         self,
@@ -216,7 +219,9 @@ class ManifestRows(Iterator[BatchRow]):
 
     def again(self) -> ManifestRows:
         """Return its rows from the first one."""
-        return ManifestRows(self.path, self.reading, keep=self.keep)
+        rows = ManifestRows(self.path, self.reading, keep=self.keep)
+        rows.planned_nano = self.planned_nano
+        return rows
 
     def scan(self) -> Generator[BatchRow | ManifestError]:
         """

@@ -46,6 +46,7 @@ def record_of(rows: ManifestRows, defaults: Mapping[str, object]) -> ManifestRec
         path=str(rows.path.absolute()),
         sha256=_digest(rows.path),
         rows=rows.count(),
+        planned_nano=rows.planned_nano,
         options={name: json_value(value, name) for name, value in options.items()},
     )
 

@@ -7,12 +7,13 @@ from typing import TypedDict
 
 import attrs
 
+from ..._base.jsonable import Jsonable
 from ...money.nano import to_usd
 from .pricing import Price
 
 
 @attrs.frozen(kw_only=True)
-class Problem:
+class Problem(Jsonable):
     """
     A row that would fail.
 
@@ -34,7 +35,7 @@ class Problem:
 
 
 @attrs.frozen(kw_only=True)
-class ModelEstimate:
+class ModelEstimate(Jsonable):
     """
     Numbers of a batch, or of one model's part of it.
 
@@ -85,8 +86,8 @@ class Estimate(ModelEstimate):
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """The numbers as JSON values, under the same names."""
-        return attrs.asdict(self)
+        """Return what `to_dict` does."""
+        return self.to_dict()
 
 
 class Numbers(TypedDict):

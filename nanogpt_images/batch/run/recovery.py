@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..._base.threads import in_thread
 from ...errors import OutputError
 from ...outputs import abandoned
 from ..journal import Journal
+from ..journal.results import image_folders
 from ..outcomes import UNKNOWN_TYPE, Done, ImageRecord
 from ..recorder import Recorder
 from ..units import MARKED_NAME, Unit
@@ -63,15 +65,19 @@ async def recover(journal: Journal, recorder: Recorder | None = None) -> int:
 async def _sweep(journal: Journal) -> None:
     """Remove what dead processes left half written; an image that has no other name is kept."""
     try:
-        parts = await in_thread(abandoned, journal.directory / "images")
+        parts = await in_thread(_left_behind, journal.directory)
     except FileNotFoundError:
         return
     except OSError as error:
         directory = journal.directory / "images"
         raise OutputError(f"cannot tidy {directory}: {error.strerror or error}.", says_charge=True) from error
-    names = {f"images/{path.name}": path for path in parts}
+    names = {path.relative_to(journal.directory).as_posix(): path for path in parts}
     kept = await journal.recorded(list(names))
     await in_thread(_remove, [path for name, path in names.items() if name not in kept])
+
+
+def _left_behind(directory: Path) -> list[Path]:
+    return [path for folder in image_folders(directory) for path in abandoned(folder)]
 
 
 def _remove(paths: Sequence[Path]) -> None:
@@ -83,7 +89,8 @@ def _remove(paths: Sequence[Path]) -> None:
 def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[ImageRecord]]]:
     """Find what is on disk under the names of the units' images, earlier attempts first."""
     images = directory / "images"
-    files = _files(images, {unit.mark for unit in units}) if units and images.is_dir() else {}
+    folders = image_folders(directory) if units and images.is_dir() else []
+    files = _files(folders, {unit.mark for unit in units})
     concerned = [unit for unit in units if unit.mark in files]
     # A mark is short: where two requests have the same name after all, nothing tells whose file it is.
     claims = Counter(unit.image_stem(0) for unit in concerned)
@@ -101,10 +108,10 @@ def _find(directory: Path, units: Sequence[Unit]) -> list[tuple[Unit, list[Image
     return found
 
 
-def _files(directory: Path, marks: Set[str]) -> dict[str, list[tuple[str, Path]]]:
-    """Group the files in *directory* whose names end in one of *marks* by mark: (stem, path), in the order of their numbers."""
+def _files(folders: Sequence[Path], marks: Set[str]) -> dict[str, list[tuple[str, Path]]]:
+    """Group the files in *folders* whose names end in one of *marks* by mark: (stem, path), in the order of their numbers."""
     numbered: list[tuple[int, str, str, Path]] = []
-    for path in directory.iterdir():
+    for path in itertools.chain.from_iterable(folder.iterdir() for folder in folders):
         match = MARKED_NAME.fullmatch(path.name)
         if match is not None and match["mark"] in marks:
             numbered.append((int(match["number"] or 1), match["mark"], match["stem"], path))

@@ -308,13 +308,16 @@ class Settlement:
         if self.out is None:
             return MemoryStore()
         return DirectoryStore(
-            self.out / "images",
+            self._folder(unit, self.out),
             lambda index, total: unit.image_stem(index),
             digest=True,
             provenance=self.images.provenance_of(request_of(unit.row, unit.n))
             if self.options.provenance
             else None,
         )
+
+    def _folder(self, unit: Unit, out: Path) -> Path:
+        return out / "images" / unit.folder if self.tally.is_divided else out / "images"
 
     async def _save(self, task: Task, error: OutputError) -> None:
         """Write images that only memory holds to the disk as soon as it accepts them, and put their paths into *error*."""
@@ -327,7 +330,7 @@ class Settlement:
         images: list[Image] = []
         for image in result.images:
             if image.data is not None:
-                target = self.out / "images" / task.unit.image_stem(image.index)
+                target = self._folder(task.unit, self.out) / task.unit.image_stem(image.index)
                 path = await self._written(image.data, target)
                 image = image if path is None else attrs.evolve(image, data=None, path=path)  # noqa: PLW2901
             images.append(image)

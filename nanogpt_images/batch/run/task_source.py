@@ -28,6 +28,7 @@ from ...types.parameters import ONE_IMAGE, CountRule
 from ..batch_options import BatchOptions
 from ..events import Tally
 from ..journal import Admission
+from ..journal.results import divide_images
 from ..planning.listed import with_listed
 from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
@@ -45,6 +46,7 @@ T = TypeVar("T")
 # The first chunk is small so that the first request leaves at once; later ones share a commit.
 _FIRST_CHUNK: Final = 32
 _CHUNK: Final = 256
+_MANY_UNITS: Final = 10_000
 
 
 @attrs.frozen(kw_only=True)
@@ -74,6 +76,7 @@ class TaskSource:
         """
         number = itertools.count(1)
         async for chunk in chunks(rows):
+            await self._divide_images()
             # One row of a caller may be a sweep of many.
             made = (row for item in chunk for row in self._rows_of(item, next(number)))
             while rows_made := _take(made, _CHUNK):
@@ -84,6 +87,7 @@ class TaskSource:
                 price = partial(self._planned, by_row)
                 for admission in await self.recorder.admit(rules, price=price):
                     model, problem = by_row.get(id(admission.unit.row), (None, None))
+                    self.tally.units += 1
                     if admission.claimed:
                         yield self.task(admission, model, problem)
                     else:
@@ -109,9 +113,18 @@ class TaskSource:
 
     async def resumed(self, admissions: AsyncIterator[Admission]) -> AsyncIterator[Task]:
         """Yield the tasks of what the journal itself holds open."""
+        await self._divide_images()
         async for admission in admissions:
             model, problem = await self._model(admission.unit.row)
             yield self.task(admission, model, problem)
+
+    async def _divide_images(self) -> None:
+        """Have images go into folders from now on, where the job turns out to be large."""
+        tally, out = self.tally, self.options.out
+        if out is None or tally.is_divided or max(tally.units_expected, tally.units) <= _MANY_UNITS:
+            return
+        await in_thread(divide_images, out)
+        tally.is_divided = True
 
     def task(self, admission: Admission, model: Model | None, problem: NanoGPTError | None) -> Task:
         """Make the task of one unit."""

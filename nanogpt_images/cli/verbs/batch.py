@@ -32,7 +32,7 @@ from ..summary import close
 @_common.assume_price
 @_common.row_prompt
 @_common.row_count
-@_common.params
+@_common.row_parameters
 @_common.route
 @_common.delivery
 @_common.concurrency
@@ -146,5 +146,6 @@ def command(
         gallery=not no_gallery,
         quiet=quiet,
         silent=quiet or as_json,
+        as_json=as_json,
     )
     return close(run_async(lambda: work(job)), as_json=as_json)

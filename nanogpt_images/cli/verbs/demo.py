@@ -40,6 +40,7 @@ def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_js
         gallery=not no_gallery,
         quiet=quiet,
         silent=silent,
+        as_json=as_json,
     )
     closing = run_async(lambda: work(job))
     code = close(closing, as_json=as_json)

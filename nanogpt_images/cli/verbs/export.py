@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 import click
 
-from ...export import ExportFormat, ExportReport, export_batch
+from ...export import ExportFormat, ExportReport, export_batch, export_failed
 from .. import common as _common
 from ..client import run_async
 from ..errors import FAILED
@@ -19,11 +18,21 @@ from ..output import count, note, one_line, say, say_json, size
 @_common.directory
 @click.option(
     "--to",
-    required=True,
     type=click.Choice(["parquet", "webdataset", "csv"]),
     help="webdataset makes a directory of tar files, the others one file.",
 )
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Instead: the rows that failed, as a manifest for 'batch' (DIR/failed.jsonl).",
+)
 @click.option("-o", "--out", metavar="PATH", help="Where to write; DIR/export.parquet and so on.")
+@click.option(
+    "--shard-mb",
+    type=click.IntRange(min=1),
+    metavar="MB",
+    help="A directory of shards of that size: Parquet, which is one file without it, or WebDataset (1,000).",
+)
 @click.option("--embed-images", is_flag=True, help="Parquet with the images in it, not just their names.")
 @click.option(
     "--raw", is_flag=True, help="CSV with texts as they are, also those that spreadsheets take for formulas."
@@ -34,8 +43,10 @@ from ..output import count, note, one_line, say, say_json, size
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name.")
 def command(
     directory: str,
-    to: ExportFormat,
+    to: ExportFormat | None,
+    failed: bool,
     out: str | None,
+    shard_mb: int | None,
     embed_images: bool,
     raw: bool,
     picked: str | None,
@@ -44,31 +55,40 @@ def command(
     as_json: bool,
 ) -> int:
     """
-    Write the images of the batch in DIR to one file that other programs read. Nothing is sent.
+    Write the images of the batch in DIR, or with --failed its failed rows, for other programs. Nothing is sent.
 
     The exit code is 1 where images are not on disk any more.
     """
     del base_url
+    if failed is (to is not None):
+        raise click.UsageError(
+            "say what to export: --to FORMAT or --failed, one of the two.", click.get_current_context()
+        )
     require_journal(Path(directory))
     report = run_async(
-        lambda: export_batch(
-            directory,
-            to=to,
-            path=out,
-            embed_images=embed_images,
-            overwrite=overwrite,
-            raw=raw,
-            picked=picked,
+        lambda: (
+            export_failed(directory, path=out, overwrite=overwrite)
+            if to is None
+            else export_batch(
+                directory,
+                to=to,
+                path=out,
+                embed_images=embed_images,
+                overwrite=overwrite,
+                raw=raw,
+                picked=picked,
+                max_shard_bytes=None if shard_mb is None else shard_mb * 10**6,
+            )
         )
     )
     if as_json:
-        say_json(attrs.asdict(report))
+        say_json(report.to_dict())
     else:
-        _print(report)
+        _print(report, "image" if to is not None else "failed row")
     return FAILED if report.missing else 0
 
 
-def _print(report: ExportReport) -> None:
-    say(f"{one_line(str(report.path))}  {count(report.images, 'image')}  {size(report.size_bytes)}")
+def _print(report: ExportReport, what: str) -> None:
+    say(f"{one_line(str(report.path))}  {count(report.images, what)}  {size(report.size_bytes)}")
     if report.missing:
         note(f"note: {count(report.missing, 'image')} of the journal are not on disk any more")

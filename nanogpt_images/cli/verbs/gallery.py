@@ -9,7 +9,7 @@ import click
 from ...gallery import Gallery, require_gallery, write_gallery
 from .. import common as _common
 from ..client import run_async
-from ..gallery_page import progress_notes
+from ..gallery_page import gallery_progress
 from ..job import require_journal
 from ..output import count, note, say_fields, say_json
 
@@ -29,8 +29,8 @@ def command(directory: str, launch: bool, quiet: bool, base_url: str | None, as_
     folder = Path(directory)
     require_journal(folder)
     require_gallery()
-    progress = progress_notes(silent=quiet or as_json)
-    gallery = run_async(lambda: write_gallery(folder, on_progress=progress))
+    with gallery_progress(silent=quiet or as_json) as progress:
+        gallery = run_async(lambda: write_gallery(folder, on_progress=progress))
     if as_json:
         say_json(_document(gallery))
     else:

@@ -20,10 +20,16 @@ from ..generation_job import GenerationJob, run_generation
     "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request."
 )
 @_common.image_directory
-@click.option("-r", "--resolution", metavar="TOKEN", help="As the model lists it.")
-@click.option("--aspect-ratio", metavar="TOKEN", help="As the model lists it.")
-@click.option("--quality", metavar="TOKEN", help="As the model lists it.")
-@click.option("--format", "output_format", metavar="FORMAT", help="Such as png, where the model supports it.")
+@_common.resolution
+@_common.aspect_ratio
+@_common.quality
+@click.option(
+    "--output-format",
+    "--format",
+    "output_format",
+    metavar="FORMAT",
+    help="Such as png, where the model supports it.",
+)
 @click.option("--seed", type=int, metavar="N", help="For reproducible images, where the model supports it.")
 @click.option(
     "--ref",

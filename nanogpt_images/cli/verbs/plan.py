@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import click
 
+from ..._base.display import duration
 from ...batch.planning.totals import Estimate, ModelEstimate, Problem
 from ...batch.run.reuse import Savings
 from ...client import AsyncClient
@@ -24,7 +25,7 @@ from ..manifests.manifest import (
     reusable,
     without_refused,
 )
-from ..output import count, duration, money, money_range, note, one_line, say, say_fields, say_json, say_table
+from ..output import count, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
 
@@ -34,7 +35,7 @@ _SHOWN_PROBLEMS = 20
 @choices
 @_common.row_prompt
 @_common.row_count
-@_common.params
+@_common.row_parameters
 @_common.route
 @_common.delivery
 @_common.assume_price

@@ -9,6 +9,7 @@ import click
 
 from ...batch.journal import Journal, Totals
 from ...batch.manifest.picks import read_picks
+from ...batch.run.progress import RunTarget
 from ...batch.states import State
 from ...errors import ParameterError
 from .. import common as _common
@@ -17,8 +18,7 @@ from ..client import open_client, run_async
 from ..gallery_page import ahead, gallery_at_end
 from ..job import Outcome, require_journal, run_batch, totals_of
 from ..output import count, money, note
-from ..progress import RunTarget
-from ..summary import RunSummary, close
+from ..summary import RunSummary, close, print_report
 
 
 @_common.verb("retry", example="retry out --unknown")
@@ -105,17 +105,19 @@ def command(
                 )
                 async with ahead(folder, wanted=not no_gallery):
                     outcome = await run_batch(run, folder, goal, quiet=quiet, silent=silent)
-            elapsed_s = time.monotonic() - started
-            page = None if no_gallery else await gallery_at_end(folder, outcome, silent=silent)
-            return RunSummary(
+            summary = RunSummary(
                 outcome=outcome,
                 plan=None,
-                gallery=page,
                 directory=folder,
                 again=args,
                 service=service_options(base_url, sandbox=sandbox),
-                elapsed_s=elapsed_s,
+                elapsed_s=time.monotonic() - started,
             )
+            if not as_json:
+                print_report(summary)
+            if not no_gallery:
+                summary.gallery = await gallery_at_end(folder, outcome, silent=silent)
+            return summary
 
     return close(run_async(work), as_json=as_json)
 
@@ -161,11 +163,21 @@ async def _picked_goal(
     )
 
 
+def _why_nothing(totals: Totals) -> str:
+    charged = totals.units[State.UNKNOWN] + totals.charged_failures
+    if charged:
+        them = count(charged, "request")
+        return f"{them} may have been charged or was charged, and only --unknown pays for that again"
+    if totals.units[State.SENT]:
+        return f"{count(totals.units[State.SENT], 'request')} under way in a process that is running"
+    return f"all {count(totals.units[State.DONE], 'request')} are done"
+
+
 def _announce(totals: Totals | None, goal: RunTarget, *, unknown: bool) -> None:
     if totals is None:
         return
     if not goal.requests and not totals.unread_rows:
-        note("nothing to send again")
+        note(f"nothing to send again: {_why_nothing(totals)}")
         return
     again = totals.units[State.UNKNOWN] + totals.charged_failures
     paid = f", {again:,} of which are paid for again" if unknown and again else ""

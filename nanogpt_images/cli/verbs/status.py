@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import anyio
 import attrs
 import click
 
@@ -26,6 +27,7 @@ _SHOWN: Final = 20
 _IN_JSON: Final = 1_000
 _PLAIN_WIDTH: Final = 200
 _MANY_REQUESTS: Final = 250_000
+_EVERY_S: Final = 2.0
 
 _WORDS: Final = {
     State.DONE: "done",
@@ -55,7 +57,12 @@ class _Standing:
     is_flag=True,
     help="Also ask the service what it charged and refunded on the batch's days, and compare.",
 )
-def command(directory: str, account: bool, base_url: str | None, as_json: bool) -> int:
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Again every two seconds, until no process works on DIR any more.",
+)
+def command(directory: str, account: bool, watch: bool, base_url: str | None, as_json: bool) -> int:
     """
     Say where the batch in DIR stands: requests, images, money, and what failed.
 
@@ -63,12 +70,27 @@ def command(directory: str, account: bool, base_url: str | None, as_json: bool) 
     """
     folder = Path(directory)
     require_journal(folder)
+    if watch:
+        run_async(lambda: _watch(folder, shows=not as_json))
     standing = run_async(lambda: _stand(folder, _IN_JSON if as_json else _SHOWN, base_url, account=account))
     if as_json:
         say_json(_document(folder, standing))
     else:
         _print(folder, standing)
     return 0
+
+
+async def _watch(directory: Path, *, shows: bool, every_s: float = _EVERY_S) -> None:
+    """Show where the batch stands, now and then, for as long as a process works on it."""
+    while (standing := await _read(directory, _SHOWN)).holders:
+        if shows:
+            if sys.stdout.isatty():
+                click.clear()
+            _print(directory, standing)
+            say()
+        await anyio.sleep(every_s)
+    if shows and sys.stdout.isatty():
+        click.clear()
 
 
 async def _stand(directory: Path, limit: int, base_url: str | None, *, account: bool) -> _Standing:
@@ -148,8 +170,10 @@ def _model(each: ModelTotals) -> str:
 
 
 def _planned(totals: Totals) -> str:
+    whole = totals.job_usd if totals.unread_rows else None
     parts = [
-        money(totals.planned_usd),
+        "" if whole is None else f"{money(whole)} for all rows",
+        f"{money(totals.planned_usd)}{'' if whole is None else ' for those read'}",
         f"{money(totals.to_come_usd)} of it still to be sent" if totals.to_come_nano else "",
         f"{count(totals.unpriced_units, 'request')} without a known price not counted"
         if totals.unpriced_units

@@ -281,3 +281,19 @@ async def test_a_plain_start_leaves_the_files_of_one_that_joined(open_job) -> No
         await job.run(job.rows(2))
         (image,) = store.finish([0])
         assert image.path.read_bytes() == PNG
+
+
+async def test_the_folders_of_a_large_job_are_looked_into(tmp_path: Path) -> None:
+    """Whole images are found in `images/00` to `images/ff`, and half-written ones are removed there; other folders are the user's."""
+    fox, hare = await interrupted(
+        tmp_path, BatchRow("a fox", "m", key="fox"), BatchRow("a hare", "m", key="hare")
+    )
+    for folder, unit in ((fox.folder, fox), ("mine", hare)):
+        (tmp_path / "images" / folder).mkdir()
+        put(tmp_path, f"{folder}/{unit.image_stem(0)}")
+        (tmp_path / "images" / folder / ".left.part").write_bytes(PNG)
+        os.utime(tmp_path / "images" / folder / ".left.part", (0, 0))
+    number, images, _ = await recovered(tmp_path)
+    assert (number, [image.file for image in images]) == (1, [f"images/{fox.folder}/{fox.image_stem(0)}.png"])
+    assert not (tmp_path / "images" / fox.folder / ".left.part").exists()
+    assert (tmp_path / "images" / "mine" / ".left.part").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from nanogpt_images.sandbox import BlockingSandbox
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
 from ..conftest import Run
 
@@ -37,3 +37,20 @@ def test_export_of_no_batch(run: Run) -> None:
     done = run("export", "nowhere", "--to", "csv")
     assert done.code == 2
     assert "nowhere is not a batch directory" in done.err
+
+
+def test_export_of_failed_rows(run: Run, tmp_path: Path) -> None:
+    """What failed becomes a manifest that `plan` reads; what is to be exported has to be said, once."""
+    (tmp_path / "p.txt").write_text("a fox\na bad fox\n")
+    with Sandbox.in_thread(
+        requests_per_second=None, faults=[Fault("content_policy", prompt_contains="bad")]
+    ) as service:
+        args = ("p.txt", "-m", "tiny-and-fast", "-o", "out", "--no-pacing", "--no-gallery")
+        assert run("batch", *args, "--base-url", service.url).code == 1
+        done = run("export", "out", "--failed")
+        assert done.out.startswith("out/failed.jsonl  1 failed row  ")
+        assert run("plan", "out/failed.jsonl", "--base-url", service.url).out.startswith(
+            "out/failed.jsonl: 1 row,"
+        )
+    for wrong in ((), ("--failed", "--to", "csv")):
+        assert "--to FORMAT or --failed" in run("export", "out", *wrong).err

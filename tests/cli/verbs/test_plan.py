@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.sandbox import BlockingSandbox, Fault
+from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox
 
 from ..conftest import Run
 
@@ -76,6 +76,42 @@ def test_half_a_catalogue_is_named(run: Run, service: BlockingSandbox, manifest:
     assert done.code == 0
     assert done.document["images"] == 8
     assert "One of the two listings is not available" in done.err
+
+
+def test_parameters_have_the_options_that_generate_has(run: Run, tmp_path: Path) -> None:
+    """`-r`, `--quality`, `-n` and their like fill the gaps of rows, on either route; what is said twice is refused."""
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "resolution": "1024x768"}\n')
+    (tmp_path / "q.txt").write_text("a fox\n")
+    with Sandbox.in_thread(requests_per_second=None) as service:
+        address = ("--base-url", service.url, "--no-pacing", "--no-gallery")
+        args = (
+            "p.jsonl",
+            "-m",
+            "gpt-image-2",
+            "-r",
+            "1024x1024",
+            "--output-format",
+            "png",
+            "-n",
+            "2",
+            "--seed",
+            "7",
+        )
+        plan = run("plan", *args, "--base-url", service.url, "--json").document
+        assert (plan["images"], plan["problem_count"]) == (4, 0)
+        assert run("batch", *args, "-o", "out", *address).code == 0
+        assert (
+            run(
+                "batch", "q.txt", "-m", "hidream", "--route", "openai", "-r", "1024x1024", "-o", "b", *address
+            ).code
+            == 0
+        )
+    made = [json.loads(line)["parameters"] for line in Path("out/results.jsonl").read_text().splitlines()]
+    assert sorted(parameters["resolution"] for parameters in made) == ["1024x1024"] * 2 + ["1024x768"] * 2
+    assert {(parameters["output_format"], parameters["seed"]) for parameters in made} == {("png", 7)}
+    assert json.loads(Path("b/results.jsonl").read_text())["parameters"] == {"size": "1024x1024"}
+    twice = run("plan", "p.jsonl", "-r", "1k", "--param", "resolution=2k")
+    assert (twice.code, "given by --param and by its own option" in twice.err) == (2, True)
 
 
 def test_quotes(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:

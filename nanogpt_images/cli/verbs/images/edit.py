@@ -31,7 +31,9 @@ _FIELDS = frozenset(field.name for field in attrs.fields(EditRequest) if field.i
     "--mask", metavar="PATH", help="An image of the same size, white where the first one may change."
 )
 @click.option("-m", "--model", metavar="ID", help="Model; by default the service takes one that edits.")
-@click.option("-n", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request.")
+@click.option(
+    "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request."
+)
 @_common.image_directory
 @click.option("-r", "--size", metavar="TOKEN", help="As the model lists it.")
 @click.option("--seed", type=int, metavar="N", help="Sent to models that take one.")

@@ -41,8 +41,8 @@ def request_entry(record: UnitRecord, thumbnails: Sequence[Thumbnail]) -> dict[s
     }
     optional: dict[str, object] = {
         "key": row.key,
-        "row": getattr(row, "number", None),
-        "metadata": _shown(getattr(row, "metadata", None) or None),
+        "row": row.number,
+        "metadata": _shown(row.metadata) or None,
         "took_s": None if record.took_s is None else round(record.took_s, 1),
         "n": unit.n,
         "part": f"{unit.part + 1} of {unit.parts}" if unit.parts > 1 else None,

@@ -78,3 +78,13 @@ async def test_no_bulk_and_no_signed_url(make_job: MakeJob) -> None:
     assert "100,022 characters" in text
     assert len(text) < 1_000
     assert "files.invalid" not in text
+
+
+async def test_what_a_row_came_with(make_job: MakeJob) -> None:
+    """Columns that are not sent are on the page, with the row's number where it has one."""
+    (record,) = await records(
+        make_job, Row(prompt="a", fields={"metadata": {"Category": "Animals", "x": [1]}})
+    )
+    entry = request_entry(record, [Thumbnail(file="t.webp")])
+    assert entry["metadata"] == {"Category": "Animals", "x": [1]}
+    assert "Category" not in entry["parameters"]  # type: ignore[operator]

@@ -200,13 +200,17 @@ def remake(store: Store, wanted: Collection[str]) -> None:
     """
     Open the units *wanted* again, whatever they came to and cost, for `claim_next`.
 
-    Those that are open stay as they are, and so do those that other living processes have under way.
+    Those that are open stay as they are, and so do those that other living processes have in hand, or whose signed
+    URLs still hold: their images are downloaded, which costs nothing.
     """
     store.members.bury_dead()
     for state in (State.DONE, State.FAILED, State.UNKNOWN):
         after = advance(state, Event.REMADE if state is State.DONE else Event.RETRIED).value
         store.connection.execute(
             f"{_REOPEN} WHERE state = '{state.value}' AND lower(hex(id)) IN (SELECT value FROM json_each(?))"  # noqa: S608
-            f" AND (owner IS NULL OR owner = ? OR owner IN ({_ENDED}))",
-            (after, None, store.clock(), json.dumps(sorted(wanted)), store.members.own_id),
+            f" AND (owner IS NULL OR owner = ? OR owner IN ({_ENDED})) AND (links IS NULL OR linked_at < ?)",
+            (
+                *(after, None, store.clock(), json.dumps(sorted(wanted)), store.members.own_id),
+                store.clock() - _FILES_LIVE_S,
+            ),
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nanogpt_images.batch.journal import ImageRecord, Journal, ModelTotals, SignedUrl
+from nanogpt_images.batch.journal import ImageRecord, Journal, ModelTotals
+from nanogpt_images.batch.outcomes import Done, Failed, Linked, SignedUrl
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge, ParameterError
 from nanogpt_images.types.parameters import CountRule
@@ -24,12 +25,14 @@ async def fill(out: Path, image: MakeImage) -> list[str]:
         units = [admission.unit.id for admission in await journal.admit(ROWS)]
         for unit in units[:5]:
             await journal.sent(unit, 100)
-        await journal.done(units[0], [image("a")], cost_nano=7)
-        await journal.linked(units[1], [SignedUrl(index=0, url="https://x.invalid/1")], cost_nano=8)
-        await journal.done(units[1], [image("b")])
-        await journal.done(units[2], [image("c")], cost_nano=9)
+        await journal.record(units[0], Done(images=[image("a")], cost_nano=7))
+        await journal.record(
+            units[1], Linked(links=[SignedUrl(index=0, url="https://x.invalid/1")], cost_nano=8)
+        )
+        await journal.record(units[1], Done(images=[image("b")]))
+        await journal.record(units[2], Done(images=[image("c")], cost_nano=9))
         for unit, charge in ((units[3], Charge.CHARGED), (units[4], Charge.UNKNOWN)):
-            await journal.failed(unit, charge, error_type="E", error_text="t", cost_nano=5)
+            await journal.record(unit, Failed(charge=charge, error_type="E", error_text="t", cost_nano=5))
     return units
 
 
@@ -63,9 +66,9 @@ async def test_a_download_is_no_part_of_the_duration(out: Path, image: MakeImage
         (admission,) = await journal.admit(ROWS[:1])
         await journal.sent(admission.unit.id, 100)
         now = 104.0
-        await journal.linked(admission.unit.id, [SignedUrl(index=0, url="https://x.invalid/1")])
+        await journal.record(admission.unit.id, Linked(links=[SignedUrl(index=0, url="https://x.invalid/1")]))
         now = 500.0
-        await journal.done(admission.unit.id, [image("a")])
+        await journal.record(admission.unit.id, Done(images=[image("a")]))
         assert [record.took_s async for record in journal.units()] == [4.0]
 
 
@@ -74,8 +77,8 @@ async def test_what_was_recovered_has_no_duration(out: Path, image: MakeImage) -
     async with await Journal.open(out, service=None) as journal:
         (admission,) = await journal.admit(ROWS[:1])
         await journal.sent(admission.unit.id, 100)
-        await journal.failed(admission.unit.id, Charge.UNKNOWN, error_type="E", error_text="t")
-        await journal.done(admission.unit.id, [image("a")])
+        await journal.record(admission.unit.id, Failed(charge=Charge.UNKNOWN, error_type="E", error_text="t"))
+        await journal.record(admission.unit.id, Done(images=[image("a")]))
         assert [record.took_s async for record in journal.units()] == [None]
 
 
@@ -112,7 +115,7 @@ async def test_remade(out: Path, image: MakeImage) -> None:
         assert claimed == [units[0], units[3], units[4]]
         assert (await journal.totals()).committed_nano == before
         await journal.sent(units[0], 100)
-        await journal.done(units[0], [image("again")], cost_nano=3)
+        await journal.record(units[0], Done(images=[image("again")], cost_nano=3))
         record, *_ = [record async for record in journal.units()]
         assert [kept.image.file for kept in record.images] == ["images/a.png", "images/again.png"]
         with pytest.raises(ParameterError, match=r"1 of 1 picked requests are not in"):

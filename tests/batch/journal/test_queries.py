@@ -11,6 +11,7 @@ import pytest
 from nanogpt_images.batch.journal import ImageRecord, Journal, ModelTotals
 from nanogpt_images.batch.outcomes import Done, Failed, Linked, SignedUrl
 from nanogpt_images.batch.rows import BatchRow
+from nanogpt_images.batch.states import State
 from nanogpt_images.errors import Charge, ParameterError
 from nanogpt_images.types.parameters import CountRule
 
@@ -120,3 +121,17 @@ async def test_remade(out: Path, image: MakeImage) -> None:
         assert [kept.image.file for kept in record.images] == ["images/a.png", "images/again.png"]
         with pytest.raises(ParameterError, match=r"1 of 1 picked requests are not in"):
             await journal.remake({"0" * 32})
+
+
+async def test_what_can_be_downloaded_is_not_paid_for_again(out: Path) -> None:
+    """A picked request whose signed URLs still hold stays as it is, and is claimed for its downloads."""
+    link = SignedUrl(index=0, url="https://x.invalid/1")
+    async with await Journal.open(out, service=None) as journal:
+        (admission,) = await journal.admit(ROWS[:1])
+        await journal.sent(admission.unit.id, 100)
+        failure = Failed(charge=Charge.CHARGED, error_type="E", error_text="t", links=[link], cost_nano=5)
+        await journal.record(admission.unit.id, failure)
+    async with await Journal.open(out, service=None) as journal:
+        await journal.remake({admission.unit.id})
+        (claimed,) = [found async for found in journal.pending(only={admission.unit.id})]
+        assert (claimed.state, claimed.links) == (State.FAILED, (link,))

@@ -1,3 +1,3 @@
 """The version, once: read by the build, the User-Agent and `--version`."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -113,7 +113,9 @@ class Writer(Generic[StoreT]):
         try:
             threading.Thread(target=self._main, name="nanogpt-journal", daemon=True).start()
         except RuntimeError as error:
-            raise self._make_error(f"the {self._name}'s thread cannot start: {error}.") from error
+            failure = self._make_error(f"the {self._name}'s thread cannot start: {error}.")
+            failure.says_charge = True
+            raise failure from error
         try:
             await asyncio.shield(self._opened)
         except asyncio.CancelledError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -44,13 +45,18 @@ async def thumbnails_ahead(
 
     Source: docs/gallery.md, "Large jobs".
     """
-    async with anyio.create_task_group() as group:
-        if share > 0:
-            group.start_soon(_follow, Path(directory), share, sleep)
-        try:
-            yield
-        finally:
-            group.cancel_scope.cancel()
+    if share <= 0:
+        yield
+        return
+    # Not in a task group: that would wrap the batch's own error.
+    task = asyncio.create_task(_follow(Path(directory), share, sleep))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # looked at, so that it is not reported: the gallery says what is wrong
 
 
 async def _follow(directory: Path, share: float, sleep: Callable[[float], Awaitable[object]]) -> None:

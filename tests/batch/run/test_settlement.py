@@ -22,6 +22,7 @@ from nanogpt_images.batch.run.later import Later
 from nanogpt_images.batch.run.settlement import Phase, Settlement, Task
 from nanogpt_images.batch.run.stop_signal import StopSignal
 from nanogpt_images.batch.states import State
+from nanogpt_images.client import pipeline_of
 from nanogpt_images.errors import (
     AuthenticationError,
     BadRequestError,
@@ -95,7 +96,7 @@ def case(tmp_path: Path) -> OpenCase:
         recorder, budget, tally = FakeRecorder(), Budget(to_nano(1)), Tally()
         stop_signal = StopSignal(patience=9)
         settlement = Settlement(
-            images=client.images,
+            images=pipeline_of(client),
             recorder=recorder,
             budget_gate=BudgetGate(budget),
             stop_signal=stop_signal,

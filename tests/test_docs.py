@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^```([a-z{}-]+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # What a reader's machine does, and not this package; what serves until it is stopped; what is said of a shell.
 NOT_RUN = ("pip install", "nanogpt-images sandbox", "eval ")
 # Pages that speak of a batch that is there already, and of prompts of the reader's own.
-PREPARED = {"export.md", "gallery.md", "web-apps.md", "cli.md"}
+PREPARED = {"export.md", "gallery.md", "web-apps.md", "cli.md", "paid-once.md"}
 
 # A page is one notebook: its blocks share their names, and may await at the top level.
 NOTEBOOK = """

@@ -23,6 +23,7 @@ from nanogpt_images.batch.run.executor import Executor
 from nanogpt_images.batch.run.settlement import Settlement, Task
 from nanogpt_images.batch.run.stop_signal import StopSignal
 from nanogpt_images.batch.states import State
+from nanogpt_images.client import pipeline_of
 from nanogpt_images.errors import (
     BudgetExceededError,
     Charge,
@@ -118,7 +119,7 @@ def case(tmp_path: Path) -> OpenCase:
         )
         budget, tally, stop_signal = Budget(cap_nano), Tally(), StopSignal(patience=9)
         shared = {
-            "images": client.images,
+            "images": pipeline_of(client),
             "recorder": recorder,
             "budget_gate": BudgetGate(budget),
             "stop_signal": stop_signal,

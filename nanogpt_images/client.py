@@ -266,7 +266,7 @@ class AsyncClient:
                 generator over a million of them is fine. Or the path of a manifest (see `read_manifest`), a data frame, or an
                 Arrow table. What a row has beside its fields and parameters is its `metadata`, and is not sent.
             out: Directory for `images/`, `journal.db` and `results.jsonl`. The same directory again
-                resumes: what is done is not paid for twice. Without it images stay in the events.
+                resumes: finished requests are not paid for twice. Without it images stay in the events.
             concurrency: Requests at once; fewer while the service pushes back.
             budget_usd: Never spend more, earlier runs on *out* included. The worst case of a request is
                 reserved before it is sent.

@@ -272,7 +272,7 @@ class Batch(BatchBase):
         self, executor: Executor, later: Later, events: MemoryObjectSendStream[BatchEvent]
     ) -> None:
         async with events:
-            # Waiting ends when the batch stops: what is left stays linked for the next run.
+            # Waiting ends when the batch stops: the rest stays linked for the next run.
             with anyio.CancelScope() as waiting:
                 while True:
                     self._stop_signal.cancel_on_stop(waiting)

@@ -291,7 +291,7 @@ def _label(value: object) -> str:
 def _with_values(
     fields: Mapping[str, object], values: Mapping[str, object], template: object
 ) -> dict[str, object]:
-    """Put the values where they belong: what is no field, and what the template does not name, is for the service."""
+    """Put the values where they belong: those that are neither fields nor named by the template go to the service."""
     gaps = template.lower() if isinstance(template, str) else ""
     made = dict(fields)
     parameters = dict(_nested(made))

@@ -82,7 +82,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb of *args*; name the nearest ones where there is none of that name."""
+        """Find the verb of *args*; name the nearest ones if no verb has that name."""
         typed = args[0]
         if typed not in _VERBS and not typed.startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches

@@ -70,7 +70,7 @@ def ahead(directory: Path, *, wanted: bool) -> AbstractAsyncContextManager[None]
 
 @contextmanager
 def gallery_progress(*, silent: bool) -> Generator[Callable[[int, int], None] | None]:
-    """Show how far a gallery is: yield what is told of it, a bar on a terminal, or a line every ten seconds."""
+    """Show how far a gallery is: yield a callback that draws a bar on a terminal, or prints a line every ten seconds."""
     if silent or not sys.stderr.isatty():
         yield progress_notes(silent=silent)
         return

@@ -56,7 +56,7 @@ def run_generation(
         result = run_async(lambda: _generate(order, base_url, sandbox, quiet=quiet or as_json))
     except KeyboardInterrupt:
         raise InterruptedRunError(
-            "interrupted while the request may have been under way.", charge=Charge.UNKNOWN
+            "interrupted while the request may have been in flight.", charge=Charge.UNKNOWN
         ) from None
     if as_json:
         say_json(_document(result))

@@ -28,7 +28,7 @@ class Line:
 
     Attributes:
         journal_usd: What the journal knows to be charged.
-        open_usd: What may have been charged on top: requests under way or unknown, at their worst case.
+        open_usd: What may have been charged on top: requests in flight or unknown, at their worst case.
         charged_usd: What the service says it charged, other uses of the key on those days included.
         refunded_usd: What the service says it gave back.
     """

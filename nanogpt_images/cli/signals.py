@@ -1,4 +1,4 @@
-"""Interrupts of a batch: the first lets what is under way end, the second stops at once."""
+"""Interrupts of a batch: the first lets requests in flight end, the second stops at once."""
 
 from __future__ import annotations
 

@@ -272,13 +272,13 @@ class DistributedBatch(BatchBase):
 
 def _absent(seconds: float) -> BatchError:
     return BatchError(
-        f"the coordinator has not answered for {seconds:.0f} s. Run the same command again: what is done is not paid"
+        f"the coordinator has not answered for {seconds:.0f} s. Run the same command again: finished requests are not paid"
         " for twice, and requests in flight are listed as unknown."
     )
 
 
 def _dying(deaths: int) -> BatchError:
     return BatchError(
-        f"a worker died {deaths} times in a row without a request done. What is done is not paid for twice;"
+        f"a worker died {deaths} times in a row without a request done. Finished requests are not paid for twice;"
         " see the cluster's logs, then run the same command again."
     )

@@ -76,7 +76,7 @@ class OutcomeBounds:
         ids: The unknown requests.
         lower: At least so many were charged.
         upper: At most so many.
-        reason: Why the bounds are no tighter; empty where they meet.
+        reason: Why the bounds are not tighter; empty where they meet.
     """
 
     ids: tuple[str, ...]

@@ -29,13 +29,13 @@ class Account:
 
     async def settle(self, books: str | os.PathLike[str], *, exclusive: bool = False) -> SettledOutcomes:
         """
-        Settle unknown outcomes by what the account says it charged; what is not proven stays unknown, with its bounds.
+        Settle unknown outcomes by what the account says it charged; an outcome without a proof stays unknown, with bounds.
 
         Those that were not charged may be sent again: units of a batch are pending, keys of a ledger are free. Those that
         were charged are failed and charged. Nothing is sent but questions that are free.
 
         Args:
-            books: The directory of a batch, or the file of a ledger. Nobody else may be at work on a batch.
+            books: The directory of a batch, or the file of a ledger. No other process may work on the batch.
             exclusive: You vouch that nothing but these books uses the key. Without that nothing is proven charged.
 
         Returns:

@@ -245,7 +245,7 @@ class Catalog:
         Raises:
             ParameterError: The request names no model.
             NotFoundError: The catalogue does not list the model; the text names near matches.
-            NanoGPTError: A listing that may hold it could not be had.
+            NanoGPTError: A listing that may hold it was not available.
 
         Source: docs/service.md, "Price of a request".
         """

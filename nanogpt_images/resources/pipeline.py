@@ -269,7 +269,7 @@ class Pipeline:
         self, result: GenerationResult, store: ImageStore, *, received_at: float | None = None
     ) -> GenerationResult:
         """
-        Put the images behind the URLs of *result* into *store*; what was received already stays as it is.
+        Put the images behind the URLs of *result* into *store*; images that were received stay as they are.
 
         Args:
             result: What the request brought.

@@ -143,7 +143,7 @@ async def settle(
             told = await _bound(account, days, own, requests, label, exclusive=exclusive, now=clock())
             found.append((models, days, told))
     if (await account.balance()).usd != before:
-        doubt = "the balance changed meanwhile: another request is under way"
+        doubt = "the balance changed meanwhile: another request is in flight"
         found = [
             (models, days, attrs.evolve(told, lower=0, upper=len(told.ids), reason=doubt))
             for models, days, told in found
@@ -174,7 +174,7 @@ async def _bound(
     if last > today:
         return bounds(days, own, None, now=now, doubt="too early: the account may still change")
     if (today - first).days >= _MOST_DAYS:
-        return bounds(days, own, None, now=now, doubt="the account tells of the last 366 days only")
+        return bounds(days, own, None, now=now, doubt="the account reports the last 366 days only")
     usage = await account.usage(first, last)
     # A refund may be booked on a later day, and may take its request out of the count.
     since = usage if last == today else await account.usage(first, today)

@@ -104,7 +104,7 @@ class Spending:
 
 
 class _Spent(AttemptHooks):
-    """Whether a request is under way, and what it costs (nano-USD); hands on to *hooks*."""
+    """Whether a request is in flight, and what it costs (nano-USD); hands on to *hooks*."""
 
     def __init__(self, reserves: Reserves, price: int, hooks: AttemptHooks) -> None:
         self.under_way = False

@@ -74,7 +74,7 @@ class Portal:
                 # Only daemon threads still wait now; the interpreter is about to freeze them.
                 threading.Event().wait()
             raise OutcomeUnknownError(
-                "the client was closed while this call was under way.",
+                "the client was closed while this call was in progress.",
                 charge=Charge.UNKNOWN,
             ) from None
         except BaseException:

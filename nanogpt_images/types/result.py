@@ -50,7 +50,9 @@ class Downloader:
     def check(self) -> None:
         """Raise ConfigurationError where the client is gone."""
         if self.fetch is None:
-            raise ConfigurationError("this image has lost its client; download its url while it lives.")
+            raise ConfigurationError(
+                "this image is no longer attached to a client; download `image.url` before it expires."
+            )
 
     async def __call__(self, url: str) -> bytes:
         self.check()

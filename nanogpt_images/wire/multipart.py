@@ -23,7 +23,7 @@ class FormFile(Generic[FileT]):
     Attributes:
         name: Name of the field.
         content: Its bytes, or what stands for them.
-        filename: Name that the service is told, not that on this machine's disk; None for a field of text.
+        filename: Name that the service sees, not that on this machine's disk; None for a field of text.
         media_type: Such as `image/png`.
     """
 

@@ -103,7 +103,7 @@ async def test_a_result_crosses_process_borders(tmp_path: Path) -> None:
     assert (await again.images[1].save(tmp_path / "fox")).read_bytes() == result.images[1].data
     lost = pickle.loads(pickle.dumps(link))
     assert lost.url == link.url
-    with pytest.raises(ConfigurationError, match="lost its client"):
+    with pytest.raises(ConfigurationError, match="no longer attached to a client"):
         await lost.read()
 
 

@@ -33,13 +33,13 @@ class Advice:
 
 JOURNAL: Final = Advice(
     make=JournalError,
-    full="then run the same batch again: it resumes, and requests under way are listed as unknown.",
+    full="then run the same batch again: it resumes, and requests in flight are listed as unknown.",
     damaged="images and results.jsonl in {folder} are intact. A fresh directory starts over and pays again for what is"
     " done.",
 )
 LEDGER: Final = Advice(
     make=LedgerError,
-    full="then make the same call again. What was under way is listed as unknown.",
+    full="then make the same call again. A call that was in flight is listed as unknown.",
     damaged="the images beside it are intact. A fresh ledger knows none of its keys and pays again for each.",
 )
 

@@ -2,7 +2,7 @@
 What a row is owed: the units that the journal holds of its content count for it, and only the rest is bought.
 
 The process that admits a row first divides it. All other processes keep to its units, even where their catalogues
-differ: what is missing is counted in images.
+differ: the difference is counted in images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SELECT: Final = (
 
 
 # How far a process has come with identical rows: the images that they have beyond those that they ask for, the number
-# from which on units are no row's yet, and one more than the greatest `replica` of those before.
+# from which on units belong to no row, and one more than the greatest `replica` of those before.
 _Progress: TypeAlias = tuple[int, int, int]
 _LAST: Final = b"\xff" * NUMBER_BYTES
 

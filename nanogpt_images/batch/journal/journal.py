@@ -139,7 +139,7 @@ class Journal:
         Make units of *rows*, in one commit, and claim those to be worked on now.
 
         New units, and those that an earlier run left open or that failed without a charge, are claimed.
-        Identical rows are told apart by how many came before, so one `Journal` admits each row of its
+        Identical rows differ by how many came before, so one `Journal` admits each row of its
         manifest once; some hundred rows per call are a good number.
 
         Args:
@@ -225,7 +225,7 @@ class Journal:
 
     async def remake(self, wanted: Collection[str]) -> None:
         """
-        Open units again, whatever they came to, for `pending` to find: what was paid for is paid for again.
+        Open units again, whatever they came to, for `pending` to find. Requests that were paid for are paid for again.
 
         Args:
             wanted: Their IDs.

@@ -22,7 +22,7 @@ class JournalBooks:
     @classmethod
     async def open(cls, directory: Path, service: str) -> Self:
         """
-        Open the journal in *directory*, which nobody else may be at work on.
+        Open the journal in *directory*, which no other process may use.
 
         Raises:
             JournalError: There is none, or it is in use, damaged or of another service.
@@ -32,13 +32,13 @@ class JournalBooks:
         return cls(await Journal.open(directory, service=service))
 
     async def requests(self) -> Sequence[BookedRequest]:
-        """See `Books`."""
+        """Return every request that was sent."""
         return await self._journal.booked()
 
     async def settle(self, ids: Sequence[str], verdict: Literal["charged", "not charged"]) -> int:
-        """See `Books`."""
+        """Record *verdict* for the units *ids*; return how many changed."""
         return await self._journal.resolve(ids, charged=verdict == "charged")
 
     async def aclose(self) -> None:
-        """See `Books`."""
+        """Close the journal."""
         await self._journal.aclose()

@@ -35,7 +35,7 @@ class KeyBudget(Journal):
     """
     A journal through which the requests of one key are sent, with a cap of that key's own.
 
-    What is sent through it is counted for its key to the end, also when its outcome is recorded through the account
+    Its requests are counted for its key to the end, also when its outcome is recorded through the account
     of another one. It shares the writer of *journal*, which stays open until that one is closed.
 
     Args:

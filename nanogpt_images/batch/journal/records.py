@@ -62,7 +62,7 @@ class Admission:
         unit: The paid request.
         state: Where it stands now.
         claimed: It is this process's to send (`PENDING`) or to download (`LINKED`, and what failed or is unknown
-            with links). Where False, it is done, over, or under way in another process.
+            with links). Where False, it is done, over, or in flight in another process.
         links: What is still to be downloaded.
         linked_at: When the links were journalled (seconds since the epoch).
         request_id: The service's ID of the request, where there are links.
@@ -277,7 +277,7 @@ class Remainder:
     What a job of several processes still has to do when one of them ends.
 
     Attributes:
-        pending: Requests to be sent, or under way in another process.
+        pending: Requests to be sent, or in flight in another process.
         open_downloads: Paid images to be downloaded, by request.
         held_by_others: Those of both that other living processes have in hand.
         unread: Rows of all manifests that were never read, while other processes live that may read them.
@@ -317,7 +317,7 @@ class ModelTotals:
         unknown: Those whose outcome is unknown.
         images: Images on disk.
         spent_nano: What was charged for certain.
-        unknown_nano: The worst case of what may have been charged and cannot be told.
+        unknown_nano: The worst case of requests that may have been charged.
         median_s: Median duration of the requests that are done, in seconds; see `UnitRecord.took_s`.
     """
 

@@ -253,7 +253,7 @@ class ManifestRows(Iterator[BatchRow]):
         try:
             return sum(1 for _ in self.scan())
         except ManifestError:
-            # What is wrong is told when the rows are read.
+            # Reading the rows reports faults.
             return 0
 
     def _raising(self) -> Iterator[BatchRow]:
@@ -301,7 +301,7 @@ class ManifestRows(Iterator[BatchRow]):
             yield from _TEXT[self._format](lines, self._columns)
 
     def _count_records(self) -> int:
-        """Count rows as far as they can be told apart, before any sweep."""
+        """Count rows as far as they can be separated, before any sweep."""
         self._holds_sweeps = False
         if self._format == "folder":
             return len(self._files)
@@ -311,7 +311,7 @@ class ManifestRows(Iterator[BatchRow]):
             )
             return count_rows_of(self._files)
         rows = 0
-        # What is wrong with a line is told when it is read for its row.
+        # Reading a line for its row reports its faults.
         with (
             reading(self.path),
             Lines(self.path, self.reading.max_line_bytes) as lines,
@@ -342,7 +342,7 @@ def _first(records: Generator[Record]) -> list[Record]:
 
 
 def count_rows(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> int:
-    """Count the rows of a manifest, as far as they can be told apart. Raises ManifestError."""
+    """Count the rows of a manifest, as far as they can be separated. Raises ManifestError."""
     return ManifestRows(path, ReadOptions(max_line_bytes=max_line_bytes)).count()
 
 

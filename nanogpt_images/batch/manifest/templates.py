@@ -97,7 +97,7 @@ class Templates:
 
 
 class _Filling:
-    """One prompt; its choices are told apart by their order."""
+    """One prompt; the order of its choices distinguishes them."""
 
     def __init__(
         self, templates: Templates, columns: Mapping[str, object], number: int, later: Collection[str]

@@ -60,14 +60,14 @@ def estimate(
         assume_price_usd: USD per image where the catalogue states no price.
         concurrency: Requests at once.
         latency_s: Time of one request, where the caller knows it; without it only pacing takes time.
-        check: Says what is wrong with a row for its model, None when nothing is; without a check all is right.
+        check: Returns what is wrong with a row for its model, None when it is right; without a check every row is.
         quoted: Gives what `Catalog.quote` said of one request of a row; None where it was not asked.
 
     Returns:
         The numbers. A row with a problem counts as a row and makes no request.
 
     Raises:
-        ParameterError: A limit is not above zero, or the assumed price is no amount of money, or
+        ParameterError: A limit is not above zero, or the assumed price is not an amount of money, or
             *rows* is a single row.
         ManifestError: From *rows*, where the manifest as a whole cannot be read.
     """

@@ -61,7 +61,7 @@ def request_of(row: BatchRow, n: int | None) -> ImageRequest:
 
 
 def problem_of(row: BatchRow, model: Model) -> NanoGPTError | None:
-    """What *model* does not accept about *row*; None when nothing. `count` is split, so n is no matter here."""
+    """Return what *model* does not accept about *row*; None when nothing. `count` is split, so `n` does not matter."""
     try:
         return next(find_problems(request_of(row, None), model), None)
     except NanoGPTError as error:

@@ -38,7 +38,7 @@ def assemble(
         budget: What may be spent here.
         stop_signal: Stops the batch.
         tally: Counts.
-        concurrency_limit: Bounds the requests under way.
+        concurrency_limit: Bounds the requests in flight.
         pacer: Paces the starts of all processes of the job; None where there is no limit or no directory.
         later: Takes downloads that failed for now; None leaves them to the next run.
     """

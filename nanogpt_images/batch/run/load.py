@@ -36,7 +36,7 @@ class Load:
     Until the service has taken a request, at most 12 are at risk of being refused together; a POST that has had no
     answer for a second counts as taken. After 8 refusals in a row POSTs go one by one, each after the pause that
     the last refusal asked for. After 20 in a row the service refuses everything; where it has taken requests before,
-    8 single ones must be among them, so that one refused burst is no reason to stop.
+    8 single ones must be among them, so that one refused burst does not stop the batch.
 
     Args:
         clock: Monotonic seconds.

@@ -102,7 +102,7 @@ class Task:
 
 
 class Phase(enum.Enum):
-    """How far a request has come; decides what is recorded when it is cancelled."""
+    """How far a request has come, which decides the record of a cancelled one."""
 
     WAITING = enum.auto()
     RECORDING = enum.auto()

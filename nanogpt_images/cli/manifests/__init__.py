@@ -1,1 +1,1 @@
-"""Manifests on the command line: the options about them, and what is asked before they are paid for."""
+"""Manifests on the command line: their options, and the question before they are paid for."""

@@ -27,7 +27,7 @@ confirm_above = click.option(
 
 
 def above_usd(given: float | None, *, free: bool) -> float | None:
-    """Return the cost above which to ask; None where nobody is to be asked because nothing can be charged."""
+    """Return the cost above which to ask; None where no question is needed because nothing can be charged."""
     return None if given is None and free else CONFIRM_ABOVE_USD if given is None else given
 
 
@@ -52,12 +52,12 @@ def ask(cost_usd: float, *, above_usd: float, may_ask: bool, about: bool = False
 
     Args:
         cost_usd: What the run will cost.
-        above_usd: The sum; nobody is asked below it.
+        above_usd: The sum; below it there is no question.
         may_ask: Whether there is somebody to ask, if standard input and error are a terminal.
         about: The cost is scaled up from a part.
 
     Raises:
-        ParameterError: Nobody agreed.
+        ParameterError: The question was not answered with yes.
         InterruptedRunError: The question was interrupted.
     """
     if cost_usd <= above_usd:

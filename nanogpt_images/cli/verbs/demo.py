@@ -29,7 +29,7 @@ def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_js
     directory = Path(out)
     silent = quiet or as_json
     if os.path.exists(directory) and not silent:
-        note(f"{directory} exists: what is done there is not made again")
+        note(f"{directory} exists: its finished images are not made again")
     job = BatchJob(
         manifest=Manifest(path=MANIFEST),
         directory=directory,

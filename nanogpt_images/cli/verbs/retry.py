@@ -169,7 +169,7 @@ def _why_nothing(totals: Totals) -> str:
         them = count(charged, "request")
         return f"{them} may have been charged or was charged, and only --unknown pays for that again"
     if totals.units[State.SENT]:
-        return f"{count(totals.units[State.SENT], 'request')} under way in a process that is running"
+        return f"{count(totals.units[State.SENT], 'request')} in flight in a process that is running"
     return f"all {count(totals.units[State.DONE], 'request')} are done"
 
 

@@ -34,7 +34,7 @@ _WORDS: Final = {
     State.FAILED: "failed",
     State.UNKNOWN: "unknown",
     State.PENDING: "to do",
-    State.SENT: "under way",
+    State.SENT: "in flight",
     State.LINKED: "to download",
 }
 
@@ -142,7 +142,9 @@ def _print(directory: Path, standing: _Standing) -> None:
             "images": f"{totals.images:,} of {totals.expected_images:,}",
             "planned": _planned(totals),
             "spent": money(totals.spent_usd),
-            "reserved": f"{money(totals.reserved_usd)} for what is under way" if totals.reserved_nano else "",
+            "reserved": f"{money(totals.reserved_usd)} for requests in flight"
+            if totals.reserved_nano
+            else "",
             "unknown": f"up to {money(totals.unknown_usd)} may have been charged"
             if totals.unknown_nano
             else "",

@@ -117,7 +117,7 @@ class RayCluster:
 
         Raises:
             ConfigurationError: Ray is not installed, or there is no cluster at the address.
-            JournalError: Another driver is at work on the job.
+            JournalError: Another driver works on the job.
         """
         ray = load_ray()
         starts = not ray.is_initialized()

@@ -53,7 +53,7 @@ class BlobStore:
         self._parts: dict[int, _TeePart] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
-        """See `ImageStore`."""
+        """Begin image *index* in a temporary file."""
         del request_id
         if (old := self._parts.pop(index, None)) is not None:
             old.part.remove()
@@ -66,13 +66,13 @@ class BlobStore:
         """Do nothing: the ledger keeps an image as it came, without provenance."""
 
     def is_slow(self, indices: Sequence[int]) -> bool:
-        """See `ImageStore`."""
+        """Return False: a finished image only gets its name."""
         del indices
         return False
 
     def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
         """
-        See `ImageStore`.
+        Give each whole image the name of its digest.
 
         Raises:
             OutputError: Some image is not in its file; `partial` has each, in memory where the disk took none.
@@ -107,7 +107,7 @@ class BlobStore:
         return self.kept
 
     def discard(self) -> None:
-        """See `ImageStore`."""
+        """Remove the files that are not whole."""
         while self._parts:
             self._parts.popitem()[1].part.remove()
 

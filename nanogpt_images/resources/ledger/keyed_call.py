@@ -108,7 +108,7 @@ class KeyedCall:
 
     async def result(self) -> GenerationResult:
         """
-        The images of this key: from the store, of a call under way elsewhere, or paid for now.
+        The images of this key: from the store, of a call in flight elsewhere, or paid for now.
 
         Raises:
             ParameterError: The key belongs to another request.
@@ -349,7 +349,7 @@ class _Attempt(AttemptHooks):
     is_withheld: bool = False
 
     async def before(self) -> None:
-        """See `AttemptHooks`. Commit before the POST: a crash may strand a paid call, never repeat one."""
+        """Commit before the POST: a crash may strand a paid call, never repeat one."""
         call, again = self.call, self.entry is not None
         begun = await call.ledger.write(lambda store: store.begin(call.name, call.print_, again=again))
         if not begun.is_mine:
@@ -357,14 +357,14 @@ class _Attempt(AttemptHooks):
         self.entry, self.is_withheld = begun.entry, False
 
     async def refused(self, error: NanoGPTError) -> None:
-        """See `AttemptHooks`."""
+        """Record an attempt that failed before the next one."""
         if error.charge is Charge.UNKNOWN:
             self.doubtful = True
         elif self.entry is not None and not self.doubtful:
             await self.call.record(self.entry, error)
 
     def withheld(self) -> None:
-        """See `AttemptHooks`."""
+        """Record that the attempt never left."""
         self.is_withheld = True
 
 

@@ -56,20 +56,20 @@ class ToMemory:
     in_memory: bool = True
 
     async def pay(self, store: ImageStore, hooks: AttemptHooks) -> GenerationResult:
-        """See `Pays`."""
+        """Send the request and keep its images in *store*."""
         return await self.run(store, hooks=hooks)
 
     async def download(
         self, result: GenerationResult, store: ImageStore, received_at: float | None
     ) -> GenerationResult:
-        """See `Pays`."""
+        """Fetch the images behind the URLs of *result*."""
         return await self.fetch(result, store, received_at=received_at)
 
     def prepare(self) -> None:
-        """See `Pays`."""
+        """Check before anything is paid that the images can be delivered."""
 
     def deliver(self, images: Iterable[tuple[KeptFile, bytes]], request_id: str | None) -> Sequence[Image]:
-        """See `Pays`."""
+        """Hand the images to the caller."""
         del request_id
         return [_image(kept, data=data) for kept, data in images]
 
@@ -97,7 +97,7 @@ class ToDirectory(ToMemory):
     in_memory: bool = False
 
     def prepare(self) -> None:
-        """See `Pays`."""
+        """Check before anything is paid that the images can be delivered."""
         make_directory(self.folder)
         if self.guarded and (files := existing_images(self.folder, self.stem, self.count)):
             raise OutputError(
@@ -105,7 +105,7 @@ class ToDirectory(ToMemory):
             )
 
     def deliver(self, images: Iterable[tuple[KeptFile, bytes]], request_id: str | None) -> Sequence[Image]:
-        """See `Pays`. A file that is there with the same bytes is the one that an earlier delivery wrote."""
+        """Hand the images to the caller. A file that is there with the same bytes is the one that an earlier delivery wrote."""
         store = DirectoryStore(
             self.folder,
             functools.partial(image_stem, self.stem),

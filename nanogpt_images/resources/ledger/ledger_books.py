@@ -19,11 +19,11 @@ class LedgerBooks:
         self._ledger = ledger
 
     async def requests(self) -> Sequence[BookedRequest]:
-        """See `Books`."""
+        """Return every call that was sent."""
         return [_booked(entry) for entry in await self._ledger.entries()]
 
     async def settle(self, ids: Sequence[str], verdict: Literal["charged", "not charged"]) -> int:
-        """See `Books`. A call that was not charged failed, and may be tried again under its key."""
+        """Record *verdict* for the calls *ids*; one that was not charged may be tried again under its key."""
         charge = Charge.CHARGED if verdict == "charged" else Charge.REJECTED
 
         def settle(store: LedgerStore) -> int:
@@ -41,7 +41,7 @@ class LedgerBooks:
         return await self._ledger.write(settle)
 
     async def aclose(self) -> None:
-        """See `Books`."""
+        """Leave the ledger open: its owner closes it."""
         await self._ledger.aclose()
 
 

@@ -151,7 +151,7 @@ class LedgerStore:
 
     def close(self) -> None:
         """
-        Leave: what is still under way is unknown.
+        Leave; calls in flight become unknown.
 
         Raises:
             LedgerError: That could not be recorded; the lock is gone all the same, and the next process finds out.
@@ -184,7 +184,7 @@ class LedgerStore:
             again: It is a further attempt of a call that this process has recorded.
 
         Raises:
-            OutputError: The directory gives no locks, without which a dead process could not be told from a slow one.
+            OutputError: The directory gives no locks, without which a dead process looks like a slow one.
         """
         self._hold_lock()
         before = self.find(name)
@@ -257,7 +257,7 @@ class LedgerStore:
         )
         if not changed.rowcount:
             raise LedgerError(
-                f"{self.path} has lost the entry of a call under way: it was forgotten meanwhile."
+                f"{self.path} has lost the entry of a call in flight: it was forgotten meanwhile."
             )
         self._add_images(seq, images)
 
@@ -307,7 +307,7 @@ class LedgerStore:
         if entry is None:
             return False
         if entry.state is EntryState.SENT and self.lives(entry.owner):
-            raise LedgerError(f"{described(name)} is under way in a living process; wait until it ends.")
+            raise LedgerError(f"{described(name)} is in flight in a living process; wait until it ends.")
         self.drop([entry.seq])
         return True
 

@@ -74,13 +74,13 @@ class LedgerEntry:
         request: What shapes the image: route, model, prompt, parameters, digests of input images.
         state: Where it stands.
         charge: What is known about the money of one that failed or is unknown.
-        cost_nano: What it cost; for one that is unknown or under way, 0.
+        cost_nano: What it cost; for one that is unknown or in flight, 0.
         request_id: The service's ID of the request.
         error_type: Name of the error's class, for one that failed or is unknown.
         error_text: Its text.
         attempts: How often it was sent.
         sent_at: When its last attempt was about to leave (seconds since the epoch).
-        ended_at: When its outcome was recorded; None while it is under way.
+        ended_at: When its outcome was recorded; None while it is in flight.
         images: Those in the store.
         pruned: Its images were removed to make room; it stays paid.
         answer: What the answer said beside its images, for `result_of`.

@@ -95,7 +95,7 @@ class PaidLedger:
         return reader
 
     async def aclose(self) -> None:
-        """Close the ledger; what is still under way becomes unknown. It opens again on its next use."""
+        """Close the ledger; calls in flight become unknown. It opens again on its next use."""
         writer, reader, self._writer, self._reader = self._writer, self._reader, None, None
         if self._loop is not asyncio.get_running_loop():
             return
@@ -151,7 +151,7 @@ class PaidLedger:
             Whether there was one.
 
         Raises:
-            LedgerError: The call is under way in a living process.
+            LedgerError: The call is in flight in a living process.
         """
         return await self.write(lambda store: store.forget(f"key:{key}"))
 

@@ -116,7 +116,7 @@ def prune(store: LedgerStore, *, max_bytes: int | None, max_age_s: float | None)
 
 
 def sweep(store: LedgerStore) -> list[int]:
-    """Remove the files that no call has, unless one is under way that may have written them; their sizes."""
+    """Remove the files that no call has, unless a call in flight may have written them; return their sizes."""
     under_way = store.connection.execute(
         "SELECT EXISTS (SELECT 1 FROM entry WHERE state IN ('sent', 'linked'))"
     ).fetchone()[0]

@@ -62,7 +62,7 @@ def price_of(
     Price of *request*, made by *model*.
 
     The fields that the service will see decide: the field that the route documents for the resolution, and any
-    other that may mean it; tiers and add-ons by the fields that name them. Where that is ambiguous, the dearest
+    other that may mean it; tiers and add-ons by the fields that name them. Where that is ambiguous, the most expensive
     reading is the worst case. Input images, and what is charged by the request, are added once for each request.
 
     Args:

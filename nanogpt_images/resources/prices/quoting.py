@@ -112,5 +112,5 @@ class Quotes:
         return decode_quote(answer) or _NONE
 
     async def aclose(self) -> None:
-        """End the requests under way."""
+        """End the requests in flight."""
         await self._answers.aclose()

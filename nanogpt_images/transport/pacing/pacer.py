@@ -33,7 +33,7 @@ class Pacing(Protocol):
         ...
 
     def pause(self, seconds: float) -> None:
-        """Let nobody start for that long."""
+        """Keep every process from starting for so many seconds."""
         ...
 
 
@@ -41,8 +41,8 @@ class Pacer:
     """
     Places in the window of one directory. Bound to one event loop.
 
-    Its file operations are done in place: the lock is never waited for, and what is read and written
-    are some hundred bytes of the page cache.
+    Its file operations are done in place: the lock is never waited for, and it reads and writes
+    some hundred bytes of the page cache.
 
     Args:
         directory: The batch's directory; processes with the same one share the limit.

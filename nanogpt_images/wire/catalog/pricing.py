@@ -154,7 +154,7 @@ def _tables_by_name(shape: object, currency: str, *, numbers: bool = False) -> d
 
 
 def _any_table(shape: object, currency: str, depth: int = 0) -> PriceTable:
-    """Return the prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the dearest."""
+    """Return the prices in *shape*: a number, tokens, `per_image`, or any of these under further names, then the highest."""
     if not isinstance(shape, dict):
         return PriceTable(flat_usd=as_usd(shape), currency=currency)
     fields = as_object(cast("object", shape)).items()

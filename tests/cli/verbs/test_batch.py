@@ -330,7 +330,7 @@ def test_a_directory_in_use(run: Run, manifest: Path, tmp_path: Path) -> None:
     assert f"in use by process {process.pid}" in second.err
     assert "--join" in second.err
     assert f"process {process.pid} on" in status.out
-    assert "4 under way" in status.out
+    assert "4 in flight" in status.out
 
 
 def test_a_joined_process_says_what_a_living_peer_still_holds(

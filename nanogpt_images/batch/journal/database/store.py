@@ -34,7 +34,7 @@ class Store:
         stray_stems: Stems of images that an earlier batch may have left to a new journal.
         followed: What the manifest whose rows are admitted stands under; None where rows come from elsewhere.
         followed_rows: How many of its rows were admitted in this pass.
-        keeps_metadata: Whether columns that are not sent were no part of its rows from the beginning.
+        keeps_metadata: Whether columns that are not sent were left out of its rows from the beginning.
     """
 
     directory: Path
@@ -125,7 +125,7 @@ class Store:
         return bool(self.connection.execute("SELECT EXISTS (SELECT 1 FROM unit)").fetchone()[0])
 
     def _strays(self) -> Set[str]:
-        """Return the stems of images that no journal told of when this one was made; a later run meets them too."""
+        """Return the stems of images that no journal knew when this one was made; a later run meets them too."""
         if not self.is_new and self.meta("beside_images") is None:
             return frozenset()
         stems = results.image_stems(self.directory)

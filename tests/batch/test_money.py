@@ -233,6 +233,7 @@ UNPRICED = SandboxModel(id="no/price", name="No Price", owner="sandbox", unliste
 async def test_a_model_without_a_price_is_refused_under_a_budget(open_job) -> None:
     """A budget cannot be kept blindly; the text names the option."""
     async with open_job(models=[UNPRICED]) as job:
+        job.sandbox.set_faults(Fault("404", route="estimate"))
         (event,), _ = await job.run([{"prompt": "a fox", "model": "no/price"}], budget_usd=1)
         assert isinstance(event.error, BudgetExceededError)
         assert (event.state, event.charge) == (State.FAILED, Charge.NOT_SENT)

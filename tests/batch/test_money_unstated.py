@@ -39,7 +39,7 @@ async def by_client(sandbox: Sandbox, model: str, body: dict[str, object], **opt
 
 async def by_batch(sandbox: Sandbox, model: str, body: dict[str, object], **options: object) -> list[object]:
     """The outcomes of a batch of ten rows with the cap."""
-    rows = [{"prompt": f"fox {n}", "model": model, **body} for n in range(10)]
+    rows = [{"prompt": f"fox {n}", "model": model, "parameters": body} for n in range(10)]
     async with client_(sandbox) as client:
         async with client.batch(rows, budget_usd=CAP_USD, **options) as run:
             events = [event async for event in run]
@@ -91,8 +91,8 @@ async def test_what_cannot_be_counted_is_refused(run, body: dict[str, object], n
         assert {type(outcome) for outcome in outcomes} == {ngi.BudgetExceededError}
         text = str(outcomes[0])
         assert text.startswith("under a budget")
-        assert f"{named};" in text
-        assert "nothing was sent" in text
+        assert f"{named}." in text
+        assert "Nothing was sent." in text
         assert sandbox.ledger.posts == []
 
 

@@ -31,9 +31,13 @@ CALLS = {
     "edit": ["edit", "a hat", "--image", "out/images/{image}", "-m", "restyle", "-o", "edited"],
     "mark": ["mark", "out"],
     "regenerate": ["regenerate", "out/images/{image}", "-o", "again"],
+    "settle": ["settle", "out"],
+    "ledger": ["ledger", "list", "paid.db"],
+    "explain": ["explain", "401"],
+    "config": ["config"],
     "demo": ["demo"],
 }
-HERE = {"status", "gallery", "demo", "export", "show", "mark"}  # verbs that take no address
+HERE = {"status", "gallery", "demo", "export", "show", "mark", "ledger", "explain", "config"}  # verbs that take no address
 
 
 @pytest.fixture

@@ -484,7 +484,7 @@ async def test_a_prompt_may_be_left_out_beside_images(tmp_path: Path) -> None:
 async def test_what_the_model_does_not_list_is_told(caplog: pytest.LogCaptureFixture) -> None:
     """A parameter that the model does not list is sent; result, batch and estimate say so, the log once."""
     warning = "tiny-and-fast does not list style; the service may ignore it, or refuse the request."
-    row = {"prompt": "x", "style": "noir"}
+    row = {"prompt": "x", "parameters": {"style": "noir"}}
     async with connected() as (client, _):
         with caplog.at_level(logging.WARNING, "nanogpt_images"):
             results = [
@@ -498,7 +498,7 @@ async def test_what_the_model_does_not_list_is_told(caplog: pytest.LogCaptureFix
     assert [result.problems for result in results] == [(warning,)] * 3
     assert [record.message for record in caplog.records] == [f"{warning} (logged once)"]
     assert (plan.warnings, plan.problem_count) == ((f"{warning} (2 rows)",), 0)
-    assert plan.to_json()["warnings"] == plan.warnings
+    assert plan.to_json()["warnings"] == [*plan.warnings]
 
 
 async def test_a_near_miss_is_an_error() -> None:
@@ -509,9 +509,10 @@ async def test_a_near_miss_is_an_error() -> None:
             ParameterError, match=r"'resoluton' is not a known parameter; did you mean 'resolution'\?"
         ):
             await client.images.generate("x", model="tiny-and-fast", extra={"resoluton": "1024x1024"})
-        report = await client.run_batch([row], model="tiny-and-fast")
+        with pytest.raises(ManifestError, match="did you mean 'resolution'"):
+            await client.run_batch([row], model="tiny-and-fast")
         (problem,) = estimate([row], await client.catalog.list(), model="tiny-and-fast").problems
-        assert (report.failed, sandbox.ledger.posts) == (1, [])
+        assert sandbox.ledger.posts == []
     assert "did you mean 'resolution'" in problem.message
 
 

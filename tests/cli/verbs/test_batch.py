@@ -269,7 +269,7 @@ def test_interrupt_drains_and_resumes(run: Run, tmp_path: Path, number: signal.S
             out, err = process.communicate(timeout=30)
         assert process.returncode == 130
         assert "stopping: finishing " in err
-        assert "nanogpt-images batch many.txt" in out
+        assert " batch many.txt" in out
         assert "unknown" not in out
         sent = len(service.ledger.billed)
         assert 4 <= sent < 40

@@ -37,7 +37,17 @@ CALLS = {
     "config": ["config"],
     "demo": ["demo"],
 }
-HERE = {"status", "gallery", "demo", "export", "show", "mark", "ledger", "explain", "config"}  # verbs that take no address
+HERE = {
+    "status",
+    "gallery",
+    "demo",
+    "export",
+    "show",
+    "mark",
+    "ledger",
+    "explain",
+    "config",
+}  # verbs that take no address
 
 
 @pytest.fixture

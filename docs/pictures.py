@@ -32,7 +32,7 @@ from playwright.async_api import async_playwright
 from nanogpt_images.sandbox import Sandbox
 
 PICTURES = Path(__file__).parent / "pictures"
-COLUMNS, LINES = 96, 13
+COLUMNS, LINES = 96, 16
 SUBJECTS = {
     "fox": "a red fox asleep in fresh snow",
     "lighthouse": "a lighthouse in a winter storm",
@@ -88,12 +88,20 @@ def recorded(directory: Path, variables: dict[str, str]) -> Iterator[Frame]:
     stream = pyte.ByteStream(screen)
     stream.feed(f"\x1b[32m$\x1b[0m {COMMAND}\r\n".encode())
     yield Frame(0.0, _lines(screen))
-    words = [sys.executable, "-m", "nanogpt_images", *COMMAND.split()[1:], "--concurrency", "6"]
+    words = [*COMMAND.split(), "--concurrency", "6"]
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
-    environment = {**variables, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    # The command is found on the path, as it is for a reader who has installed it.
+    path = os.pathsep.join([str(Path(sys.executable).parent), variables["PATH"]])
+    shape = {"TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    environment = {**variables, **shape, "PATH": path}
     process = subprocess.Popen(
-        words, cwd=directory, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        [shutil.which(words[0], path=path) or words[0], *words[1:]],
+        cwd=directory,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
     )
     os.close(theirs)
     started, shown = time.monotonic(), 0.0

@@ -52,7 +52,7 @@ def test_every_pair_of_state_and_event(state: State, event: Event) -> None:
 
 @given(st.lists(st.sampled_from(Event)))
 def test_a_second_payment_follows_a_refusal_or_a_request(events: list[Event]) -> None:
-    """Between two SENT there is a REFUSED, a RETRIED or a REMADE, and only a REMADE follows DONE."""
+    """Between two SENT there is a REFUSED, a CLEARED, a RETRIED or a REMADE, and only a REMADE follows DONE."""
     state = State.PENDING
     accepted: list[Event] = []
     for event in events:
@@ -61,11 +61,11 @@ def test_a_second_payment_follows_a_refusal_or_a_request(events: list[Event]) ->
         except JournalError:
             continue
         accepted.append(event)
-    between = (Event.REFUSED, Event.RETRIED, Event.REMADE)
+    between = (Event.REFUSED, Event.CLEARED, Event.RETRIED, Event.REMADE)
     story = [event for event in accepted if event in (Event.SENT, *between)]
     assert (Event.SENT, Event.SENT) not in pairwise(story)
     for event, following in pairwise(accepted):
-        assert event not in (Event.STORED, Event.RECOVERED) or following is Event.REMADE
+        assert event not in (Event.STORED, Event.RECOVERED, Event.REUSED) or following is Event.REMADE
 
 
 @pytest.mark.parametrize(

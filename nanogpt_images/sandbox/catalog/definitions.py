@@ -30,7 +30,7 @@ class SandboxModel:
         images_max: Maximum number of images per request.
         fixed_image_count: Images per request for models that take no `n`.
         prices_usd: Price key as listed → USD per image; empty lists no prices.
-        unlisted_price_usd: USD per image if the model lists no prices.
+        unlisted_price_usd: USD per image if no price is listed, nor stated by the endpoint metadata.
         tiers_usd: Value of `rendering_speed` → price key → USD per image; the first tier is the default.
         add_ons_usd: Name of a field → price key → additional USD per image, for requests that send the field.
         endpoint_prices_usd: Price key → USD per image, listed by the endpoint metadata alone; of two prices, the dearer is
@@ -96,20 +96,19 @@ class SandboxModel:
         """
         Return USD per image at *resolution*, in *tier* and with *add_ons*, without charges by request or megapixel.
 
-        Each table gives the price of the resolution, else of `auto`, else its highest price; an empty price table
-        gives `unlisted_price_usd`.
+        Each table gives the price of the resolution, else of `auto`, else its highest price. Where neither a listing nor
+        the endpoint metadata states a price, it is `unlisted_price_usd`.
         """
         tier = tier or next(iter(self.tiers_usd), None)
         table = self.prices_usd if tier is None else self.tiers_usd[tier]
-        extra = (_listed(self.add_ons_usd.get(name, {}), resolution, 0.0) for name in add_ons)
+        extra = (_listed(self.add_ons_usd.get(name, {}), resolution) for name in add_ons)
         options = (self.options_usd.get(name, 0.0) for name in add_ons)
-        listed = _listed(table, resolution, self.unlisted_price_usd)
-        if tier is None:
-            listed = max(listed, _listed(self.endpoint_prices_usd, resolution, 0.0))
+        stated = [table, self.endpoint_prices_usd] if tier is None else [table]
+        listed = max((_listed(prices, resolution) for prices in stated if prices), default=self.unlisted_price_usd)
         return listed + sum(extra) + sum(options)
 
 
-def _listed(table: Mapping[str, float], resolution: str, unlisted: float) -> float:
+def _listed(table: Mapping[str, float], resolution: str) -> float:
     prices = {key.replace("*", "x"): price for key, price in table.items()}
-    fallback = max(prices.values(), default=unlisted)
+    fallback = max(prices.values(), default=0.0)
     return prices.get(resolution.replace("*", "x"), prices.get("auto", fallback))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -96,19 +97,28 @@ class SandboxModel:
         """
         Return USD per image at *resolution*, in *tier* and with *add_ons*, without charges by request or megapixel.
 
-        Each table gives the price of the resolution, else of `auto`, else its highest price. Where neither a listing nor
-        the endpoint metadata states a price, it is `unlisted_price_usd`.
+        Each table gives the price of the resolution, else of `auto`, else its highest price. Of a price in the listing and
+        one in the endpoint metadata, the dearer counts; where neither states any, it is `unlisted_price_usd`.
         """
         tier = tier or next(iter(self.tiers_usd), None)
         table = self.prices_usd if tier is None else self.tiers_usd[tier]
         extra = (_listed(self.add_ons_usd.get(name, {}), resolution) for name in add_ons)
         options = (self.options_usd.get(name, 0.0) for name in add_ons)
-        stated = [table, self.endpoint_prices_usd] if tier is None else [table]
-        listed = max((_listed(prices, resolution) for prices in stated if prices), default=self.unlisted_price_usd)
+        if tier is None:
+            table = _dearer(table, self.endpoint_prices_usd)
+        listed = _listed(table, resolution) if table else self.unlisted_price_usd
         return listed + sum(extra) + sum(options)
 
 
+def _dearer(*tables: Mapping[str, float]) -> dict[str, float]:
+    merged: dict[str, float] = {}
+    for key, price in itertools.chain.from_iterable(table.items() for table in tables):
+        size = key.replace("*", "x")
+        merged[size] = max(price, merged.get(size, 0.0))
+    return merged
+
+
 def _listed(table: Mapping[str, float], resolution: str) -> float:
-    prices = {key.replace("*", "x"): price for key, price in table.items()}
+    prices = _dearer(table)
     fallback = max(prices.values(), default=0.0)
     return prices.get(resolution.replace("*", "x"), prices.get("auto", fallback))

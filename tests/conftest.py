@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--histories", type=int, default=150, help="random histories in tests/batch/journal/test_owed.py"
     )
     parser.addoption(
+        "--seeds",
+        type=int,
+        default=800,
+        help="seeds of the simulation in tests/simulation/test_simulation.py",
+    )
+    parser.addoption(
         "--orders",
         type=int,
         default=150,

@@ -379,7 +379,7 @@ class _Attempt(AttemptHooks):
         if error.charge is Charge.UNKNOWN:
             self.doubtful = True
         elif self.entry is not None and not self.doubtful:
-            # Until the next attempt nothing is under way.
+            # Until the next attempt nothing has left.
             self.is_withheld = True
             await self.call.record(self.entry, error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import sqlite3
@@ -53,11 +52,7 @@ class Auditor:
 
     def gone(self, process) -> None:
         """A process that has ended left nothing behind."""
-        left = [
-            task
-            for task in asyncio.all_tasks(self.world.loop)
-            if task.process is process and task is not process.task
-        ]
+        left = [task for task in process.tasks if not task.done() and task is not process.task]
         self.must(not left, "nothing is left running", lambda: [task.get_coro() for task in left])
         self.must(not process.descriptors, "no descriptor is left open", process.descriptors)
         self.must(not process.connections, "no database is left open", process.connections)

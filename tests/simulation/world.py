@@ -87,6 +87,7 @@ class Process:
         self.fuse = 0
         self.descriptors: set[int] = set()
         self.connections: list = []
+        self.tasks: list[Task] = []
         self.task: asyncio.Task | None = None
         self.ended: asyncio.Future = world.loop.create_future()
         world.processes.append(self)
@@ -143,7 +144,9 @@ class Loop(asyncio.BaseEventLoop):
     def _make_task(loop, coro, **options):
         task = Task(coro, loop=loop, **options)
         context = options.get("context")
-        task.process = PROCESS.get() if context is None else context.get(PROCESS)
+        task.process = process = PROCESS.get() if context is None else context.get(PROCESS)
+        if process is not None:
+            process.tasks.append(task)
         return task
 
     def time(self) -> float:

@@ -103,7 +103,7 @@ def blockbuster() -> Iterator[BlockBuster]:
         ):
             if name in guard.functions:
                 guard.functions[name].can_block_in(
-                    "nanogpt_images/_base/part_file.py", {"write", "__init__", "close", "remove"}
+                    "nanogpt_images/_base/part_file.py", {"write", "__init__", "close", "remove", "take_back"}
                 )
                 guard.functions[name].can_block_in(
                     "nanogpt_images/_base/disk.py", {"_claim", "publish", "make_directory"}

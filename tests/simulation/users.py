@@ -391,8 +391,8 @@ class Batches(Story):
         if calm:
             auditor.listed(out)
             # What a retry sends again keeps its n, and names its model.
-            if "single" in self.service.models and self.same_ranges:
-                auditor.ended(out)
+            same = "single" in self.service.models and self.same_ranges and self.is_priced
+            auditor.ended(out, same=same)
             auditor.sums(out)
 
 

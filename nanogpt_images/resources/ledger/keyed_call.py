@@ -29,7 +29,7 @@ from ...outputs import ImageStore
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest, asked_count
 from ...types.result import GenerationResult, Image, ReceivedImage
-from .blobs import INLINE_BYTES, BlobStore, kept_file, read_checked
+from .blobs import INLINE_BYTES, BlobStore, is_kept, kept_file, read_checked
 from .fingerprint import Fingerprint, differences
 from .ledger_store import LedgerStore, described, same
 from .paid_entries import EntryState, KeptFile, LedgerEntry, answer_json, answer_of, links_of, result_of
@@ -304,9 +304,7 @@ class KeyedCall:
     async def record(self, entry: LedgerEntry, error: NanoGPTError, *, charge: Charge | None = None) -> None:
         partial = error.partial
         images: list[Image] = list(partial.images) if isinstance(partial, GenerationResult) else []
-        kept = [
-            image for image in images if image.path is not None and image.path.parent == self.ledger.folder
-        ]
+        kept = [image for image in images if is_kept(image, self.ledger.folder)]
         charge = charge or error.charge
         cost = (
             _cost_nano(partial) if charge is Charge.CHARGED and isinstance(partial, GenerationResult) else 0
@@ -328,8 +326,8 @@ class KeyedCall:
             if attempt.is_withheld:
                 await self.ledger.write(lambda store: store.withdraw(self.name))
             return
-        images = [kept_file(image) for image in kept if image.path is not None]
-        files = [image.path for image in kept if image.path is not None]
+        images = [kept_file(image) for image in kept if is_kept(image, self.ledger.folder)]
+        files = [self.ledger.folder / image.file for image in images]
         seq, count = attempt.entry.seq, asked_count(self.request)
         if isinstance(count, int) and len(images) >= count > 0:
             answer = {"asked": count, "problems": ["the call was cancelled once all images had come"]}

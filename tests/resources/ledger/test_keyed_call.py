@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +180,25 @@ async def test_an_end_that_cannot_be_written_down_blocks_no_other(
     with pytest.raises(ngi.OutcomeUnknownError, match="could not be written down"):
         await asyncio.wait_for(client.images.generate("a fox", model=MODEL, key="k"), 60)
     assert len(sandbox.ledger.posts) == 1
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_an_image_that_gets_no_name_is_handed_out(
+    client: ngi.AsyncClient, file: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The error brings the image that was paid for, and the ledger lists no file that is not there."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("nanogpt_images.resources.ledger.blobs.INLINE_BYTES", size)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "replace", broken)
+        with pytest.raises(ngi.OutputError, match=r"Input/output error.*charged") as caught:
+            await client.images.generate("a fox", model=MODEL, key="k")
+    assert caught.value.partial.images[0].data.startswith(b"\x89PNG")
+    assert list(file.with_name("paid.db.images").iterdir()) == []
+    assert (await client.ledger.verify()).is_sound
 
 
 async def test_files_are_delivered_again(client: ngi.AsyncClient, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -148,6 +148,7 @@ class Connection(sqlite3.Connection):
             self.process.point("opening a database")
             self.process.connections.append(self)
             self.path = str(args[0]).removeprefix("file://").partition("?")[0]
+            self.writing = False
 
     def execute(self, sql, *args):
         process = self.process
@@ -155,7 +156,11 @@ class Connection(sqlite3.Connection):
             return super().execute(sql, *args)
         changes = sql[0] in "BCIUDSP" and not sql.startswith(("SELECT", "PRAGMA", "SAVEPOINT"))
         process.point(sql)
-        if changes and sql != "BEGIN":
+        if sql == "BEGIN IMMEDIATE":
+            self.writing = True
+        elif sql == "BEGIN":
+            self.writing = False
+        if changes and self.writing:
             disk = self.world.disk
             if disk.full_until > 0 or disk.broken_percent:
                 self._fail(sql)

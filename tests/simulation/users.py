@@ -184,6 +184,7 @@ class Calls(Story):
             made = images.generate_openai(prompt, model=model, n=n, response_format=form)
         error: BaseException | None = None
         result = None
+        began = self.world.loop.now
         try:
             async with asyncio.timeout(cancel):
                 result = await made
@@ -193,7 +194,14 @@ class Calls(Story):
             self.world.meet("call cancelled")
             return
         self.world.note(prompt, repr(error)[:160] if error else "done")
-        self.auditor.call(prompt, error, result, loose=self.is_loose)
+        self.auditor.call(
+            prompt,
+            error,
+            result,
+            loose=self.is_loose,
+            attempts=self.policy.max_attempts,
+            seconds=self.world.loop.now - began,
+        )
 
 
 class Batches(Story):
@@ -322,7 +330,7 @@ class Batches(Story):
         cancel_s = None if calm or not self.choices.chance(15) else self.choices.magnitude(1e-2, 60)
         process.start(self._main(process, rows, calm=calm, **options), **fuse)
         if cancel_s is not None:
-            self.world.loop.call_later(cancel_s, process.task.cancel)
+            self.world.loop.call_later(cancel_s, process.cancel)
         await self.join([process])
         self.has_lost_power |= bool(self.world.met["power cut"])
         if calm:
@@ -371,6 +379,8 @@ class Batches(Story):
                         self.world.meet("left early")
                         break
             report = run.report
+            if self.is_priced and not join:
+                self.auditor.report(process, report)
             self.world.note("report", report.to_json() if self.world.tracing else "")
 
     def _audit(self, *, calm: bool, joined: int = 1) -> None:
@@ -381,6 +391,7 @@ class Batches(Story):
             return
         auditor.read(out)
         auditor.attempts(out)
+        auditor.answered(out)
         if self.is_priced:
             auditor.books(out, at_rest=calm)
         if not self.is_loose:
@@ -406,7 +417,7 @@ class Keys(Story):
         self.ledger = world.root / "paid.db"
         self.keys = 1 + choices.below(3)
         self.forgotten: Counter[str] = Counter()
-        self.results: dict[str, set] = {}
+        self.is_undisturbed = True
         for round_ in range(1 + choices.below(2)):
             self.weather()
             processes = []
@@ -426,6 +437,12 @@ class Keys(Story):
         outcome = process.ended.result()
         auditor.must(outcome is None, "a calm user ends well", repr(outcome))
         self._audit()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no process died, and no disk failed."""
+        met = self.world.met
+        return not (met["kill"] or met["power cut"] or met["disk error"] or met["disk full"])
 
     def _audit(self) -> None:
         if self.is_loose:
@@ -475,9 +492,9 @@ class Keys(Story):
             error = raised
         except TimeoutError:
             self.world.meet("call cancelled")
+            self.is_undisturbed = False
             return
         self.world.note(f"{prompt} ({way})", repr(error)[:200] if error else "done")
-        world_met = self.world.met
         posts = [post for post in self.service.posts if post.prompt == prompt]
         billed = [post for post in posts if post.billed or post.open]
         if error is None:
@@ -496,11 +513,12 @@ class Keys(Story):
                         owner is not None and owner.prompt == prompt, "an image is of its key", prompt
                     )
             return
-        charge = error.charge.value if error.charge is not None else None
-        was_interrupted = (
-            world_met["kill"] or world_met["power cut"] or world_met["disk error"] or world_met["disk full"]
-        )
-        if not was_interrupted and all(post.told_free for post in posts):
+        charge = error.charge.value
+        if self.is_undisturbed and self.is_whole and posts and all(post.taken for post in posts):
+            self.auditor.must(
+                charge != "unknown", "a key that was answered is not unknown", lambda: f"{prompt}: {error!r}"
+            )
+        if self.is_whole and all(post.told_free for post in posts):
             self.auditor.must(
                 charge != "unknown",
                 "a key whose attempts were all refused is not unknown",

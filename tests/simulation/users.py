@@ -68,8 +68,15 @@ class Story:
         return self.policy.repeat_unknown
 
     def _jump(self) -> None:
-        self.world.wall_offset += self.choices.one_of((-3_600.0, 3_600.0, -86_400.0 * 3, 30.0, -30.0))
-        self.world.meet("clock set", self.world.wall_offset)
+        world = self.world
+        world.wall_offset = self.choices.one_of((-3_600.0, 3_600.0, -86_400.0 * 3, 30.0, -30.0))
+        world.meet("clock set", world.wall_offset)
+        if self.choices.chance(50):
+            world.loop.call_later(self.choices.magnitude(1, 10_000), self._put_right)
+
+    def _put_right(self) -> None:
+        self.world.wall_offset = 0.0
+        self.world.meet("clock put right")
 
     def _arrived(self, post) -> None:
         if self.cap_nano is None:
@@ -144,11 +151,11 @@ class Calls(Story):
         self.draw()
         choices, world = self.choices, self.world
         self.weather()
-        if choices.chance(30):
-            self.budget = choices.one_of((1.0, 0.05, 0.2))
+        if choices.chance(50):
+            self.budget = choices.one_of((0.05, 0.1, 0.03, 1.0))
             self.cap_nano = round(self.budget * NANO)
         process = Process(world, "caller")
-        process.start(self._main(1 + choices.below(6)), **self.fuse(10))
+        process.start(self._main(1 + choices.below(8)), **self.fuse(10))
         await self.join([process])
         # What is billed late is billed by then.
         await asyncio.sleep(300)
@@ -211,9 +218,10 @@ class Batches(Story):
         self.draw()
         choices, world, auditor = self.choices, self.world, self.auditor
         world.disk.is_volatile = choices.chance(25)
-        self.makeup = [self._prompt(number) for number in range(1 + choices.below(5))]
+        self.makeup = [self._prompt(number) for number in range(1 + choices.below(3))]
         self.allowed: Counter[str] = Counter()
         self.same_ranges = True
+        self.has_changed = False
         self.has_lost_power = False
         for life in range(1 + choices.below(3)):
             await self._life(life)
@@ -225,6 +233,8 @@ class Batches(Story):
         await self._alone("last", self.rows(), fuse={}, calm=True)
         self._audit(calm=True)
         if choices.chance(30):
+            # The account is asked once its sums are final, or too early.
+            await asyncio.sleep(choices.one_of((2 * 86_400.0, 1.0)))
             await self._alone("settler", None, fuse={}, calm=True, settle=True)
             self._audit(calm=False)
         if choices.chance(40):
@@ -237,7 +247,7 @@ class Batches(Story):
     def _prompt(self, number: int) -> dict:
         choices = self.choices
         model = choices.one_of(("alpha", "quartet", "single"))
-        row = {"prompt": f"p{number}", "model": model, "count": choices.one_of((1, 2, 5, 3, 6))}
+        row = {"prompt": f"p{number}", "model": model, "count": choices.one_of((1, 2, 5, 3))}
         if choices.chance(20):
             row |= {"route": "openai", "response_format": "url"}
         return row
@@ -246,6 +256,7 @@ class Batches(Story):
         """Make the manifest of a run; a *changed* one has other rows and counts."""
         choices = self.choices
         rows = [dict(row) for row in self.makeup]
+        self.has_changed |= changed
         if changed:
             for row in rows:
                 if choices.chance(30):
@@ -403,7 +414,7 @@ class Batches(Story):
             auditor.listed(out)
             # What a retry sends again keeps its n, and names its model.
             same = "single" in self.service.models and self.same_ranges and self.is_priced
-            auditor.ended(out, same=same)
+            auditor.ended(out, same=same, changed=self.has_changed)
             auditor.sums(out)
 
 

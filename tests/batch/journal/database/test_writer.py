@@ -208,4 +208,5 @@ async def test_images_are_synced_before_the_commit(
         await journal.sent(admission.unit.id, 1)
         monkeypatch.setattr(durable, "_sync", watch)
         await journal.record(admission.unit.id, Done(images=[image("k")]))
+        monkeypatch.undo()
     assert seen == [("k.png", "sent"), ("images", "sent")]

@@ -118,7 +118,7 @@ class Catalog:
 
         self._check_open()
         records = await self._legacy_records(detailed, refresh)
-        return records.decoded or await in_thread(records.listing)
+        return await in_thread(records.listing) if records.decoded is None else records.decoded
 
     async def models(self, *, refresh: bool = False) -> Listing[ListedModel]:
         """
@@ -135,7 +135,7 @@ class Catalog:
 
         self._check_open()
         records = await self._listed_records(refresh)
-        return records.decoded or await in_thread(records.listing)
+        return await in_thread(records.listing) if records.decoded is None else records.decoded
 
     async def endpoints(self, model_id: str, *, refresh: bool = False) -> ModelEndpoints:
         """
@@ -174,7 +174,7 @@ class Catalog:
             NanoGPTError: Neither listing is available.
         """
         models = (await self._joined(refresh)).models
-        return models.all or await in_thread(models.join_all)
+        return await in_thread(models.join_all) if models.all is None else models.all
 
     async def get(self, model_id: str, *, refresh: bool = False) -> Model:
         """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+import inspect
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
@@ -22,14 +24,17 @@ _NO_EXTRA: Final[Mapping[str, object]] = {}
 def _with_hint(
     **others: str,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
-    """Let a call that is given a parameter of another route say which one is meant, by the names in *others*."""
+    """Let a call that is given a misspelt parameter, or by the names in *others* one of another route, say which is meant."""
 
     def decorate(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+        names = inspect.signature(method).parameters.keys()
+
         @functools.wraps(method)
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if unknown := others.keys() & kwargs.keys():
-                name = min(unknown)
-                raise TypeError(f"{method.__name__}() takes no {name}=; {others[name]}")
+            for name in kwargs.keys() - names:
+                near = difflib.get_close_matches(name, names, n=1)
+                if hint := others.get(name) or (near and f"did you mean {near[0]}=?"):
+                    raise TypeError(f"{method.__name__}() takes no {name}=; {hint}")
             return await method(*args, **kwargs)
 
         return call

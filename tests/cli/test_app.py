@@ -140,7 +140,8 @@ def test_without_click() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=False
     )
     assert done.returncode == 2
-    assert "pip install 'nanogpt_images[cli]'" in done.stderr
+    assert 'pip install "click>=' in done.stderr
+    assert "(extra 'cli')" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

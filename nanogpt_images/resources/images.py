@@ -91,7 +91,7 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
-            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+            key: With a client's `ledger`: pay once for this key, however many callers use it. `AUTO` makes it of the
                 request, so that an equal request with a seed or a *sample* is paid for once.
             sample: A number from 0 that tells images of one request apart.
 
@@ -167,7 +167,7 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
-            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+            key: With a client's `ledger`: pay once for this key, however many callers use it. `AUTO` makes it of the
                 request, so that an equal request with a seed or a *sample* is paid for once.
             sample: A number from 0 that tells images of one request apart.
 
@@ -238,7 +238,7 @@ class Images:
             overwrite: Replace files of that name. Otherwise they stop the call before anything is sent, or,
                 where no *name* was given, a number is added to the new ones.
             provenance: Write into each file how it was made: prompt, model, parameters, seed, request ID
-                (`read_provenance` reads it). Whoever gets the file can read that too.
+                (`read_provenance` reads it). Everyone who gets the file can read that too.
             n: See `generate`, as for all that follow.
             resolution: See `generate`.
             aspect_ratio: See `generate`.

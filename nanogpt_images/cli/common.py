@@ -181,10 +181,8 @@ budget_of_one = click.option(
 concurrency = click.option(
     "--concurrency",
     type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
     metavar="N",
-    help="Requests at once.",
+    help="Requests at once at the most.  [default: as many as --requests-per-second needs; 64 with --no-pacing]",
 )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Final
 
 import attrs
 
 from .._base.threads import in_thread
+from ..batch.batch_options import DEFAULT_AT_ONCE
 from ..batch.journal import Totals
 from ..batch.manifest.reader import ManifestRows
 from ..batch.planning.totals import Estimate
@@ -23,7 +25,9 @@ from .manifests.consent import ask, left_to_pay_usd
 from .manifests.manifest import Manifest, planned, refused_combinations, reusable, without_refused
 from .output import count, money, note, one_line
 from .summary import RunSummary, print_report
-from .verbs.plan import cost_text, outline, reuse_text, say_left_out
+from .verbs.plan import cost_text, outline, reuse_text, say_left_out, time_text
+
+_WORTH_SAYING_S: Final = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +56,7 @@ class BatchJob:
     base_url: str | None = None
     sandbox: bool = False
     requests_per_second: float | None = 25
-    concurrency: int = 64
+    concurrency: int | None = None
     budget_usd: float | None = None
     confirm_above_usd: float | None = None
     skip_invalid: bool = False
@@ -69,6 +73,11 @@ class BatchJob:
     silent: bool = False
     as_json: bool = False
     ray: ClusterOptions | None = None
+
+    @property
+    def pace(self) -> float | None:
+        """Most starts in a second; None where nothing is paced, as for a sandbox in this process."""
+        return None if self.sandbox and self.base_url is None else self.requests_per_second
 
     @property
     def service(self) -> list[str]:
@@ -108,6 +117,7 @@ async def work(job: BatchJob) -> RunSummary:
             requests=None if plan is None or large else plan.requests,
             budget_usd=job.budget_usd,
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
+            pace=job.pace,
         )
         rows = job.manifest.rows()
         if plan is not None and not large and not plan.unpriced_requests and plan.cost_usd <= MAX_USD:
@@ -152,7 +162,6 @@ def _batch(job: BatchJob, rows: ManifestRows, client: AsyncClient) -> Run:
 def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, client: AsyncClient) -> Run:
     from ..integrations.ray import ApiKey, ray_batch
 
-    own_sandbox = job.sandbox and job.base_url is None
     return ray_batch(
         rows,
         out=job.directory,
@@ -160,8 +169,8 @@ def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, clien
         base_url=client.base_url,
         address=cluster.address,
         workers=cluster.workers,
-        concurrency=job.concurrency,
-        requests_per_second=None if own_sandbox else job.requests_per_second,
+        concurrency=job.concurrency or DEFAULT_AT_ONCE,
+        requests_per_second=job.pace,
         budget_usd=job.budget_usd,
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
@@ -256,6 +265,8 @@ def _announce(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> N
         note(f"{left}{budget}")
     else:
         note(f"plan: {outline(plan)} · cost {cost_text(plan)}{budget}")
+    if job.pace is not None and plan.duration_s >= _WORTH_SAYING_S:
+        note(f"time: {time_text(plan, job.pace, job.concurrency)}")
     if plan.unpriced_requests:
         note(
             f"note: no price is known for {count(plan.unpriced_requests, 'request')}; --assume-price counts them"

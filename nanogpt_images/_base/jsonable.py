@@ -33,7 +33,7 @@ class Jsonable:
         `request_id` and `retry_after_s`. Bytes of images are left out, and so are numbers that are not finite (None).
         Signed URLs are complete, with what gives access to the image.
 
-        Source: docs/reference.md, "As JSON".
+        Source: docs/reference/generation.md, "As JSON".
         """
         return fields_of(self)
 

@@ -34,7 +34,10 @@ _REOPEN = (
 
 
 def admit(
-    store: Store, rows: Sequence[tuple[BatchRow, CountRule]], price: Callable[[Unit], int | None]
+    store: Store,
+    rows: Sequence[tuple[BatchRow, CountRule]],
+    price: Callable[[Unit], int | None],
+    unreadable: int = 0,
 ) -> list[Admission]:
     """
     Find or make the units of *rows*, and claim those that are to be worked on now.
@@ -59,7 +62,7 @@ def admit(
             results.refuse_again(store.directory, unit, store.stray_stems)
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
-    manifests.advance(store, len(rows))
+    manifests.advance(store, len(rows) + unreadable)
     if added:
         # One step for all, where a trigger would take a quarter of the time.
         store.connection.execute(

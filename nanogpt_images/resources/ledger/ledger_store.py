@@ -231,7 +231,7 @@ class LedgerStore:
         return True
 
     def leave_download(self, seq: int) -> None:
-        """Leave an open download to whoever comes next."""
+        """Leave an open download of this process to the next caller."""
         leave = "UPDATE entry SET owner = NULL WHERE seq = ? AND state = 'linked' AND owner = ?"
         self.connection.execute(leave, (seq, self.token))
 

@@ -31,6 +31,7 @@ _COLUMNS: Final = (
 )
 _MAX_TEXT: Final = 2_000
 _DEAD_TEXT: Final = "The process that had sent it ended before an answer arrived."
+_UNWRITTEN_TEXT: Final = "What became of it could not be written to the ledger."
 _LEFT_TEXT: Final = "The client was closed before an answer arrived."
 
 
@@ -187,15 +188,16 @@ class LedgerStore:
             OutputError: The directory gives no locks, without which a dead process looks like a slow one.
         """
         self._hold_lock()
-        before = self.find(name)
         now = self.clock()
-        if before is None:
-            added = self.connection.execute(
-                "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
-                " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?)",
-                (name, print_.content, print_.sample, print_.request_json, self.token, now),
-            )
+        added = self.connection.execute(
+            "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
+            " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?) ON CONFLICT (name) DO NOTHING",
+            (name, print_.content, print_.sample, print_.request_json, self.token, now),
+        )
+        if added.rowcount:
             return Begun(entry=_new(added.lastrowid or 0, name, print_, self.token, now), is_mine=True)
+        before = self.find(name)
+        assert before is not None
         if not same(before, print_) or not (
             before.may_be_tried_again or (again and before.owner == self.token)
         ):
@@ -291,6 +293,11 @@ class LedgerStore:
             if owner != self.token and not self.lives(owner):
                 self._end(owner, _DEAD_TEXT)
                 self._forget(owner)
+
+    def strand(self, seqs: Iterable[int]) -> None:
+        """Record as unknown the calls *seqs* of this process, which have ended and whose outcome was not recorded."""
+        for seq in seqs:
+            self._end(self.token, _UNWRITTEN_TEXT, seq)
 
     def lives(self, owner: str | None) -> bool:
         """Whether the process with that token runs."""
@@ -483,12 +490,12 @@ class LedgerStore:
             ],
         )
 
-    def _end(self, owner: str, text: str) -> None:
+    def _end(self, owner: str, text: str, seq: int | None = None) -> None:
         self.connection.execute(
             "UPDATE entry SET state = 'unknown', charge = ?, owner = NULL,"
             " error_type = 'Interrupted', error_text = ?, ended_at = ?"
-            " WHERE state = 'sent' AND owner = ?",
-            (Charge.UNKNOWN.value, text, self.clock(), owner),
+            " WHERE state = 'sent' AND owner = ? AND seq = coalesce(?, seq)",
+            (Charge.UNKNOWN.value, text, self.clock(), owner, seq),
         )
 
     def _hold_lock(self) -> None:

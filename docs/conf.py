@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from docutils import nodes
+from sphinx.domains.python import PyObject
 from sphinx.util.inspect import TypeAliasForwardRef
 
 from nanogpt_images import __version__
@@ -21,6 +22,9 @@ exclude_patterns = ["examples"]
 default_role = "code"
 html_theme = "furo"
 html_title = f"nanogpt_images {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_member_order = "bysource"
@@ -49,6 +53,11 @@ NOT_CONSTRUCTED = {
 FACTS = "charge=None, request_id=None, advice='', partial=None, says_charge=None"
 INTERNAL = re.compile(r"\bnanogpt_images\.(?!sandbox|testing|integrations|errors)(?:\w+\.)+(?=[A-Z])")
 
+# The attributes of a class are what its users read, not "Variables".
+for field in PyObject.doc_field_types:
+    if field.name == "variable":
+        field.label = "Attributes"
+
 # Sphinx shows an alias by the repr of what stands for it; a reader wants the name.
 TypeAliasForwardRef.__repr__ = lambda alias: alias.name  # type: ignore[method-assign]
 
@@ -74,7 +83,16 @@ def short_names(app: Any, doctree: nodes.document, page: str) -> None:
             text.parent.replace(text, nodes.Text(INTERNAL.sub("", text)))
 
 
+def unbroken(app: Any, doctree: nodes.document, page: str) -> None:
+    """Mark short code, such as `--budget`, so that a line does not break within it."""
+    del app, page
+    for literal in doctree.findall(nodes.literal):
+        if len(literal.astext()) <= 24:
+            literal["classes"].append("short")
+
+
 def setup(app: Any) -> None:
-    """Connect the two hooks."""
+    """Connect the hooks."""
     app.connect("autodoc-process-signature", plain_signature)
     app.connect("doctree-resolved", short_names)
+    app.connect("doctree-resolved", unbroken)

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from nanogpt_images.cli.app import PROGRAM, cli
+from nanogpt_images.cli.common import VerbCommand
 from nanogpt_images.cli.verbs.guide.meanings import SECTIONS, Meaning
 
 DOCS = Path(__file__).parent
@@ -83,28 +84,41 @@ def _command(name: str, command: click.Command, parent: click.Context) -> Iterat
         return
     usage = " ".join(command.collect_usage_pieces(ctx))
     yield f"```text\n{ctx.command_path} {usage}\n```"
-    rows = [record for option in own_options(command) if (record := option.get_help_record(ctx))]
-    if rows:
-        lines = "\n".join(f"| `{_cell(option)}` | {_cell(text)} |" for option, text in rows)
-        yield f"| option | what it does |\n|---|---|\n{lines}"
+    own = own_options(command)
+    for title, options in command.sections(ctx) if isinstance(command, VerbCommand) else ():
+        rows = [record for option in options if option in own and (record := option.get_help_record(ctx))]
+        if rows:
+            lines = "\n".join(f"| `{_code(option)}` | {_cell(text)} |" for option, text in rows)
+            head = "option" if title == "Options" else title
+            yield f"| {head} | what it does |\n|---|---|\n{lines}"
     if command.epilog:
         yield f"```text\n{command.epilog.rpartition(chr(10))[2].strip()}\n```"
 
 
 def own_options(command: click.Command) -> list[click.Option]:
     """Return the options of *command* that not every verb has."""
-    shared = {"base_url", "as_json"}
+    shared = {"base_url", "as_json", "_click_default_help"}
     return [
         option for option in command.params if isinstance(option, click.Option) and option.name not in shared
     ]
 
 
+def _code(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def _paragraph(text: str) -> str:
-    return " ".join(text.removeprefix("\b\n").split()).replace("<", "\\<")
+    return _plain(text.removeprefix("\b\n"))
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "\\<")
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Return *text* on one line, with nothing in it that Markdown would take for markup; a literal option is code."""
+    escaped = " ".join(text.split()).replace("<", "\\<").replace("__", "\\_\\_")
+    return re.sub(r"(?<!\S)(--[a-z][a-z-]*)(?=[\s,;:.]|$)", r"`\1`", escaped)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 Make the pictures of the README and the documentation: `python docs/pictures.py`.
 
 A batch runs against the sandbox in a terminal of its own. What the terminal shows becomes `batch.svg`, an animation
-without scripts; the batch's gallery becomes `gallery.png`, by a browser. Needs the groups `dev` and `docs` and Chromium.
+without scripts; its gallery becomes `gallery.png` and `table.png`, and cells of a notebook `notebook.png`, by a browser.
+Needs the groups `dev` and `docs` and Chromium.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ import attrs
 import pyte
 from playwright.async_api import async_playwright
 
+import nanogpt_images as ngi
 from nanogpt_images.sandbox import Sandbox
 
 PICTURES = Path(__file__).parent / "pictures"
-COLUMNS, LINES = 96, 16
+COLUMNS, LINES = 96, 14
 SUBJECTS = {
     "fox": "a red fox asleep in fresh snow",
     "lighthouse": "a lighthouse in a winter storm",
@@ -41,6 +43,7 @@ SUBJECTS = {
     "reef": "a coral reef seen from below",
     "train": "a night train crossing a viaduct",
 }
+MODELS = ("gpt-image-2", "hidream", "krea-v2/turbo", "flux-1-dev")
 STYLES = ("oil on canvas", "35 mm photograph", "woodcut in two colours", "watercolour")
 COMMAND = "nanogpt-images batch prompts.jsonl -m gpt-image-2 -o out --budget 5"
 PALETTE = {
@@ -79,7 +82,57 @@ def main() -> None:
         variables = {**os.environ, "NANOGPT_API_KEY": sandbox.api_key, "NANOGPT_BASE_URL": sandbox.url}
         frames = without_waiting(list(recorded(directory, variables)))
         (PICTURES / "batch.svg").write_text(animated(frames), "utf-8")
-        asyncio.run(photographed(directory / "out" / "index.html", PICTURES / "gallery.png"))
+        asyncio.run(photographed((directory / "out" / "index.html").as_uri(), PICTURES / "gallery.png"))
+        with ngi.Client(sandbox.api_key, sandbox.url) as client:
+            compare(client, directory / "models")
+            table = (directory / "models" / "index.html").as_uri() + "#view=table"
+            asyncio.run(photographed(table, PICTURES / "table.png"))
+            (directory / "notebook.html").write_text(notebook(client, directory), "utf-8")
+        asyncio.run(
+            photographed(
+                (directory / "notebook.html").as_uri(), PICTURES / "notebook.png", width=860, whole=True
+            )
+        )
+
+
+def compare(client: ngi.Client, out: Path) -> None:
+    """Make four prompts with four models, and their gallery."""
+    rows = ngi.sweep("{subject}", subject=list(SUBJECTS.values())[:4], model=list(MODELS))
+    client.run_batch(rows, out=out)
+    asyncio.run(ngi.write_gallery(out))
+
+
+CELLS = (
+    """result = client.images.generate(
+    "a red fox asleep in fresh snow", model="gpt-image-2", n=2
+)
+result""",
+    """prompts = [f"a {animal} in the snow" for animal in ("fox", "hare", "lynx", "bear")]
+report = client.run_batch(prompts, model="hidream", out=out)
+report""",
+)
+
+
+def notebook(client: ngi.Client, directory: Path) -> str:
+    """Return a page that shows what a notebook shows under each of `CELLS`."""
+    names = {"client": client, "out": directory / "animals"}
+    shown = []
+    for number, cell in enumerate(CELLS, 1):
+        *before, last = cell.splitlines()
+        exec("\n".join(before), names)  # noqa: S102 - the cells above
+        value = eval(last, names)  # noqa: S307
+        code = html.escape(cell.replace("out=out", 'out="animals"'))
+        shown.append(f"<p>In [{number}]:</p><pre>{code}</pre><div>{value._repr_html_()}</div>")
+    return f"<!doctype html><meta charset=utf-8><style>{NOTEBOOK_STYLE}</style>{''.join(shown)}"
+
+
+NOTEBOOK_STYLE = (
+    "body{font:14px system-ui,'DejaVu Sans',sans-serif;margin:16px 20px 4px;display:grid;"
+    "grid-template-columns:64px 1fr;gap:6px 8px;color:#1f2328}"
+    "p{margin:9px 0;color:#57606a;font:13px monospace}"
+    "pre{margin:0;padding:9px 12px;background:#f6f8fa;border:1px solid #d0d7de;border-radius:4px;overflow:hidden}"
+    "div{grid-column:2;min-width:0}body>div{margin-bottom:14px}"
+)
 
 
 def recorded(directory: Path, variables: dict[str, str]) -> Iterator[Frame]:
@@ -157,14 +210,19 @@ def animated(frames: list[Frame]) -> str:
             name = f"t{len(texts)}"
             y = MARGIN + 20 + (number + 1) * LINE - 4
             body = "".join(_span(*span) for span in spans)
-            texts.append(f'<text class="{name}" x="{MARGIN}" y="{y}">{body}</text>')
-            rules.append(_rule(name, start / total, end / total, total))
+            kind = "m e" if end == total else "m"
+            texts.append(f'<text class="{kind} {name}" x="{MARGIN}" y="{y}">{body}</text>')
+            rules.append(_rule(name, start / total, end / total))
+    # It begins with its end: what a page shows before anything moves, and what a viewer without animations shows.
+    begin = f"animation-delay:-{total - 5:.1f}s"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" role="img">',
             "<title>A terminal in which nanogpt-images runs a batch of 24 prompts</title>",
             "<style>text{font:14px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre}",
-            "@media (prefers-reduced-motion:reduce){text{animation-delay:-10000s!important}}",
+            f".m{{opacity:0;animation-duration:{total:.1f}s;animation-timing-function:step-end;animation-iteration-count:infinite;{begin}}}",
+            ".e{opacity:1}",
+            "@media (prefers-reduced-motion:reduce){.m{animation:none!important}}",
             *rules,
             "</style>",
             '<rect width="100%" height="100%" rx="8" fill="#1e2127"/>',
@@ -192,7 +250,7 @@ def _intervals(
         yield shown, start, total
 
 
-def _rule(name: str, start: float, end: float, total: float) -> str:
+def _rule(name: str, start: float, end: float) -> str:
     if start == 0 and end == 1:
         return ""
     steps = [f"{100 * start:.2f}%{{opacity:1}}", f"{100 * end:.2f}%{{opacity:{int(end == 1)}}}"]
@@ -200,7 +258,7 @@ def _rule(name: str, start: float, end: float, total: float) -> str:
         steps.insert(0, "0%{opacity:0}")
     if end < 1:
         steps.append("100%{opacity:0}")
-    return f"@keyframes {name}{{{''.join(steps)}}}.{name}{{animation:{name} {total:.1f}s step-end infinite}}"
+    return f"@keyframes {name}{{{''.join(steps)}}}.{name}{{animation-name:{name}}}"
 
 
 def _span(text: str, colour: str, bold: bool) -> str:
@@ -208,15 +266,15 @@ def _span(text: str, colour: str, bold: bool) -> str:
     return f'<tspan fill="{colour}"{weight}>{html.escape(text)}</tspan>'
 
 
-async def photographed(page_file: Path, picture: Path) -> None:
-    """Write *picture*, the upper part of *page_file* as a browser on a desk shows it."""
+async def photographed(url: str, picture: Path, *, width: int = 1280, whole: bool = False) -> None:
+    """Write *picture*, the upper part or the whole of the page at *url* as a browser on a desk shows it."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable)
-        page = await browser.new_page(viewport={"width": 1280, "height": 860})
-        await page.goto(page_file.as_uri())
+        page = await browser.new_page(viewport={"width": width, "height": 200 if whole else 860})
+        await page.goto(url)
         await page.wait_for_load_state("networkidle")
-        await page.screenshot(path=picture)
+        await page.screenshot(path=picture, full_page=whole)
         await browser.close()
 
 

@@ -32,7 +32,9 @@ def _run() -> int:
     import importlib.util
 
     if importlib.util.find_spec("click") is None:
-        sys.stderr.write("error: the command line needs click and rich: pip install 'nanogpt_images[cli]'\n")
+        from ._base.display import install_hint
+
+        sys.stderr.write(f"error: the command line needs click and rich: {install_hint('cli')}\n")
         return 2
     from .cli.app import run
 

@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="each fault at each entry point, each step of a cancellation, ten times as many random examples",
     )
     parser.addoption(
-        "--kills", type=int, default=25, help="kills of a running batch in tests/batch/test_crash.py"
+        "--kills", type=int, default=12, help="kills of a running batch in tests/batch/test_crash.py"
     )
     parser.addoption(
         "--histories", type=int, default=150, help="random histories in tests/batch/journal/test_owed.py"

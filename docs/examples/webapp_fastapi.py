@@ -65,7 +65,7 @@ class Job:
                 after += 1
                 yield f"id: {after}\ndata: {self._lines[after - 1]}\n\n"
             if self.task.done():
-                yield f"event: end\ndata: {json.dumps(self._batch.report.to_json())}\n\n"
+                yield f"event: end\ndata: {json.dumps(self._batch.report.to_dict())}\n\n"
                 return
             await self._changed.wait()
 

@@ -1,4 +1,4 @@
-"""What people are shown: long values cut, and what a notebook makes of a cell's last value."""
+"""What people are shown: long values cut, how to install an extra, what a notebook makes of a cell's last value."""
 
 from __future__ import annotations
 
@@ -47,6 +47,22 @@ def duration(seconds: float) -> str:
             rest = whole % size // smaller
             return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
     raise AssertionError("unreachable: whole is 60 or more")
+
+
+def install_hint(extra: str) -> str:
+    """
+    Return the command that installs what *extra* needs, by the names of the packages.
+
+    It works beside a checkout and beside a release alike, which `nanogpt_images[extra]` does not.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("nanogpt_images") or []
+    except PackageNotFoundError:  # the package was copied, not installed
+        lines = []
+    needed = [f'"{line.partition(";")[0].strip()}"' for line in lines if line.endswith(f"extra == '{extra}'")]
+    return " ".join(["pip install", *(needed or [f"'.[{extra}]' in a checkout"])]) + f" (extra '{extra}')"
 
 
 class Displayed:

@@ -59,7 +59,7 @@ class Event(enum.Enum):
     CONFIRMED = "confirmed"
     """The account proves that an unknown request was charged."""
     FOUND = "found"
-    """Whoever sent an unknown request turned out to be alive, and will tell what became of it."""
+    """The process that sent an unknown request turned out to be alive, and will report its outcome."""
 
 
 def advance(state: State, event: Event) -> State:  # noqa: PLR0912 - a branch for each event

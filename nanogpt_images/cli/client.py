@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from .._base.display import install_hint
 from ..client import AsyncClient
 from ..errors import ConfigurationError
 from ..transport.options import BASE_URL_VARIABLE, KEY_VARIABLE, checked_base_url, checked_key, is_loopback
@@ -90,7 +91,7 @@ async def _own_sandbox(stack: contextlib.AsyncExitStack) -> str:
 def require_sandbox() -> None:
     """Raise ConfigurationError where the sandbox cannot draw."""
     if importlib.util.find_spec("PIL") is None:
-        raise ConfigurationError("the sandbox draws with Pillow: pip install 'nanogpt_images[sandbox]'")
+        raise ConfigurationError(f"the sandbox draws with Pillow: {install_hint('sandbox')}.")
 
 
 def api_keys(base_url: str) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import click
 
@@ -31,6 +31,21 @@ def verb(name: str, *, example: str) -> Callable[[Verb], click.Command]:
     return make
 
 
+_MANY: Final = 25
+_LAST: Final = "Everywhere"
+_SECTIONS: Final = {
+    "Images": "models prompt count resolution aspect_ratio quality output_format params route delivery no_validate",
+    "Directory and money": "out budget yes confirm_above assume_price quote reuse",
+    "Rows": "limit sample seed where sweep zipped skip_invalid",
+    "How FILE is read": "file_format prompt_column key_column columns templates wildcard_seed",
+    "Speed": "concurrency requests_per_second no_pacing",
+    "Files": "provenance no_gallery images_url",
+    "Special cases": "keep_going join adopt",
+    "A Ray cluster": "ray ray_workers key_budget",
+}
+"""What the options of a verb with many are for: a title, and the names of its options in the order of use."""
+
+
 class VerbCommand(click.Command):
     """A verb; its options take their defaults from the environment and the configuration file."""
 
@@ -43,6 +58,29 @@ class VerbCommand(click.Command):
 
             extra.setdefault("default_map", defaults_of(self))
         return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, by what they are for where there are many."""
+        for title, options in self.sections(ctx):
+            records = [record for option in options if (record := option.get_help_record(ctx))]
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def sections(self, ctx: click.Context) -> Iterator[tuple[str, list[click.Option]]]:
+        """Yield the visible options under their titles, in the order of use."""
+        options = [
+            option
+            for option in self.get_params(ctx)
+            if isinstance(option, click.Option) and not option.hidden
+        ]
+        if len(options) <= _MANY:
+            yield "Options", options
+            return
+        by_name = {option.name: option for option in options}
+        for title, names in _SECTIONS.items():
+            if found := [by_name.pop(name) for name in names.split() if name in by_name]:
+                yield title, found
+        yield _LAST, list(by_name.values())
 
 
 def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -85,12 +123,14 @@ def delivery_for(route: str | None, delivery: str | None) -> Mapping[str, object
 
 
 base_url = click.option(
-    "--base-url", metavar="URL", help="Origin of the API (NANOGPT_BASE_URL, then https://nano-gpt.com)."
+    "--base-url",
+    metavar="URL",
+    help="Address of the API (default: NANOGPT_BASE_URL, else https://nano-gpt.com).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
-quiet = click.option("-q", "--quiet", is_flag=True, help="No progress, no notes.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print no progress and no notes.")
 sandbox = click.option(
-    "--sandbox", is_flag=True, help="Send to a sandbox in this process: no key, no network, no charge."
+    "--sandbox", is_flag=True, help="Use a sandbox inside this command: no key, no network, no charge."
 )
 params = click.option(
     "--param",
@@ -98,32 +138,38 @@ params = click.option(
     multiple=True,
     callback=parameter,
     metavar="NAME=VALUE",
-    help="A further parameter, such as seed=7; may be repeated.",
+    help="Another parameter of the model, such as seed=7; may be repeated.",
 )
 route = click.option(
     "--route",
     type=click.Choice(["images", "openai", "edit"]),
-    help="'openai' for the OpenAI-compatible route, 'edit' to change the rows' images.",
+    help="Endpoint to send to: 'openai' is the OpenAI-compatible one, 'edit' changes the rows' images (default: images).",
 )
 generation_route = click.option(
-    "--route", type=click.Choice(["images", "openai"]), help="'openai' for the OpenAI-compatible route."
+    "--route",
+    type=click.Choice(["images", "openai"]),
+    help="Endpoint to send to: 'openai' is the OpenAI-compatible one (default: images).",
 )
 row_prompt = click.option(
-    "--prompt", metavar="TEXT", help="Prompt of rows that have none, such as those of a folder of images."
+    "--prompt", metavar="TEXT", help="Prompt for rows that have none, such as those of a folder of images."
 )
 delivery = click.option(
     "--delivery",
     type=click.Choice(["url", "b64_json"]),
-    help="How images come on the openai and edit routes; 'url' is downloaded here.",
+    help="How the openai and edit routes return images; those behind a 'url' are downloaded.",
 )
 no_validate = click.option(
-    "--no-validate", is_flag=True, help="Do not check against the catalogue before sending."
+    "--no-validate", is_flag=True, help="Send without checking the request against the catalogue."
 )
-resolution = click.option("-r", "--resolution", metavar="TOKEN", help="As the model lists it.")
-aspect_ratio = click.option("--aspect-ratio", metavar="TOKEN", help="As the model lists it.")
-quality = click.option("--quality", metavar="TOKEN", help="As the model lists it.")
+resolution = click.option(
+    "-r", "--resolution", metavar="TOKEN", help="Resolution, spelt as the model lists it: see 'model ID'."
+)
+aspect_ratio = click.option(
+    "--aspect-ratio", metavar="TOKEN", help="Aspect ratio, spelt as the model lists it."
+)
+quality = click.option("--quality", metavar="TOKEN", help="Quality, spelt as the model lists it.")
 output_format = click.option(
-    "--output-format", metavar="FORMAT", help="Such as png, where the model supports it."
+    "--output-format", metavar="FORMAT", help="File format, such as png, where the model offers a choice."
 )
 
 
@@ -147,36 +193,42 @@ def row_parameters(function: F) -> F:
 
 
 row_count = click.option(
-    "-n", "--count", type=click.IntRange(min=1), metavar="N", help="Images per row that names no count."
+    "-n", "--count", type=click.IntRange(min=1), metavar="N", help="Number of images for rows that give none."
 )
 assume_price = click.option(
     "--assume-price",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help="Price of an image where the catalogue states none.",
+    help="Price to assume for an image where the catalogue states none.",
 )
 budget = click.option(
-    "--budget", type=click.FloatRange(min=0), metavar="USD", help="Never spend more, earlier runs included."
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Most that may be spent, earlier runs into DIR included.",
 )
 reuse = click.option(
     "--reuse",
     metavar="FILE",
-    help="Copy what earlier jobs and calls paid for from this ledger, and add to it; made if missing.",
+    help="Ledger to copy from what earlier jobs and calls paid for, and to add to; made if missing.",
 )
 image_directory = click.option(
-    "-o", "--out", default=".", metavar="DIR", help="Where to write; the current directory."
+    "-o", "--out", default=".", metavar="DIR", help="Directory to write to (default: the current one)."
 )
 image_name = click.option(
-    "--name", metavar="NAME", help="File name without suffix; a few words of the prompt."
+    "--name", metavar="NAME", help="File name without suffix (default: a few words of the prompt)."
 )
-overwrite = click.option("--overwrite", is_flag=True, help="Replace files of that name.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace existing files of that name.")
 provenance = click.option(
     "--provenance",
     is_flag=True,
-    help="Write prompt, model, parameters and request ID into each file; 'show' reads them.",
+    help="Write prompt, model, parameters and request ID into each file, where 'show' finds them.",
 )
 budget_of_one = click.option(
-    "--budget", type=click.FloatRange(min=0), metavar="USD", help="Send nothing if it could cost more."
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Most that it may cost; if it could cost more, nothing is sent.",
 )
 concurrency = click.option(
     "--concurrency",
@@ -184,7 +236,7 @@ concurrency = click.option(
     default=64,
     show_default=True,
     metavar="N",
-    help="Requests at once.",
+    help="Most requests in flight at once.",
 )
 
 
@@ -211,17 +263,17 @@ pacing = combined(
         default=25,
         show_default=True,
         metavar="R",
-        help="Most starts in any one second.",
+        help="Most requests started in any one second.",
     ),
-    click.option("--no-pacing", is_flag=True, help="No limit on starts."),
+    click.option("--no-pacing", is_flag=True, help="Start requests without that limit."),
 )
-no_gallery = click.option("--no-gallery", is_flag=True, help="Do not make DIR/index.html at the end.")
+no_gallery = click.option("--no-gallery", is_flag=True, help="Make no gallery (DIR/index.html) at the end.")
 
 
 images_url = click.option(
     "--images-url",
     metavar="URL",
-    help="Put images there instead of DIR/images, such as s3://bucket/prefix (gs://, az://, file://).",
+    help="Store images there instead of in DIR/images: s3://bucket/prefix, gs://, az:// or file://.",
 )
 ray = combined(
     click.option(
@@ -229,7 +281,7 @@ ray = combined(
         is_flag=False,
         flag_value="local",
         metavar="[ADDRESS]",
-        help="Let workers of a Ray cluster send; without ADDRESS, of one started on this machine.",
+        help="Send from the workers of a Ray cluster; without ADDRESS, start one on this machine.",
     ),
     click.option(
         "--ray-workers",
@@ -237,13 +289,13 @@ ray = combined(
         default=2,
         show_default=True,
         metavar="N",
-        help="Workers on the cluster; each takes a CPU, and a key of NANOGPT_API_KEYS.",
+        help="Number of workers; each takes a CPU, and a key of NANOGPT_API_KEYS.",
     ),
     click.option(
         "--key-budget",
         type=click.FloatRange(min=0),
         metavar="USD",
-        help="With --ray: never spend more with any one key on this job.",
+        help="With --ray: most that may be spent with any one key on this job.",
     ),
 )
 manifest = click.argument("file", metavar="FILE")

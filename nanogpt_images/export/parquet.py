@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from .._base.display import install_hint
 from ..batch.journal import ResultRecord
 from ..errors import ConfigurationError
 from .columns import NAMES, cells
@@ -155,5 +156,5 @@ class ParquetShards:
 
 def _pyarrow(module: str) -> Any:
     if importlib.util.find_spec("pyarrow") is None:
-        raise ConfigurationError("Parquet needs pyarrow: pip install 'nanogpt_images[parquet]'")
+        raise ConfigurationError(f"Parquet needs pyarrow: {install_hint('parquet')}.")
     return importlib.import_module(module)

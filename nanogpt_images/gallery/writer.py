@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import anyio
 import attrs
 
+from .._base.display import install_hint
 from .._base.threads import in_thread
 from ..batch.journal import Journal, UnitRecord
 from ..errors import ConfigurationError, OutputError
@@ -108,7 +109,7 @@ async def write_gallery(
 def require_gallery() -> None:
     """Raise ConfigurationError if the extra `gallery` is not installed."""
     if any(importlib.util.find_spec(name) is None for name in ("jinja2", "PIL")):
-        raise ConfigurationError("the gallery needs Jinja2 and Pillow: pip install 'nanogpt_images[gallery]'")
+        raise ConfigurationError(f"the gallery needs Jinja2 and Pillow: {install_hint('gallery')}.")
 
 
 class _Counts:

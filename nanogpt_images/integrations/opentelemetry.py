@@ -15,6 +15,7 @@ from contextvars import Token
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from .._base.display import install_hint
 from .._version import __version__
 from ..errors import NanoGPTError, StatusError
 from ..events import ClientEvent, GenerationEnded, GenerationStarted, OnEvent
@@ -24,7 +25,7 @@ try:
     from opentelemetry import context, metrics, trace
     from opentelemetry.context import Context
 except ImportError as error:
-    raise ImportError(f"{error}: pip install 'nanogpt_images[opentelemetry]'") from error
+    raise ImportError(f"{error}: {install_hint('opentelemetry')}") from error
 
 _SCOPE: Final = "nanogpt_images"
 _OPERATION: Final = "generate_content"

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._base.display import install_hint
 from ..errors import Charge, ConfigurationError, OutputError, ResponseDecodeError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def require_pillow() -> None:
         ConfigurationError: Pillow is not installed; the text names the extra.
     """
     if importlib.util.find_spec("PIL") is None:
-        raise ConfigurationError("to_pil() needs Pillow: pip install 'nanogpt_images[pillow]'")
+        raise ConfigurationError(f"to_pil() needs Pillow: {install_hint('pillow')}.")
 
 
 def decode(source: bytes | Path, media_type: str | None) -> Image:

@@ -44,7 +44,8 @@ def read_source_type(path: str | os.PathLike[str]) -> str | None:
         path: A PNG, JPEG or WebP file.
 
     Returns:
-        The term of IPTC's `DigitalSourceType`, such as `trainedAlgorithmicMedia`, whoever wrote it; None where there is none.
+        The term of IPTC's `DigitalSourceType`, such as `trainedAlgorithmicMedia`, also where another program wrote it;
+        None where there is none.
 
     Raises:
         OutputError: The file cannot be read.

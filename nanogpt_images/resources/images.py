@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+import inspect
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
@@ -22,14 +24,17 @@ _NO_EXTRA: Final[Mapping[str, object]] = {}
 def _with_hint(
     **others: str,
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
-    """Let a call that is given a parameter of another route say which one is meant, by the names in *others*."""
+    """Let a call that is given a misspelt parameter, or by the names in *others* one of another route, say which is meant."""
 
     def decorate(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+        names = inspect.signature(method).parameters.keys()
+
         @functools.wraps(method)
         async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if unknown := others.keys() & kwargs.keys():
-                name = min(unknown)
-                raise TypeError(f"{method.__name__}() takes no {name}=; {others[name]}")
+            for name in kwargs.keys() - names:
+                near = difflib.get_close_matches(name, names, n=1)
+                if hint := others.get(name) or (near and f"did you mean {near[0]}=?"):
+                    raise TypeError(f"{method.__name__}() takes no {name}=; {hint}")
             return await method(*args, **kwargs)
 
         return call
@@ -86,7 +91,7 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
-            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+            key: With a client's `ledger`: pay once for this key, however many callers use it. `AUTO` makes it of the
                 request, so that an equal request with a seed or a *sample* is paid for once.
             sample: A number from 0 that tells images of one request apart.
 
@@ -162,7 +167,7 @@ class Images:
             extra: Further fields of the body, sent as they are.
             validate: Check the request against the cached catalogue before anything is sent.
             timeout_s: Limit for each attempt, instead of the client's.
-            key: With a client's `ledger`: pay once for this key, whoever calls and however often. `AUTO` makes it of the
+            key: With a client's `ledger`: pay once for this key, however many callers use it. `AUTO` makes it of the
                 request, so that an equal request with a seed or a *sample* is paid for once.
             sample: A number from 0 that tells images of one request apart.
 
@@ -233,7 +238,7 @@ class Images:
             overwrite: Replace files of that name. Otherwise they stop the call before anything is sent, or,
                 where no *name* was given, a number is added to the new ones.
             provenance: Write into each file how it was made: prompt, model, parameters, seed, request ID
-                (`read_provenance` reads it). Whoever gets the file can read that too.
+                (`read_provenance` reads it). Everyone who gets the file can read that too.
             n: See `generate`, as for all that follow.
             resolution: See `generate`.
             aspect_ratio: See `generate`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -53,6 +54,19 @@ def blocking(
             # The frames of the portal and of the loop say nothing to the caller; the text and the cause do.
             error.__traceback__ = None
             raise
+        except TypeError as error:
+            if not _fits(method, self, *args, **kwargs):
+                error.__traceback__ = None
+            raise
 
     functools.update_wrapper(call, method)
     return call
+
+
+def _fits(method: Callable[..., object], *args: object, **kwargs: object) -> bool:
+    """Return whether *method* takes these arguments, so that a TypeError is a fault of the package."""
+    try:
+        inspect.signature(method).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True

@@ -52,7 +52,7 @@ class BlockingImage(ImageData):
         if self.path is not None:
             return self.path.read_bytes()
         self.downloader.check()
-        return self.portal.run(functools.partial(_download, self))
+        return _download(Resource(self.portal, self))
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """
@@ -146,6 +146,7 @@ def _fields(instance: Image | GenerationResult) -> dict[str, Any]:
     return {field.name: getattr(instance, field.name) for field in attrs.fields(type(instance))}
 
 
+@blocking
 async def _download(image: ImageData) -> bytes:
     return await image.downloader(image.url or "")
 
@@ -226,15 +227,12 @@ class BlockingBatch(Resource[Batch]):
 
     def drain(self) -> None:
         """Send nothing more; running requests end, and their events still come. A rerun resumes."""
-        self._invoke(self._drain)
+        _drain(self)
 
     def _invoke(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if self._entered is not None:
             self._entered.check()
         return super()._invoke(call)
-
-    async def _drain(self) -> None:
-        self._target.drain()
 
     def __enter__(self) -> Self:
         entered = self._portal.enter(self._target)
@@ -253,13 +251,20 @@ class BlockingBatch(Resource[Batch]):
 
     def __next__(self) -> BatchEvent:
         # An iteration's end cannot cross a future as StopAsyncIteration; None stands for it.
-        event = self._invoke(self._next)
+        event = _next(self)
         if event is None:
             raise StopIteration
         return event
 
-    async def _next(self) -> BatchEvent | None:
-        return await anext(self._target, None)
+
+@blocking
+async def _next(batch: Batch) -> BatchEvent | None:
+    return await anext(batch, None)
+
+
+@blocking
+async def _drain(batch: Batch) -> None:
+    batch.drain()
 
 
 def _batch(

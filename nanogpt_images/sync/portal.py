@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
-from ..errors import Charge, ConfigurationError, OutcomeUnknownError
+from ..errors import Charge, ConfigurationError, NanoGPTError, OutcomeUnknownError
 from .loop_thread import Close, LoopThread
 
 R = TypeVar("R")
@@ -138,7 +138,11 @@ class PortalContext(Generic[R]):
             raise ConfigurationError("this batch ended with its client, or belongs to the parent process.")
 
     def __enter__(self) -> R:
-        return self._context.__enter__()
+        try:
+            return self._context.__enter__()
+        except NanoGPTError as error:
+            error.__traceback__ = None
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -55,8 +55,10 @@ def nanogpt_sandbox(
     """
     import importlib.util
 
+    from .._base.display import install_hint
+
     if importlib.util.find_spec("PIL") is None:
-        pytest.fail("the sandbox needs Pillow: pip install 'nanogpt_images[sandbox]'", pytrace=False)
+        pytest.fail(f"the sandbox needs Pillow: {install_hint('sandbox')}", pytrace=False)
     from ..sandbox import Sandbox
 
     marker = request.node.get_closest_marker("nanogpt_sandbox")

@@ -19,8 +19,8 @@ class Door:
     """
     A transport whose answers have headers, and bodies of failure, without the key.
 
-    A body of success is handed on as it comes: images are not searched. Whoever decodes the small rest of it cleans that
-    with the same *redact*.
+    A body of success is handed on as it comes: images are not searched. The decoder of the small rest cleans that with the
+    same *redact*.
 
     Args:
         transport: Sends the requests.

@@ -69,8 +69,8 @@ class FetchBytes(Protocol):
     """
     Fetches a URL for embedding.
 
-    Whoever writes one decides which addresses it may reach; the one used by default refuses those that are
-    not public at the moment it connects.
+    An implementation of your own decides which addresses it may reach; the default one refuses those that
+    are not public at the moment it connects.
     """
 
     async def __call__(self, url: str, *, max_bytes: int, allow_private: AllowPrivate) -> bytes: ...

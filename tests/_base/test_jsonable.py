@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 import attrs
 import pytest
 from fakes import PNG, connected
+from fastapi.encoders import jsonable_encoder
 
 import nanogpt_images as ngi
 from nanogpt_images._base.jsonable import Jsonable, json_value
@@ -35,6 +37,17 @@ def test_every_value_of_a_caller_has_it(kind: type[Jsonable]) -> None:
     """Results, models, reports, plans and events all have the method; no field of theirs is called like it."""
     assert issubclass(kind, Jsonable)
     assert "to_dict" not in attrs.fields_dict(kind)
+
+
+async def test_the_encoder_of_fastapi_gives_the_same() -> None:
+    """A handler may return a result, a listing or a report as it is: FastAPI makes of it what `to_dict()` does."""
+    async with connected() as (client, _):
+        result = await client.images.generate("a fox", model="tiny-and-fast")
+        listing = await client.catalog.models()
+        report = await client.run_batch(["a fox"], model="tiny-and-fast")
+        for value in (result, result.images[0], listing, report, await client.account.usage()):
+            assert jsonable_encoder(value) == value.to_dict()
+            assert copy.copy(value).to_dict() == value.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def test_200_edits_killed_and_resumed(tmp_path: Path, number: signal.Signals) ->
             [*command, "--concurrency", "4"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             while len(sandbox.ledger.billed) < EDITS // 4 and process.poll() is None:
-                pass
+                time.sleep(0.01)
             process.send_signal(number)
             process.communicate()
         assert EDITS // 4 <= len(sandbox.ledger.billed) < EDITS

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from nanogpt_images._version import __version__
 from nanogpt_images.cli.app import cli, run
+from nanogpt_images.cli.common import VerbCommand
 
 from .conftest import Run, command, environment
 
@@ -79,6 +82,52 @@ def test_help_of_a_verb_has_an_example(verb: str) -> None:
     assert options[-3:] == ["--base-url", "--json", "-h,"]
 
 
+def _options() -> Iterator[tuple[str, click.Option]]:
+    ctx = click.Context(cli, info_name="nanogpt-images")
+    for verb in cli.list_commands(ctx):
+        command = cli.get_command(ctx, verb)
+        assert command is not None
+        yield from ((verb, option) for option in command.params if isinstance(option, click.Option))
+
+
+def test_a_short_option_means_the_same_for_every_verb() -> None:
+    """One letter stands for one thing, and what has a letter has it wherever it is an option."""
+    letters = {
+        "-m": {"--model"},
+        "-n": {"--count"},
+        "-o": {"--out"},
+        "-r": {"--resolution", "--size"},
+        "-i": {"--image", "--ref"},
+        "-q": {"--quiet"},
+        "-y": {"--yes"},
+    }
+    long_of = {name: letter for letter, names in letters.items() for name in names}
+    for verb, option in _options():
+        short = {name for name in option.opts if not name.startswith("--")}
+        assert short == {long_of[name] for name in option.opts if name in long_of}, (verb, option.opts)
+
+
+@pytest.mark.parametrize("verb", ["plan", "batch"])
+def test_many_options_stand_under_titles(verb: str) -> None:
+    """Every option of a long help has a title that says what it is for; only what every verb has comes last."""
+    command = cli.get_command(click.Context(cli), verb)
+    assert isinstance(command, VerbCommand)
+    ctx = click.Context(command, help_option_names=["-h", "--help"])
+    sections = dict(command.sections(ctx))
+    assert {option.name for option in sections.pop("Everywhere")} <= {
+        *("sandbox", "quiet", "base_url", "as_json", "help", "_click_default_help")
+    }
+    assert all(1 <= len(options) <= 12 for options in sections.values())
+
+
+def test_every_option_says_what_it_is_in_a_sentence() -> None:
+    """A help text begins with a capital, ends with a full stop, and names no other option first."""
+    for verb, option in _options():
+        text = (option.help or "").partition("  [")[0]
+        assert text[:1].isupper() or option.hidden, (verb, option.opts, text)
+        assert text.endswith("."), (verb, option.opts, text)
+
+
 @pytest.mark.parametrize(
     ("typed", "near"), [("bacth", "batch"), ("Generate", "generate"), ("modles", "models")]
 )
@@ -140,7 +189,8 @@ def test_without_click() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment(), check=False
     )
     assert done.returncode == 2
-    assert "pip install 'nanogpt_images[cli]'" in done.stderr
+    assert 'pip install "click>=' in done.stderr
+    assert "(extra 'cli')" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import anyio.to_thread
@@ -114,6 +115,7 @@ async def test_picks(open_page: OpenPage, tmp_path: Path) -> None:
         "aria-pressed", "true"
     )
     await page.keyboard.press("Escape")
+    await expect(page).not_to_have_url(re.compile("open="))
     await page.reload()
     await expect(page.locator("#picked")).to_have_text("1 picked, 2 to make again")
     await page.get_by_label("Picks").select_option("x")

@@ -15,6 +15,7 @@ import attrs
 PHRASES: Final = {
     r"at last(?! \d)": "last, or finally",
     r"anew": "again",
+    r"whoever": "the process, caller or program that",
     r"mend(s|ed|ing)?": "fix",
     r"fares?": "behaves, or will fail again",
     r"of now": "current",

@@ -152,17 +152,73 @@ def test_both_clients_offer_the_same_names() -> None:
     assert asynchronous - {"aclose"} == blocking - {"close"}
 
 
-def test_a_misspelt_model_gives_a_short_traceback(client: ngi.Client) -> None:
-    """The frames of portal and loop are left out; the cause of an error is kept."""
-    for call in (
-        lambda: client.images.generate("a fox", model="tiny-and-fsat"),
-        lambda: client.catalog.get("tiny-and-fsat"),
-    ):
-        with pytest.raises(ngi.NotFoundError, match="near matches: tiny-and-fast") as caught:
-            call()
-        files = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
-        assert set(files) <= {"test_client.py", "client.py", "adapter.py"}
-        assert len(files) <= 4
+MISTAKES: dict[str, tuple[Callable[[ngi.Client], object], str]] = {
+    "model": (
+        lambda client: client.images.generate("a fox", model="tiny-and-fsat"),
+        "near matches: tiny-and-fast",
+    ),
+    "model of the catalogue": (lambda client: client.catalog.get("tiny-and-fsat"), "near matches"),
+    "size": (
+        lambda client: client.images.generate("a fox", model="tiny-and-fast", size="1x1"),
+        "use resolution=",
+    ),
+    "parameter": (
+        lambda client: client.images.generate("a fox", model="tiny-and-fast", resoluton="1x1"),
+        r"takes no resoluton=; did you mean resolution=\?",
+    ),
+    "unlike any parameter": (
+        lambda client: client.images.edit("a fox", image="fox.png", whatever=1),
+        "unexpected keyword argument 'whatever'",
+    ),
+    "option of a batch": (
+        lambda client: client.run_batch([], concurency=3),
+        "unexpected keyword argument 'concurency'",
+    ),
+    "row of a batch": (
+        lambda client: _events_of(client, {"prompt": "a fox", "resoluton": "1x1"}),
+        "did you mean",
+    ),
+    "directory of a batch": (lambda client: _events_of(client, "a fox", out=__file__), "test_client.py"),
+    "a download": (lambda client: _expired_image(client).read(), "404"),
+}
+
+
+def _events_of(client: ngi.Client, *rows: object, out: str | None = None) -> list[object]:
+    with client.batch(rows, out=out, model="tiny-and-fast") as run:  # type: ignore[arg-type]
+        return list(run)
+
+
+def _expired_image(client: ngi.Client) -> sync.BlockingImage:
+    made = client.images.generate_openai("url_404", model="tiny-and-fast", response_format="url")
+    return made.images[0]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gives_a_short_traceback(
+    client: ngi.Client, sandbox: BlockingSandbox, mistake: str
+) -> None:
+    """The frames of portal and loop are left out, whatever was wrong and wherever it is noticed."""
+    call, text = MISTAKES[mistake]
+    sandbox.set_faults(Fault("url_404", prompt_contains="url_404"))
+    with pytest.raises((ngi.NanoGPTError, TypeError), match=text) as caught:
+        call(client)
+    files = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert set(files) <= {"test_client.py", "client.py", "adapter.py"}
+    assert len(files) <= 5
+
+
+def test_a_fault_of_the_package_keeps_its_traceback(
+    client: ngi.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TypeError that the caller's arguments did not cause shows where it was raised."""
+
+    def broken(**_: object) -> None:
+        raise TypeError("a fault of the package")
+
+    monkeypatch.setattr(images, "GenerateRequest", broken)
+    with pytest.raises(TypeError, match="a fault of the package") as caught:
+        client.images.generate("a fox", model="tiny-and-fast")
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "broken"
 
 
 def test_the_cause_of_an_error_is_kept() -> None:

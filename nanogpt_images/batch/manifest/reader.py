@@ -123,7 +123,7 @@ def read_manifest(
         ManifestError: At once for a file that cannot be read or has another suffix; while iterating for the
             first row that is wrong (with its `line`) and for a file without rows.
 
-    Source: docs/bulk.md, "Manifests".
+    Source: docs/bulk.md, "Read rows from a file".
     """
     given = dict(locals())
     return ManifestRows(given.pop("path"), ReadOptions.of(given))

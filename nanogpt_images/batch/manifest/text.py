@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self, cast
 
+from ..._base.display import install_hint
 from ...errors import ConfigurationError, ManifestError
 
 _MARKS: Final = (
@@ -60,9 +61,7 @@ def pyarrow(module: str, *, needed_for: str) -> Any:
         ConfigurationError: It is not installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise ConfigurationError(
-            f"a manifest in {needed_for} needs pyarrow: pip install 'nanogpt_images[parquet]'."
-        )
+        raise ConfigurationError(f"a manifest in {needed_for} needs pyarrow: {install_hint('parquet')}.")
     return importlib.import_module(module)
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from ..._base.display import install_hint
 from ..._base.logs import get_logger
 from ...errors import Charge, ConfigurationError, OutputError
 from ..outcomes import ImageRecord
@@ -39,7 +40,7 @@ class ObjectStorage:
             from obstore.store import LocalStore, from_url
         except ImportError as error:
             raise ConfigurationError(
-                "images at a URL need obstore: pip install 'nanogpt_images[object-storage]'.",
+                f"images at a URL need obstore: {install_hint('object-storage')}.",
                 says_charge=True,
             ) from error
         self._url = url.rstrip("/")

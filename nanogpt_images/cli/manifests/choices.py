@@ -100,48 +100,50 @@ _OPTIONS: Final = combined(
         "models",
         multiple=True,
         metavar="ID",
-        help="Model of rows that name none; may be repeated, for a row with each.",
+        help="Model for rows that name none; if repeated, each row is made with each.",
     ),
     click.option(
         "--sweep",
         multiple=True,
         callback=_sweep,
         metavar="NAME=VALUES",
-        help="A row for each value, such as seed=1..4 or quality=low,high; repeated, for each combination.",
+        help="Make a row for each value, such as seed=1..4 or quality=low,high; if repeated, for each combination.",
     ),
     click.option(
         "--zip", "zipped", is_flag=True, help="Pair the values of --sweep instead of combining them."
     ),
     click.option("--skip-invalid", is_flag=True, help="Leave out combinations that their model refuses."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
-    click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N rows, chosen at random."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Take only the first N rows."),
+    click.option(
+        "--sample", type=click.IntRange(min=1), metavar="N", help="Take only N rows, chosen at random."
+    ),
     click.option(
         "--seed",
         type=int,
         metavar="S",
-        help="With --sample: which rows. Otherwise the seed of rows that have none.",
+        help="With --sample, decides which rows; otherwise the seed for rows that have none.",
     ),
     click.option(
         "--where",
         multiple=True,
         metavar="COLUMN=VALUE",
-        help="Only rows with this value; repeated, all must hold.",
+        help="Take only rows with this value; if repeated, all must match.",
     ),
-    click.option("--prompt-column", metavar="COLUMN", help="The column that holds prompts."),
-    click.option("--key-column", metavar="COLUMN", help="The column that holds keys."),
+    click.option("--prompt-column", metavar="COLUMN", help="Column that holds the prompts."),
+    click.option("--key-column", metavar="COLUMN", help="Column that holds the keys."),
     click.option(
         "--map",
         "columns",
         multiple=True,
         callback=_columns,
         metavar="COLUMN=PARAMETER",
-        help="The parameter that a column holds, or 'metadata'; may be repeated.",
+        help="Parameter that a column of another name holds, or 'metadata'; may be repeated.",
     ),
     click.option(
         "--format",
         "file_format",
         type=click.Choice(FORMATS),
-        help="What FILE is, where its suffix does not say it, as for - (standard input).",
+        help="Format of FILE, where its suffix does not say it, as for - (standard input).",
     ),
     click.option(
         "--no-templates",
@@ -156,7 +158,7 @@ _OPTIONS: Final = combined(
         default=0,
         show_default=True,
         metavar="S",
-        help="Decides what {a|b} and __file__ become.",
+        help="Seed of the choices that {a|b} and __file__ make.",
     ),
 )
 

@@ -22,7 +22,7 @@ confirm_above = click.option(
     "--confirm-above",
     type=click.FloatRange(min=0),
     metavar="USD",
-    help=f"Without --budget, ask before a plan of more than this is paid for.  [default: {CONFIRM_ABOVE_USD:g}]",
+    help=f"Without --budget, ask before paying for a plan above this.  [default: {CONFIRM_ABOVE_USD:g}]",
 )
 
 

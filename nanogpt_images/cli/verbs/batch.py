@@ -24,10 +24,10 @@ from ..summary import close
     "--out",
     required=True,
     metavar="DIR",
-    help="For images/, results.jsonl and the journal; the same DIR resumes.",
+    help="Directory for images/, results.jsonl and the journal; the same DIR resumes.",
 )
 @_common.budget
-@click.option("-y", "--yes", is_flag=True, help="Agree to the cost of the plan.")
+@click.option("-y", "--yes", is_flag=True, help="Agree to the cost of the plan without being asked.")
 @confirm_above
 @_common.assume_price
 @_common.row_prompt
@@ -40,13 +40,13 @@ from ..summary import close
 @_common.images_url
 @_common.reuse
 @_common.ray
-@click.option("--join", is_flag=True, help="Take part in the work of processes that have DIR open.")
+@click.option("--join", is_flag=True, help="Share the work with other processes that have DIR open.")
 @click.option(
     "--keep-going",
     is_flag=True,
-    help="Go on although the first 20 requests were all refused for their content.",
+    help="Continue although the first 20 requests were all refused for their content.",
 )
-@click.option("--adopt", is_flag=True, help="Take over DIR's images where its journal is gone.")
+@click.option("--adopt", is_flag=True, help="Take over the images in DIR where its journal is gone.")
 @_common.provenance
 @_common.no_validate
 @_common.no_gallery

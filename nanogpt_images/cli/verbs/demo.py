@@ -20,7 +20,9 @@ _DIRECTORY: Final = "nanogpt-demo"
 
 
 @_common.verb("demo", example="demo -o nanogpt-demo")
-@click.option("-o", "--out", default=_DIRECTORY, show_default=True, metavar="DIR", help="Where to write.")
+@click.option(
+    "-o", "--out", default=_DIRECTORY, show_default=True, metavar="DIR", help="Directory to write to."
+)
 @_common.no_gallery
 @_common.quiet
 def command(out: str, no_gallery: bool, quiet: bool, base_url: str | None, as_json: bool) -> int:

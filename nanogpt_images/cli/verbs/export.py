@@ -19,28 +19,32 @@ from ..output import count, note, one_line, say, say_json, size
 @click.option(
     "--to",
     type=click.Choice(["parquet", "webdataset", "csv"]),
-    help="webdataset makes a directory of tar files, the others one file.",
+    help="Format: webdataset makes a directory of tar files, the others one file.",
 )
 @click.option(
     "--failed",
     is_flag=True,
-    help="Instead: the rows that failed, as a manifest for 'batch' (DIR/failed.jsonl).",
+    help="Write the rows that failed instead, as a manifest for 'batch'.",
 )
-@click.option("-o", "--out", metavar="PATH", help="Where to write; DIR/export.parquet and so on.")
+@click.option(
+    "-o", "--out", metavar="PATH", help="File or directory to write (default: DIR/export.parquet and so on)."
+)
 @click.option(
     "--shard-mb",
     type=click.IntRange(min=1),
     metavar="MB",
-    help="A directory of shards of that size: Parquet, which is one file without it, or WebDataset (1,000).",
-)
-@click.option("--embed-images", is_flag=True, help="Parquet with the images in it, not just their names.")
-@click.option(
-    "--raw", is_flag=True, help="CSV with texts as they are, also those that spreadsheets take for formulas."
+    help="Split Parquet into files of about this size, or set the size of WebDataset's (default: 1,000).",
 )
 @click.option(
-    "--picked", metavar="FILE", help="Only images picked with 1 to 5: FILE is what the gallery saves."
+    "--embed-images", is_flag=True, help="Put the images themselves into Parquet, not only their names."
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file of that name.")
+@click.option(
+    "--raw", is_flag=True, help="Leave CSV texts as they are, also those that spreadsheets take for formulas."
+)
+@click.option(
+    "--picked", metavar="FILE", help="Write only images picked with 1 to 5 in FILE, which the gallery saves."
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing file of that name.")
 def command(
     directory: str,
     to: ExportFormat | None,
@@ -57,7 +61,7 @@ def command(
     """
     Write the images of the batch in DIR, or with --failed its failed rows, for other programs. Nothing is sent.
 
-    The exit code is 1 where images are not on disk any more.
+    The exit code is 1 where images are no longer on disk.
     """
     del base_url
     if failed is (to is not None):

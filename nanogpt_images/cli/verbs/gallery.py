@@ -16,7 +16,7 @@ from ..output import count, note, say_fields, say_json
 
 @_common.verb("gallery", example="gallery out --open")
 @_common.directory
-@click.option("--open", "launch", is_flag=True, help="Open the page when it is made.")
+@click.option("--open", "launch", is_flag=True, help="Open the page in a browser.")
 @_common.quiet
 def command(directory: str, launch: bool, quiet: bool, base_url: str | None, as_json: bool) -> int:
     """

@@ -15,9 +15,16 @@ from ..generation_job import GenerationJob, run_generation
 
 @_common.verb("generate", example="generate 'a red fox in the snow' -m gpt-image-2 -n 2 -o foxes")
 @click.argument("prompt")
-@click.option("-m", "--model", required=True, metavar="ID", help="Model; 'nanogpt-images models' lists them.")
 @click.option(
-    "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request."
+    "-m", "--model", required=True, metavar="ID", help="Model to use; 'nanogpt-images models' lists them."
+)
+@click.option(
+    "-n",
+    "--count",
+    "images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of images to ask for, in one request.",
 )
 @_common.image_directory
 @_common.resolution
@@ -28,15 +35,16 @@ from ..generation_job import GenerationJob, run_generation
     "--format",
     "output_format",
     metavar="FORMAT",
-    help="Such as png, where the model supports it.",
+    help="File format, such as png, where the model offers a choice.",
 )
-@click.option("--seed", type=int, metavar="N", help="For reproducible images, where the model supports it.")
+@click.option("--seed", type=int, metavar="N", help="Seed, where the model takes one.")
 @click.option(
+    "-i",
     "--ref",
     "references",
     multiple=True,
     metavar="PATH",
-    help="An input image: a file or a URL; may be repeated.",
+    help="Input image: a file or a URL; may be repeated.",
 )
 @_common.image_name
 @_common.overwrite

@@ -25,7 +25,7 @@ _ABOVE = frozenset({"resolution", "aspect_ratio", "quality", "n", "input_referen
 @click.argument("model_id", metavar="ID")
 @_common.sandbox
 def command(model_id: str, sandbox: bool, base_url: str | None, as_json: bool) -> int:
-    """Show everything that the catalogue says of one model. No key is needed."""
+    """Show everything that the catalogue says about one model. No key is needed."""
     model, endpoints = run_async(lambda: _fetch(model_id, base_url, sandbox, quiet=as_json))
     if as_json:
         say_json(_document(model, endpoints))

@@ -20,7 +20,9 @@ _WHEN_WIDE: Final = ("NAME", "INPUTS")
 
 
 @_common.verb("models", example="models --search krea")
-@click.option("--search", metavar="TEXT", help="Only models whose ID, name or description contains TEXT.")
+@click.option(
+    "--search", metavar="TEXT", help="List only models whose ID, name or description contains TEXT."
+)
 @_common.sandbox
 def command(search: str | None, sandbox: bool, base_url: str | None, as_json: bool) -> int:
     """List the models that make images, or search them. No key is needed."""

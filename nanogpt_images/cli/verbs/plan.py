@@ -42,7 +42,7 @@ _SHOWN_PROBLEMS = 20
 @confirm_above
 @click.option("-y", "--yes", is_flag=True, hidden=True, help="As for batch; a plan costs nothing.")
 @click.option("--keep-going", is_flag=True, hidden=True, help="As for batch; a plan sends nothing.")
-@click.option("--quote", is_flag=True, help="Ask the service for its own price of each kind of request.")
+@click.option("--quote", is_flag=True, help="Ask the service what each kind of request costs.")
 @_common.pacing
 @_common.reuse
 @_common.sandbox
@@ -67,7 +67,7 @@ def command(
     as_json: bool,
 ) -> int:
     """
-    Say what FILE will do and cost, and which of its rows would fail. Nothing is sent, no key is needed.
+    Show what FILE will do and cost, and which of its rows would fail. Nothing is sent, and no key is needed.
 
     The exit code is 2 where rows would fail.
     """

@@ -26,12 +26,12 @@ from ..summary import RunSummary, close, print_report
 @click.option(
     "--unknown",
     is_flag=True,
-    help="Also requests that were, or may have been, charged: they are paid for again.",
+    help="Also send requests that were, or may have been, charged: they are paid for again.",
 )
 @click.option(
     "--picked",
     metavar="FILE",
-    help="Only what is marked with x in FILE, which the gallery saves: it is made, and paid for, again.",
+    help="Send only what is marked with x in FILE, which the gallery saves; it is paid for again.",
 )
 @_common.budget
 @_common.assume_price

@@ -34,22 +34,28 @@ def _latency(ctx: click.Context, option: click.Parameter, text: str) -> float | 
 
 
 @_common.verb("sandbox", example="sandbox --port 8400 --latency 1-5")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port; a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Port to listen on (default: a free one).",
+)
 @click.option(
     "--latency",
     default="0",
     callback=_latency,
     metavar="SECONDS",
-    help="Time that an image takes, or LOW-HIGH for a random one between.",
+    help="Time that an image takes, or LOW-HIGH for a random time between them.",
 )
-@click.option("--faults", metavar="FILE", help="JSON file of what goes wrong, and for which requests.")
+@click.option("--faults", metavar="FILE", help="JSON file that says what goes wrong, and for which requests.")
 @click.option(
     "--requests-per-second",
     type=_common.Rate(min_open=False),
     default=25,
     show_default=True,
     metavar="R",
-    help="More starts than this in a second get a 429; 0 for no limit.",
+    help="Requests accepted in any one second, before a 429; 0 accepts all.",
 )
 def command(
     port: int,

@@ -55,16 +55,16 @@ class _Standing:
 @click.option(
     "--account",
     is_flag=True,
-    help="Also ask the service what it charged and refunded on the batch's days, and compare.",
+    help="Compare with what the service charged and refunded on the days of the batch.",
 )
 @click.option(
     "--watch",
     is_flag=True,
-    help="Again every two seconds, until no process works on DIR any more.",
+    help="Show it again every two seconds, for as long as a process works on DIR.",
 )
 def command(directory: str, account: bool, watch: bool, base_url: str | None, as_json: bool) -> int:
     """
-    Say where the batch in DIR stands: requests, images, money, and what failed.
+    Show the progress of the batch in DIR: requests, images, money, and what failed.
 
     Nothing is sent, unless --account asks for the account's usage, which is free.
     """

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 import attrs
 
+from ..._base.display import install_hint
 from ...batch.events import BatchEvent
 from ...batch.journal import Totals
 from ...batch.outcomes import Outcome
@@ -30,9 +31,7 @@ def load_ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError as error:
-        raise ConfigurationError(
-            "Ray is not installed: pip install 'nanogpt_images[ray]'.", says_charge=True
-        ) from error
+        raise ConfigurationError(f"Ray is not installed: {install_hint('ray')}.", says_charge=True) from error
 
 
 @attrs.frozen

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from ..._base.display import install_hint
 from ...batch.journal.results import FILE_NAME
 from ...errors import ConfigurationError, JournalError
 
@@ -92,5 +93,5 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise ConfigurationError(
-            "Ray Data is not installed: pip install 'nanogpt_images[ray-data]'.", says_charge=True
+            f"Ray Data is not installed: {install_hint('ray-data')}.", says_charge=True
         ) from error

@@ -1,5 +1,5 @@
 """
-Calls that are paid for once, whoever makes them and however often.
+Calls that are paid for once, however often and from however many processes they are made.
 
 A ledger is a SQLite file (`paid.db`) with one row for each call, and a folder beside it (`paid.db.images/`) with one
 file for each image, named by its SHA-256. Any number of processes share it.
@@ -14,7 +14,7 @@ How a call with a key goes:
 3. *Wait.* Within one client, callers of the same key wait for an event. Another process reads the row again, after
    20 ms at first and 1 s at most. The process that sent it holds a lock on a small file (`.paid.db/.locks/TOKEN`),
    which the kernel gives back when the process dies, however it dies. A row that is `sent` and whose lock is free is
-   therefore `unknown`, and whoever finds that records it: a killed owner never means an endless wait, and a slow one
+   therefore `unknown`, and the process that finds it so records that: a killed owner never means an endless wait, and a slow one
    is never taken for a dead one. There is no heartbeat and no clock in this.
 4. *Keep.* Images stream into the folder and are synced; then the row becomes `done`. A crash before that commit leaves
    `unknown`, never a second POST. Signed URLs are recorded first (`linked`), and a download is repeated without

@@ -233,7 +233,7 @@ class LedgerStore:
         return True
 
     def leave_download(self, seq: int) -> None:
-        """Leave an open download to whoever comes next."""
+        """Leave an open download to the next caller."""
         self.connection.execute("UPDATE entry SET owner = NULL WHERE seq = ?", (seq,))
 
     def done(

@@ -56,7 +56,7 @@ def require_pillow() -> None:
         ImportError: Pillow is not installed.
     """
     if importlib.util.find_spec("PIL") is None:
-        raise ImportError("The sandbox draws with Pillow: pip install 'nanogpt_images[sandbox]'")
+        raise ImportError("The sandbox draws with Pillow: pip install pillow")
 
 
 def _file(image: Image.Image, image_format: ImageFormat) -> bytes:

@@ -34,8 +34,8 @@ class SharedWindow:
     The lock is never waited for, so an event loop may call `try_start` directly.
 
     A start can be kept open: it then counts as one that happens at the end of its time, until `started` says
-    that it happens now. So a slow connection cannot squeeze two windows' requests into one. Whoever keeps starts
-    open calls `renew` before their time ends; the open starts of a process that died fall out of the window.
+    that it happens now. So a slow connection cannot squeeze two windows' requests into one. A process that
+    keeps starts open calls `renew` before their time ends; the open starts of a process that died fall out of the window.
 
     Args:
         path: The file; made when missing. Processes with the same file share the limit.

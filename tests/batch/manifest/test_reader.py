@@ -91,16 +91,17 @@ def test_tsv_is_read_as_the_csv_module_writes_it(
     # Where every line of a quoted cell looks like a row of its own, the file is refused rather than guessed at.
     ambiguous = any("\t" in text and len(text.splitlines()) > 1 for pair in cells for text in pair)
     try:
-        found = [(row.prompt, row.metadata.get("note")) for row in read_manifest(path, model="m")]
+        rows = list(read_manifest(path, model="m", templates=False))
     except ManifestError:
         assert ambiguous
     else:
-        assert found == [(prompt, note if note.strip() else None) for prompt, note in cells]
+        expected = [(prompt, note if note.strip() else None) for prompt, note in cells]
+        assert [(row.prompt, row.metadata.get("note")) for row in rows] == expected
 
 
 @given(
     st.lists(
-        st.text(st.characters(exclude_characters="\t\r\n\0{}_", codec="utf-8"), min_size=1).filter(str.strip),
+        st.text(st.characters(exclude_characters="\t\r\n\0", codec="utf-8"), min_size=1).filter(str.strip),
         min_size=1,
     )
 )
@@ -109,7 +110,7 @@ def test_tsv_prompts_come_out_verbatim(tmp_path_factory: pytest.TempPathFactory,
     cells = ['"' + text.replace('"', '""') + '"' if '"' in text else text for text in texts]
     path = tmp_path_factory.mktemp("tsv") / "m.tsv"
     path.write_bytes("\n".join(["prompt\tnote", *(f"{cell}\tx" for cell in cells)]).encode())
-    assert [prompt for _, prompt in prompts(path)] == texts
+    assert [row.prompt for row in read_manifest(path, model="m", templates=False)] == texts
 
 
 def test_txt_holds_a_prompt_per_line(write) -> None:

@@ -193,7 +193,7 @@ class Store:
             listed = "SELECT EXISTS (SELECT 1 FROM image WHERE unit = ?)"
             (self._relabelled,) = self.connection.execute(listed, (seq,)).fetchone()
             if self._relabelled:
-                # No size of a list that has only grown: whoever has the journal alone next writes it again.
+                # No list that has only grown has this size, so the next process that has the journal to itself rewrites it.
                 self.connection.execute("UPDATE stored SET results_bytes = -1")
 
     def _record_lines(self) -> None:

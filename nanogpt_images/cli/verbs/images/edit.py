@@ -25,18 +25,23 @@ _FIELDS = frozenset(field.name for field in attrs.fields(EditRequest) if field.i
     multiple=True,
     required=True,
     metavar="PATH",
-    help="The image to edit: a file or a URL; may be repeated.",
+    help="Image to edit: a file or a URL; may be repeated.",
 )
+@click.option("--mask", metavar="PATH", help="Image of the same size, white where the first one may change.")
+@click.option("-m", "--model", metavar="ID", help="Model to use (default: one that the service chooses).")
 @click.option(
-    "--mask", metavar="PATH", help="An image of the same size, white where the first one may change."
-)
-@click.option("-m", "--model", metavar="ID", help="Model; by default the service takes one that edits.")
-@click.option(
-    "-n", "--count", "images", type=click.IntRange(min=1), metavar="N", help="Images of this one request."
+    "-n",
+    "--count",
+    "images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of images to ask for, in one request.",
 )
 @_common.image_directory
-@click.option("-r", "--size", metavar="TOKEN", help="As the model lists it.")
-@click.option("--seed", type=int, metavar="N", help="Sent to models that take one.")
+@click.option(
+    "-r", "--size", metavar="TOKEN", help="Resolution, spelt as the model lists it: see 'model ID'."
+)
+@click.option("--seed", type=int, metavar="N", help="Seed, where the model takes one.")
 @_common.image_name
 @_common.overwrite
 @_common.params
@@ -69,7 +74,7 @@ def command(
     base_url: str | None,
     as_json: bool,
 ) -> int:
-    """Change an image as PROMPT says and write what comes to files."""
+    """Change an image as PROMPT says and write the result to files."""
     given = {
         "mask": mask,
         "model": model,

@@ -29,11 +29,16 @@ _FIELDS: Final = {"images": "input_references", "openai": "image_data_urls", "ed
     "images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Number of images (default: as recorded).",
+    help="Number of images (default: as recorded in FILE).",
 )
 @_common.image_directory
 @click.option(
-    "--ref", "references", multiple=True, metavar="PATH", help="An input image; the file holds none of them."
+    "-i",
+    "--ref",
+    "references",
+    multiple=True,
+    metavar="PATH",
+    help="Input image, since FILE does not hold those it was made from; may be repeated.",
 )
 @_common.image_name
 @_common.overwrite
@@ -62,7 +67,7 @@ def command(
     as_json: bool,
 ) -> int:
     """
-    Make the images of FILE again: same prompt, model, parameters and seed. It is paid for like 'generate'.
+    Make the images of FILE again, with the same prompt, model, parameters and seed. It costs what 'generate' costs.
 
     FILE is an image that was written with --provenance. --param changes a parameter.
     """

@@ -29,10 +29,10 @@ _MOST_DEEP: Final = 4
 @click.argument("file", metavar="FILE")
 def command(file: str, base_url: str | None, as_json: bool) -> int:
     """
-    Say how the image in FILE was made: from the file, if it was written with --provenance, and from the journal of the
+    Show how the image in FILE was made: from the file, if it was written with --provenance, and from the journal of the
     batch that it lies in. Nothing is sent.
 
-    The exit code is 1 where neither tells.
+    The exit code is 1 if neither says.
     """
     del base_url
     path = Path(file)

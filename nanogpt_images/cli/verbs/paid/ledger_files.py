@@ -22,7 +22,7 @@ _SHOWN = 100
 
 @click.group("ledger")
 def command() -> None:
-    """Look after a FILE that calls with a key are recorded in (ledger=FILE, --reuse FILE). Nothing is sent."""
+    """Look after FILE, a ledger of calls that were paid for (ledger=FILE, --reuse FILE). Nothing is sent."""
 
 
 _file = click.argument("file", metavar="FILE")
@@ -40,7 +40,7 @@ def _opened(file: str, *, read_only: bool = True) -> Generator[LedgerStore]:
 
 @_common.verb("list", example="ledger list paid.db")
 @_file
-@click.option("--unknown", is_flag=True, help="Only calls whose outcome is not known.")
+@click.option("--unknown", is_flag=True, help="List only calls whose outcome is not known.")
 def list_calls(file: str, unknown: bool, base_url: str | None, as_json: bool) -> int:
     """
     List the calls in FILE.
@@ -79,7 +79,7 @@ def list_calls(file: str, unknown: bool, base_url: str | None, as_json: bool) ->
 @_file
 @click.argument("key", metavar="KEY")
 def show_call(file: str, key: str, base_url: str | None, as_json: bool) -> int:
-    """Show what is known of the call with KEY, or with the digest of an automatic key."""
+    """Show what is known about the call with KEY, or with the digest of an automatic key."""
     del base_url
     with _opened(file) as store:
         found = [entry for entry in store.listed() if key in (entry.key, entry.content)]
@@ -113,7 +113,7 @@ def show_call(file: str, key: str, base_url: str | None, as_json: bool) -> int:
 @_file
 def verify_files(file: str, base_url: str | None, as_json: bool) -> int:
     """
-    Compare each image of FILE with its digest, and name files that no call has.
+    Compare each image of FILE with its digest, and name files that belong to no call.
 
     The exit code is 1 where an image is missing or has changed.
     """
@@ -142,7 +142,10 @@ def verify_files(file: str, base_url: str | None, as_json: bool) -> int:
 @_common.verb("prune", example="ledger prune paid.db --max-bytes 10000000000")
 @_file
 @click.option(
-    "--max-bytes", type=click.IntRange(min=0), metavar="N", help="Most bytes of all images together."
+    "--max-bytes",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Most bytes that all images together may take.",
 )
 @click.option(
     "--max-age",
@@ -150,13 +153,13 @@ def verify_files(file: str, base_url: str | None, as_json: bool) -> int:
     "max_age_s",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long images are kept.",
+    help="Age above which images are removed.",
 )
 def prune_images(
     file: str, max_bytes: int | None, max_age_s: float | None, base_url: str | None, as_json: bool
 ) -> int:
     """
-    Remove the oldest images of FILE until the bounds hold, and files that no call has.
+    Remove the oldest images of FILE until it is within the bounds, and files that belong to no call.
 
     A call with an automatic key is forgotten with its images; a key of yours stays paid for.
     """

@@ -17,7 +17,7 @@ from ...output import count, one_line, say, say_json, say_table
 @click.option(
     "--exclusive",
     is_flag=True,
-    help="You vouch that nothing else uses the key on these days; without that nothing is proven charged.",
+    help="Promise that nothing else used the key on these days; without it, nothing is proven charged.",
 )
 def command(books: str, exclusive: bool, base_url: str | None, as_json: bool) -> int:
     """

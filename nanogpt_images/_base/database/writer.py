@@ -209,7 +209,7 @@ class Writer(Generic[StoreT]):
         return group
 
     def _execute(self, store: StoreT, group: Sequence[_Waiting[StoreT]]) -> None:
-        if self._fsync_images:
+        if self._fsync_images or any(job.unwritten for job in group):
             _make_durable(group)
         ready = [job for job in group if job.error is None]
         try:

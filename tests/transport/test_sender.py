@@ -151,6 +151,25 @@ async def test_a_broken_body_of_failure_still_has_its_status() -> None:
         await bench.post()
 
 
+FREE = b"You have not been charged"
+
+
+@pytest.mark.parametrize(
+    ("reply", "charge"),
+    [
+        (Reply(500, [FREE]), Charge.REJECTED),
+        (Reply(500, [FREE], breaks=OutcomeUnknownError("broke", charge=Charge.UNKNOWN)), Charge.UNKNOWN),
+        (Reply(500, [FREE.ljust(2**16)]), Charge.UNKNOWN),
+    ],
+    ids=["whole", "broken off", "too long"],
+)
+async def test_half_a_text_frees_nothing(reply: Reply, charge: Charge) -> None:
+    """The half that was not read may say that it was billed after all; only the whole text proves a free failure."""
+    with pytest.raises(ServerError) as caught:
+        await Bench(reply, retry=RetryPolicy.none()).post()
+    assert caught.value.charge is charge
+
+
 class Hooks(AttemptHooks):
     """Calls functions where a test gives them."""
 
@@ -207,7 +226,7 @@ async def test_a_transport_that_tells_nothing_holds_nobody_up() -> None:
     async with asyncio.timeout(10):
         sent = bench.sender.post_paid("/p", b"{}", another, target="m", timeout_s=1)
         assert await sent == b"{}"
-    assert bench.clock.now == pytest.approx(1.05)
+    assert bench.clock.now == pytest.approx(1.03)
 
 
 async def test_hooks_run_in_order() -> None:
@@ -222,7 +241,7 @@ async def test_hooks_run_in_order() -> None:
         told.append(f"refused {error.charge.value}")
 
     await bench.post(hooks=Hooks(before=before, refused=refused))
-    assert told == ["before at 0.00, 0 sent", "refused rejected", "before at 1.05, 1 sent"]
+    assert told == ["before at 0.00, 0 sent", "refused rejected", "before at 1.03, 1 sent"]
 
 
 async def test_a_hook_can_keep_an_attempt_from_being_made() -> None:

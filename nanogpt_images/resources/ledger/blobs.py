@@ -97,7 +97,8 @@ class BlobStore:
                     # The same name means the same bytes, so to replace a file changes nothing.
                     path = publish(part.path, self._folder / f"{digest}{info.suffix}", overwrite=True)
                 except OutputError as error:
-                    failure, path = failure or error, part.path
+                    failure, data = failure or error, part.take_back()
+                    path = part.path if data is None else None
             else:
                 failure = failure or part.failure
             stored.append(

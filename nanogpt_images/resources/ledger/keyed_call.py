@@ -150,14 +150,13 @@ class KeyedCall:
         match entry.state:
             case EntryState.DONE:
                 return await self._deliver(entry, found.data)
-            case EntryState.SENT | EntryState.LINKED if found.lives:
-                if self.ledger.stranded:
-                    await self.ledger.write(LedgerStore.bury_dead)
+            case EntryState.SENT | EntryState.LINKED if found.lives and entry.owner != self.ledger.token:
                 return None
             case EntryState.LINKED:
                 return await self._download(entry)
             case EntryState.SENT:
-                await self.ledger.write(LedgerStore.bury_dead)
+                # What this client works on has a flight: the end of this one could not be written down.
+                await self.ledger.write(lambda store: store.give_up(self.name))
                 return None
             case EntryState.UNKNOWN:
                 raise _unknown(entry)
@@ -220,11 +219,14 @@ class KeyedCall:
                 store.done(entry.seq, images, answer=answer, cost_nano=cost, request_id=request_id)
 
         try:
-            images = await self._record_outcome(entry, paid, kept)
+            images = await self._record_outcome(paid, kept)
         except NanoGPTError as error:
             error.charge, error.says_charge, error.partial = Charge.CHARGED, True, result
             if isinstance(error, OutputError):
                 await self._try_to_record(entry, error, kept)
+            raise
+        except BaseException:
+            await self._leave_download(entry)
             raise
         if has_links:
             linked = await self.ledger.read(lambda store: store.find(self.name))
@@ -239,24 +241,20 @@ class KeyedCall:
         )
         return await self._deliver(done, data if is_small else None)
 
-    async def _record_outcome(
-        self, entry: LedgerEntry, work: _Record, kept: Sequence[ReceivedImage]
-    ) -> Sequence[KeptFile]:
+    async def _record_outcome(self, work: _Record, kept: Sequence[ReceivedImage]) -> Sequence[KeptFile]:
         """Carry out *work* with the records of the images *kept*, once these are on the disk."""
         keeping = Keeping.of(kept, self.ledger.folder)
-        try:
-            await self.ledger.write(
-                lambda store: work(store, keeping.images), keeping.files, keeping.unwritten
-            )
-        except NanoGPTError:
-            self.ledger.stranded.add(entry.seq)
-            raise
-        self.ledger.stranded.discard(entry.seq)
+        await self.ledger.write(lambda store: work(store, keeping.images), keeping.files, keeping.unwritten)
         return keeping.images
 
     async def _download(self, entry: LedgerEntry, fresh: GenerationResult | None = None) -> GenerationResult:
         """Fetch what is paid for and waits behind its URLs; a *fresh* answer's URLs are handed out where that fails."""
-        if not await self.ledger.write(lambda store: store.claim_download(entry.seq)):
+        try:
+            is_mine = await self.ledger.write(lambda store: store.claim_download(entry.seq))
+        except BaseException:
+            await self._leave_download(entry)
+            raise
+        if not is_mine:
             return await self.result()
         links = [Image(index=index, url=url) for index, url in links_of(entry)]
         asked = attrs.evolve(result_of(entry, ()), images=tuple(links))
@@ -273,17 +271,21 @@ class KeyedCall:
             _log.warning("%s has only the URLs of its images for now: %s", described(self.name), error)
             return fresh
         except BaseException:
-            with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self.ledger.write(lambda store: store.leave_download(entry.seq))
+            await self._leave_download(entry)
             raise
 
         def done(store: LedgerStore, images: Sequence[KeptFile]) -> None:
             store.done(entry.seq, images, answer=None, cost_nano=entry.cost_nano, request_id=None)
 
-        await self._record_outcome(entry, done, blobs.kept)
+        await self._record_outcome(done, blobs.kept)
         found = await self.ledger.read(lambda store: store.find(self.name))
         assert found is not None
         return await self._deliver(found, None)
+
+    async def _leave_download(self, entry: LedgerEntry) -> None:
+        """Let others download what the caller, who may be cancelled, does not."""
+        with anyio.move_on_after(_LAST_WORDS_S, shield=True):
+            await self.ledger.write(lambda store: store.leave_download(entry.seq))
 
     async def _deliver(self, entry: LedgerEntry, data: Mapping[int, bytes] | None) -> GenerationResult:
         if entry.pruned:
@@ -337,14 +339,16 @@ class KeyedCall:
 
         try:
             try:
-                await self._record_outcome(entry, failed, kept)
+                await self._record_outcome(failed, kept)
             except OutputError:
-                await self._record_outcome(entry, failed, ())
+                await self._record_outcome(failed, ())
         except NanoGPTError as fault:
             _log.warning("what became of %s could not be recorded: %s", described(self.name), fault)
 
     async def _record_cancelled(self, attempt: _Attempt) -> None:
         if attempt.entry is None:
+            if attempt.is_withheld:
+                await self.ledger.write(lambda store: store.withdraw(self.name))
             return
         seq, kept, count = attempt.entry.seq, attempt.blobs.kept, asked_count(self.request)
 
@@ -361,7 +365,7 @@ class KeyedCall:
                 images=images,
             )
 
-        await self._record_outcome(attempt.entry, ended, kept)
+        await self._record_outcome(ended, kept)
 
 
 @attrs.define
@@ -377,6 +381,8 @@ class _Attempt(AttemptHooks):
     async def before(self) -> None:
         """Commit before the POST: a crash may strand a paid call, never repeat one."""
         call, again = self.call, self.entry is not None
+        # Cancelled while its intent is written down, it does not leave.
+        self.is_withheld = True
         begun = await call.ledger.write(lambda store: store.begin(call.name, call.print_, again=again))
         if not begun.is_mine:
             raise Taken
@@ -387,10 +393,12 @@ class _Attempt(AttemptHooks):
         if error.charge is Charge.UNKNOWN:
             self.doubtful = True
         elif not self.doubtful:
+            # Until the next attempt nothing has left.
+            self.is_withheld = True
             await self.call.record_failure(self, error)
 
     def withheld(self) -> None:
-        """Record that the attempt never left."""
+        """Note that the attempt never left."""
         self.is_withheld = True
 
 

@@ -31,7 +31,6 @@ _COLUMNS: Final = (
 )
 _MAX_TEXT: Final = 2_000
 _DEAD_TEXT: Final = "The process that had sent it ended before an answer arrived."
-_UNWRITTEN_TEXT: Final = "What became of it could not be written to the ledger."
 _LEFT_TEXT: Final = "The client was closed before an answer arrived."
 
 
@@ -233,8 +232,29 @@ class LedgerStore:
         return True
 
     def leave_download(self, seq: int) -> None:
-        """Leave an open download to the next caller."""
-        self.connection.execute("UPDATE entry SET owner = NULL WHERE seq = ?", (seq,))
+        """Leave an open download of this process to the next caller."""
+        leave = "UPDATE entry SET owner = NULL WHERE seq = ? AND state = 'linked' AND owner = ?"
+        self.connection.execute(leave, (seq, self.token))
+
+    def withdraw(self, name: str) -> None:
+        """Record that what this process began under *name* did not leave."""
+        entry = self._own(name)
+        if entry is not None:
+            text = "The call was cancelled before it was sent."
+            self.failed(entry.seq, Charge.NOT_SENT, error_type="CancelledError", error_text=text)
+
+    def give_up(self, name: str) -> None:
+        """Record as unknown what is sent under *name* by a process that is dead, or by this one."""
+        self.bury_dead()
+        entry = self._own(name)
+        if entry is not None:
+            text = "Its end could not be written down."
+            self.failed(entry.seq, Charge.UNKNOWN, error_type="Interrupted", error_text=text)
+
+    def _own(self, name: str) -> LedgerEntry | None:
+        entry = self.find(name)
+        is_own = entry is not None and entry.state is EntryState.SENT and entry.owner == self.token
+        return entry if is_own else None
 
     def done(
         self,
@@ -293,11 +313,6 @@ class LedgerStore:
             if owner != self.token and not self.lives(owner):
                 self._end(owner, _DEAD_TEXT)
                 self._forget(owner)
-
-    def strand(self, seqs: Iterable[int]) -> None:
-        """Record as unknown the calls *seqs* of this process, which have ended and whose outcome was not recorded."""
-        for seq in seqs:
-            self._end(self.token, _UNWRITTEN_TEXT, seq)
 
     def lives(self, owner: str | None) -> bool:
         """Whether the process with that token runs."""
@@ -490,12 +505,12 @@ class LedgerStore:
             ],
         )
 
-    def _end(self, owner: str, text: str, seq: int | None = None) -> None:
+    def _end(self, owner: str, text: str) -> None:
         self.connection.execute(
             "UPDATE entry SET state = 'unknown', charge = ?, owner = NULL,"
             " error_type = 'Interrupted', error_text = ?, ended_at = ?"
-            " WHERE state = 'sent' AND owner = ? AND seq = coalesce(?, seq)",
-            (Charge.UNKNOWN.value, text, self.clock(), owner, seq),
+            " WHERE state = 'sent' AND owner = ?",
+            (Charge.UNKNOWN.value, text, self.clock(), owner),
         )
 
     def _hold_lock(self) -> None:

@@ -30,11 +30,11 @@ class PaidLedger:
 
     Attributes:
         path: The database file; the images are in the folder of its name with `.images`.
-        stranded: Calls of this client that have ended, and whose outcome could not be written; the next commit records
-            them as unknown.
+        token: What marks as this client's what it has in hand; empty before it is opened.
     """
 
     path: Path
+    token: str
 
     def __init__(
         self,
@@ -50,7 +50,6 @@ class PaidLedger:
             )
         self.folder = images_folder(self.path)
         self.flights: dict[str, asyncio.Event] = {}
-        self.stranded: set[int] = set()
         self._find_service = service
         self._clock = clock
         self._opening = asyncio.Lock()
@@ -58,6 +57,7 @@ class PaidLedger:
         self._writer: Writer[LedgerStore] | None = None
         self._reader: LedgerStore | None = None
         self._service = ""
+        self.token = ""
 
     async def open(self) -> str:
         """
@@ -80,8 +80,14 @@ class PaidLedger:
         if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
             raise ConfigurationError("this ledger is open on another event loop; use one client for each.")
         service = await self._find_service()
+
+        def make_store() -> LedgerStore:
+            store = LedgerStore(self.path, service=service, clock=self._clock)
+            self.token = store.token
+            return store
+
         writer = Writer(
-            lambda: LedgerStore(self.path, service=service, clock=self._clock),
+            make_store,
             name="ledger",
             make_error=LedgerError,
         )
@@ -139,18 +145,7 @@ class PaidLedger:
         if self._writer is None or self._loop is not asyncio.get_running_loop():
             await self.open()
         assert self._writer is not None
-        if self.stranded:
-            await self._record_stranded(self._writer)
         return await self._writer.run(work, files, unwritten)
-
-    async def _record_stranded(self, writer: Writer[LedgerStore]) -> None:
-        seqs = tuple(self.stranded)
-        self.stranded.difference_update(seqs)
-        try:
-            await writer.run(lambda store: store.strand(seqs))
-        except BaseException:
-            self.stranded.update(seqs)
-            raise
 
     async def entry(self, key: str) -> LedgerEntry | None:
         """The call with the caller's *key*; None where there is none."""

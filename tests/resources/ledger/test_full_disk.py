@@ -84,7 +84,7 @@ async def test_a_disk_that_stays_full(
 ) -> None:
     """As long as nothing can be recorded each call with the key says so, instead of waiting for the first."""
     with monkeypatch.context() as patch:
-        for outcome in ("done", "strand"):
+        for outcome in ("done", "give_up"):
             patch.setattr(LedgerStore, outcome, full_database)
         for _ in range(3):
             with pytest.raises(ngi.LedgerError, match="Free space"):

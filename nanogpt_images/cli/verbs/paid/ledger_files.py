@@ -205,7 +205,7 @@ def _no_such_key(file: str, key: str) -> ParameterError:
 def _state(entry: LedgerEntry) -> str:
     """Its state; of one that failed, what became of the money too."""
     if entry.state is not EntryState.FAILED:
-        return entry.state.value
+        return str(entry.state.value)
     return "failed, not charged" if entry.may_be_tried_again else "failed, charged"
 
 

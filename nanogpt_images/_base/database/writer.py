@@ -165,12 +165,19 @@ class Writer(Generic[StoreT]):
         if not self._stopping:
             self._stopping = True
             self._queue.put(None)
+        interrupted: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
-            # The scope holds off anyio's cancellation, the wait for a bare future a plain task.cancel().
-            await asyncio.wait([self._closed])
+            # The scope holds off anyio's cancellation; that of a plain task.cancel() is passed on at the end.
+            while not self._closed.done():
+                try:
+                    await asyncio.wait([self._closed])
+                except asyncio.CancelledError as error:
+                    interrupted = error
         if self._opened.done() and not self._opened.cancelled():
             self._opened.exception()
         self._closed.result()
+        if interrupted is not None:
+            raise interrupted
 
     def _main(self) -> None:
         for _ in self._steps():

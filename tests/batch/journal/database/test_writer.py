@@ -191,6 +191,25 @@ async def test_closing_carries_out_what_waits(out: Path) -> None:
     connection.close()
 
 
+async def test_a_cancelled_caller_does_not_leave_before_the_store_is_closed(out: Path) -> None:
+    """A program that ends then would take the thread, and what waits for its commit, with it."""
+    writer = Writer(lambda: Store(out, service=None))
+    await writer.start()
+    stopped = Stopped(writer)
+    waiting = await stopped.start()
+    leaving = asyncio.create_task(writer.stop())
+    for _ in range(2):
+        await asyncio.sleep(0)
+        leaving.cancel()
+    await asyncio.sleep(0)
+    assert not leaving.done()
+    stopped.release()
+    await asyncio.wait([leaving])
+    assert leaving.cancelled()
+    assert writer._closed.done()
+    await waiting
+
+
 async def test_a_cancelled_opening_leaves_nothing_open(out: Path) -> None:
     """Cancelling while the journal is being opened gives its lock back."""
     task = asyncio.create_task(Journal.open(out, service=None))
@@ -218,4 +237,5 @@ async def test_images_are_synced_before_the_commit(
         await journal.sent(admission.unit.id, 1)
         monkeypatch.setattr(durable, "_sync", watch)
         await journal.record(admission.unit.id, Done(images=[image("k")]))
+        monkeypatch.undo()
     assert seen == [("k.png", "sent"), ("images", "sent")]

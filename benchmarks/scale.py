@@ -35,7 +35,7 @@ from nanogpt_images.money.budget import Budget
 from nanogpt_images.transport.pacing.window import wait_s
 
 LIMIT = 25
-SPAN_S = 1.05
+SPAN_S = 1.03
 ROUND_TRIP_S = 0.002
 PRICE_NANO = 40_000_000
 MOST_QUEUED = 2_000

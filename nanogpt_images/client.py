@@ -243,7 +243,7 @@ class AsyncClient:
         rows: Rows | Table | str | os.PathLike[str],
         *,
         out: str | os.PathLike[str] | None = None,
-        concurrency: int = 64,
+        concurrency: int | None = None,
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
         model: str | None = None,
@@ -267,7 +267,9 @@ class AsyncClient:
                 Arrow table. What a row has beside its fields and parameters is its `metadata`, and is not sent.
             out: Directory for `images/`, `journal.db` and `results.jsonl`. The same directory again
                 resumes: finished requests are not paid for twice. Without it images stay in the events.
-            concurrency: Requests at once; fewer while the service pushes back.
+            concurrency: Requests at once at the most. Without it as many as `requests_per_second` needs at the latency
+                that is seen, as far as open files and memory allow, and 64 without pacing. Fewer while the service
+                pushes back.
             budget_usd: Never spend more, earlier runs on *out* included. The worst case of a request is
                 reserved before it is sent.
             assume_price_usd: USD per image for models whose price the catalogue does not state.
@@ -318,7 +320,7 @@ class AsyncClient:
         *,
         unknown: bool = False,
         picked: str | os.PathLike[str] | None = None,
-        concurrency: int = 64,
+        concurrency: int | None = None,
         budget_usd: float | None = None,
         assume_price_usd: float | None = None,
         provenance: bool = False,
@@ -365,7 +367,6 @@ class AsyncClient:
         on_event: Callable[[BatchEvent], object] | None,
     ) -> Batch:
         self._watched.check_open()
-        self._sender.slots.at_least(options.concurrency)
         return Batch(
             rows,
             options,
@@ -373,6 +374,8 @@ class AsyncClient:
             catalog=self.catalog,
             service=self.service,
             pace=self._pacer,
+            rate=self._sender.limiter.rate,
+            at_least=self._sender.slots.at_least,
             on_event=on_event,
         )
 

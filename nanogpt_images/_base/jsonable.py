@@ -38,7 +38,7 @@ class Jsonable:
         return fields_of(self)
 
     # `vars()` is where an encoder that knows no other way looks, FastAPI's `jsonable_encoder` among them.
-    __dict__ = property(to_dict)
+    __dict__ = property(to_dict)  # pyright: ignore[reportAssignmentType]
 
 
 def fields_of(instance: object) -> dict[str, object]:

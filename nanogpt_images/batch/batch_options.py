@@ -11,6 +11,8 @@ import attrs
 from ..errors import ConfigurationError, ParameterError
 from ..money.nano import to_nano
 
+DEFAULT_AT_ONCE: Final = 64
+"""Requests at once where neither a number is given nor a pace says how many are needed."""
 _MIN_PATIENCE: Final = 8
 
 
@@ -29,7 +31,7 @@ class BatchOptions:
     """
 
     out: Path | None = None
-    concurrency: int = 64
+    concurrency: int | None = None
     budget_usd: float | None = None
     assume_price_usd: float | None = None
     model: str | None = None
@@ -46,7 +48,7 @@ class BatchOptions:
     reuse: Path | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.concurrency < 1:
+        if self.concurrency is not None and self.concurrency < 1:
             raise ParameterError(
                 f"concurrency must be at least 1, not {self.concurrency}.", parameter="concurrency"
             )
@@ -71,4 +73,4 @@ class BatchOptions:
     @property
     def patience(self) -> int:
         """How many requests in a row may fail for a reason that is not their own before the batch stops."""
-        return max(_MIN_PATIENCE, self.concurrency)
+        return max(_MIN_PATIENCE, self.concurrency or DEFAULT_AT_ONCE)

@@ -18,7 +18,11 @@ class Recorder(Protocol):
     """The operations of `Journal` that a request needs; `Journal` says what each records."""
 
     async def admit(
-        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+        self,
+        rows: Sequence[tuple[BatchRow, CountRule]],
+        *,
+        price: Callable[[Unit], int | None] = unpriced,
+        unreadable: int = 0,
     ) -> list[Admission]:
         """Make and claim units."""
         ...
@@ -44,10 +48,14 @@ class MemoryRecorder:
         self._requests = 0
 
     async def admit(
-        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+        self,
+        rows: Sequence[tuple[BatchRow, CountRule]],
+        *,
+        price: Callable[[Unit], int | None] = unpriced,
+        unreadable: int = 0,
     ) -> list[Admission]:
         """Make units; nothing tells identical rows apart but their order."""
-        del price
+        del price, unreadable
         units: list[Unit] = []
         for row, rule in rows:
             counts = split_count(row.count, rule)

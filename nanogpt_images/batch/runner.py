@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Final, Self, cast
 
 import anyio
-import attrs
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from .._base.descriptors import room_for
+from .._base.descriptors import most_at_once, room_for
 from .._base.threads import in_thread
 from ..errors import ConfigurationError, NanoGPTError
 from ..money.budget import Budget
@@ -25,7 +24,7 @@ from ..resources.ledger.paid_ledger import PaidLedger
 from ..resources.pipeline import Pipeline
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
-from .batch_options import BatchOptions
+from .batch_options import DEFAULT_AT_ONCE, BatchOptions
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
 from .manifest.picks import read_picks
@@ -47,7 +46,7 @@ from .run.stop_signal import StopSignal
 from .run.task_source import Rows, TaskSource
 from .run.uploading import Uploading
 
-_LATER_PER_WORKER: Final = 16
+_MOST_LATER: Final = 1024
 _LATER_AT_ONCE: Final = 4
 
 
@@ -74,6 +73,8 @@ class Batch(BatchBase):
         catalog: Catalog,
         service: Callable[[], Awaitable[str]],
         pace: Callable[[Path], Pacer | None] = lambda _: None,
+        rate: float | None = None,
+        at_least: Callable[[int], None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> None:
         if rows is None and options.out is None:
@@ -88,6 +89,8 @@ class Batch(BatchBase):
         self._options = options
         self._again: frozenset[str] | None = None
         self._pace = pace
+        self._rate = rate
+        self._at_least = at_least
         self._on_event = on_event
         self._reuse = (
             None if options.reuse is None else Reuse(PaidLedger(options.reuse, service), images, options.out)
@@ -96,7 +99,7 @@ class Batch(BatchBase):
         self._stop_signal = StopSignal(
             patience=options.patience, keep_going=options.keep_going or rows is None
         )
-        self._concurrency_limit = ConcurrencyLimit(options.concurrency)
+        self._concurrency_limit = ConcurrencyLimit(options.concurrency or DEFAULT_AT_ONCE)
         self._journal: Journal | None = None
         self._unfinished: list[tuple[ManifestRecord, ManifestRows]] = []
         self._pacer: Pacer | None = None
@@ -113,7 +116,7 @@ class Batch(BatchBase):
 
     @property
     def limit(self) -> int:
-        """Requests that may be in flight now; below `concurrency` while the service pushes back."""
+        """Requests that may be in flight now: as many as the pace needs, fewer while the service pushes back."""
         return self._concurrency_limit.limit
 
     @property
@@ -137,9 +140,9 @@ class Batch(BatchBase):
         self._stop_signal.stop()
 
     async def __aenter__(self) -> Self:
-        concurrency = await in_thread(room_for, self._options.concurrency)
-        self._options = attrs.evolve(self._options, concurrency=concurrency)
-        self._concurrency_limit = ConcurrencyLimit(concurrency)
+        concurrency = await in_thread(self._most_at_once)
+        self._at_least(concurrency)
+        self._concurrency_limit = ConcurrencyLimit(concurrency, rate=self._rate)
         async with contextlib.AsyncExitStack() as stack:
             recorder, spent = await self._open(stack)
             executor = assemble(
@@ -151,7 +154,7 @@ class Batch(BatchBase):
                 tally=self._tally,
                 concurrency_limit=self._concurrency_limit,
                 pacer=self._pacer,
-                later=Later(_LATER_PER_WORKER * concurrency, self._images.download_retry),
+                later=Later(_MOST_LATER, self._images.download_retry),
             )
             source = TaskSource(
                 catalog=self._catalog,
@@ -161,7 +164,7 @@ class Batch(BatchBase):
                 needs_price=self._options.cap_nano is not None,
                 moderation=self._images.moderation,
             )
-            send, receive = anyio.create_memory_object_stream[BatchEvent](concurrency)
+            send, receive = anyio.create_memory_object_stream[BatchEvent](min(concurrency, DEFAULT_AT_ONCE))
             stack.enter_context(receive)
             if self._options.progress:
                 goal = RunTarget(
@@ -236,7 +239,8 @@ class Batch(BatchBase):
         source: TaskSource,
         send: MemoryObjectSendStream[BatchEvent],
     ) -> None:
-        tasks_in, tasks_out = anyio.create_memory_object_stream[Task](self._options.concurrency)
+        at_hand = min(self._concurrency_limit.maximum, DEFAULT_AT_ONCE)
+        tasks_in, tasks_out = anyio.create_memory_object_stream[Task](at_hand)
         group.start_soon(self._read, source, tasks_in)
         group.start_soon(self._work, executor, tasks_out, send)
 
@@ -250,14 +254,45 @@ class Batch(BatchBase):
         async with events:
             async with anyio.create_task_group() as downloads:
                 async with tasks, anyio.create_task_group() as workers:
-                    for _ in range(self._options.concurrency):
-                        workers.start_soon(self._serve, executor, tasks.clone(), events.clone())
+                    workers.start_soon(self._hire, executor, tasks.clone(), events.clone())
                     if later is not None:
-                        for _ in range(min(_LATER_AT_ONCE, self._options.concurrency)):
+                        for _ in range(min(_LATER_AT_ONCE, self._concurrency_limit.maximum)):
                             downloads.start_soon(self._download_later, executor, later, events.clone())
                 if later is not None:
                     later.close()
             await self._take_stock()
+
+    async def _hire(
+        self,
+        executor: Executor,
+        tasks: MemoryObjectReceiveStream[Task],
+        events: MemoryObjectSendStream[BatchEvent],
+    ) -> None:
+        """Start a worker for each request that may be in flight, as their number grows; end with the last task."""
+        async with tasks, events, anyio.create_task_group() as workers:
+            running = 0
+
+            async def serve() -> None:
+                nonlocal running
+                running += 1
+                try:
+                    await self._serve(executor, tasks.clone(), events.clone())
+                finally:
+                    running -= 1
+                    if not running:
+                        # A worker ends with the last task, and so do all others then.
+                        workers.cancel_scope.cancel()
+
+            for hired in range(self._concurrency_limit.maximum):
+                await self._concurrency_limit.above(hired)
+                self._stop_signal.patience = max(self._stop_signal.patience, hired)
+                workers.start_soon(serve)
+
+    def _most_at_once(self) -> int:
+        """Return the greatest number of requests at once, as far as the system allows it. Blocking."""
+        if self._options.concurrency is not None:
+            return room_for(self._options.concurrency)
+        return most_at_once() if self._rate is not None else room_for(DEFAULT_AT_ONCE)
 
     async def _take_stock(self) -> None:
         """Count what is left of a job of several processes: a peer reports it to its own caller alone."""
@@ -321,7 +356,7 @@ class Batch(BatchBase):
                 await self._journal.follow(record, beside_others=True)
                 async for task in source.tasks(rows):
                     yield task
-            # All that is open, or with rows of one's own what those left behind who joined in the work.
+            # All that is open, or with rows of one's own the downloads, and what those left behind who joined in the work.
             left = self._journal.pending(left_by_peers=self._rows is not None, only=self._again)
             async for task in source.resumed(left):
                 yield task

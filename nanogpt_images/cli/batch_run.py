@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import attrs
 
 from .._base.threads import in_thread
+from ..batch.batch_options import DEFAULT_AT_ONCE
 from ..batch.journal import Totals
 from ..batch.manifest.reader import ManifestRows
 from ..batch.planning.totals import Estimate
@@ -23,7 +26,9 @@ from .manifests.consent import ask, left_to_pay_usd
 from .manifests.manifest import Manifest, planned, refused_combinations, reusable, without_refused
 from .output import count, money, note, one_line
 from .summary import RunSummary, print_report
-from .verbs.plan import cost_text, outline, reuse_text, say_left_out
+from .verbs.plan import cost_text, outline, reuse_text, say_left_out, time_text
+
+_WORTH_SAYING_S: Final = 60.0
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +57,7 @@ class BatchJob:
     base_url: str | None = None
     sandbox: bool = False
     requests_per_second: float | None = 25
-    concurrency: int = 64
+    concurrency: int | None = None
     budget_usd: float | None = None
     confirm_above_usd: float | None = None
     skip_invalid: bool = False
@@ -69,6 +74,11 @@ class BatchJob:
     silent: bool = False
     as_json: bool = False
     ray: ClusterOptions | None = None
+
+    @property
+    def pace(self) -> float | None:
+        """Most starts in a second; None where nothing is paced, as for a sandbox in this process."""
+        return None if self.sandbox and self.base_url is None else self.requests_per_second
 
     @property
     def service(self) -> list[str]:
@@ -102,15 +112,15 @@ async def work(job: BatchJob) -> RunSummary:
             if job.reuse is not None:
                 found = await reusable(job.manifest, job.reuse, client, out=job.directory)
                 note(f"reuse: {reuse_text(found, str(job.reuse))}")
-        await _agree(job, plan, earlier)
-        large = job.manifest.is_large
+        _agree(job, plan, earlier)
         goal = RunTarget(
-            requests=None if plan is None or large else plan.requests,
+            requests=None if plan is None else plan.requests,
             budget_usd=job.budget_usd,
             spent_usd=0.0 if earlier is None else earlier.spent_usd + earlier.unknown_usd,
+            pace=job.pace,
         )
         rows = job.manifest.rows()
-        if plan is not None and not large and not plan.unpriced_requests and plan.cost_usd <= MAX_USD:
+        if plan is not None and not plan.unpriced_requests and plan.cost_usd <= MAX_USD:
             rows.planned_nano = to_nano(plan.cost_usd)
         run = _batch(job, rows, client) if job.ray is None else _ray_batch(job, rows, job.ray, client)
         started = time.monotonic()
@@ -118,7 +128,7 @@ async def work(job: BatchJob) -> RunSummary:
             outcome = await run_batch(run, job.directory, goal, quiet=job.quiet, silent=job.silent)
         summary = RunSummary(
             outcome=outcome,
-            plan=None if large else plan,
+            plan=plan,
             directory=job.directory,
             again=job.again,
             service=job.service,
@@ -152,7 +162,6 @@ def _batch(job: BatchJob, rows: ManifestRows, client: AsyncClient) -> Run:
 def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, client: AsyncClient) -> Run:
     from ..integrations.ray import ApiKey, ray_batch
 
-    own_sandbox = job.sandbox and job.base_url is None
     return ray_batch(
         rows,
         out=job.directory,
@@ -160,8 +169,8 @@ def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, clien
         base_url=client.base_url,
         address=cluster.address,
         workers=cluster.workers,
-        concurrency=job.concurrency,
-        requests_per_second=None if own_sandbox else job.requests_per_second,
+        concurrency=job.concurrency or DEFAULT_AT_ONCE,
+        requests_per_second=job.pace,
         budget_usd=job.budget_usd,
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
@@ -170,18 +179,19 @@ def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, clien
     )
 
 
-async def _agree(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> None:
+def _agree(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> None:
     if plan is None or job.budget_usd is not None or job.confirm_above_usd is None:
         return
-    large = job.manifest.is_large
-    rows = await in_thread(job.manifest.rows().count) if large else None
-    cost_usd = left_to_pay_usd(plan, earlier, rows=rows)
-    ask(cost_usd, above_usd=job.confirm_above_usd, may_ask=not job.silent, about=large)
+    cost_usd = left_to_pay_usd(plan, earlier)
+    ask(cost_usd, above_usd=job.confirm_above_usd, may_ask=not job.silent)
 
 
 async def _plan(job: BatchJob, client: AsyncClient) -> tuple[BatchJob, Estimate | None]:
     """Return the numbers of the manifest (None where nothing is checked), and the job without what is left out."""
+    if not job.silent and job.manifest.is_large:
+        note(f"checking all rows of {one_line(job.manifest.name)} first")
     if not job.validate:
+        await in_thread(partial(job.manifest.check, whole=True))
         return job, None
     plan = await _numbers(job, client)
     refused = refused_combinations(plan)
@@ -208,7 +218,7 @@ async def _numbers(job: BatchJob, client: AsyncClient) -> Estimate:
         client.catalog,
         requests_per_second=job.requests_per_second,
         assume_price_usd=job.assume_price_usd,
-        beginning=True,
+        strict=True,
         quote=None if job.budget_usd is not None and job.assume_price_usd is None else False,
         under_budget=job.budget_usd is not None,
     )
@@ -237,7 +247,7 @@ def _left(plan: Estimate, earlier: Totals | None) -> str:
     if earlier is None or not ended:
         return ""
     left = max(0, plan.requests - ended)
-    cost = money(left_to_pay_usd(plan, earlier, rows=None)) if left else money(0.0)
+    cost = money(left_to_pay_usd(plan, earlier)) if left else money(0.0)
     return f"left: {count(left, 'request')} · cost {cost}; {ended:,} ended in earlier runs"
 
 
@@ -246,16 +256,13 @@ def _announce(job: BatchJob, plan: Estimate | None, earlier: Totals | None) -> N
     if plan is None:
         note(f"plan: not made, rows are sent unchecked{budget}")
         return
-    if job.manifest.is_large:
-        note(
-            f"plan: {one_line(job.manifest.name)} is large; its first {plan.rows:,} rows make {outline(plan)}"
-        )
-        note(f"cost: {cost_text(plan)} for these{budget}")
-    elif left := _left(plan, earlier):
+    if left := _left(plan, earlier):
         note(f"plan: {outline(plan)} in all")
         note(f"{left}{budget}")
     else:
         note(f"plan: {outline(plan)} · cost {cost_text(plan)}{budget}")
+    if job.pace is not None and plan.duration_s >= _WORTH_SAYING_S:
+        note(f"time: {time_text(plan, job.pace, job.concurrency)}")
     if plan.unpriced_requests:
         note(
             f"note: no price is known for {count(plan.unpriced_requests, 'request')}; --assume-price counts them"

@@ -233,10 +233,8 @@ budget_of_one = click.option(
 concurrency = click.option(
     "--concurrency",
     type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
     metavar="N",
-    help="Most requests in flight at once.",
+    help="Most requests in flight at once.  [default: as many as --requests-per-second needs; 64 with --no-pacing]",
 )
 
 

@@ -14,6 +14,7 @@ import attrs
 from anyio.abc import ObjectSendStream
 
 from ..batch.base import BatchBase
+from ..batch.batch_options import DEFAULT_AT_ONCE
 from ..batch.events import BatchEvent, BatchReport, Failures
 from ..batch.journal import Totals
 from ..batch.run.task_source import row_of
@@ -213,7 +214,7 @@ class DistributedBatch(BatchBase):
     async def _keep_working(self, cluster: Cluster, number: int) -> None:
         """Run worker *number*, and replace it when it is lost."""
         key = Keys(len(self._job.keys)).of_worker(number)
-        each, rest = divmod(self._job.options.concurrency, self.workers)
+        each, rest = divmod(self._job.options.concurrency or DEFAULT_AT_ONCE, self.workers)
         share = each + (number < rest)
         deaths, done = 0, -1
         for life in range(1_000_000):

@@ -34,7 +34,11 @@ class RemoteRecorder:
         self.granted = 0
 
     async def admit(
-        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+        self,
+        rows: Sequence[tuple[BatchRow, CountRule]],
+        *,
+        price: Callable[[Unit], int | None] = unpriced,
+        unreadable: int = 0,
     ) -> list[Admission]:
         """Refuse: only the coordinator admits rows."""
         raise NotImplementedError

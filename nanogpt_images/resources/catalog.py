@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol, TypeVar
 
 import attrs
@@ -13,12 +13,12 @@ import attrs
 from .._base.logs import get_logger
 from .._base.threads import in_thread
 from ..errors import Charge, NanoGPTError, NotFoundError, ParameterError, StatusError
-from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints, Models
+from ..types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints
 from ..types.prices import Quote
 from ..types.request import ImageRequest
 from ..wire import paths
-from ..wire.catalog.join import join, with_offers
-from ..wire.catalog.listings import decode_endpoints, decode_image_models, decode_listed_models
+from ..wire.catalog.join import Joined, with_offers
+from ..wire.catalog.listings import Records, decode_endpoints, image_models, listed_models
 from .cache import FlightCache
 from .prices.quoting import PostJson, Quotes
 
@@ -37,12 +37,11 @@ class FetchJson(Protocol):
 
 @attrs.frozen(eq=False)
 class _View:
-    """The joined view, what became of the two listings that it was made of, and why one of them is missing."""
+    """The joined models, what became of the two listings that they are made of, and why one of them is missing."""
 
-    legacy: Listing[ImageModel] | NanoGPTError
-    listed: Listing[ListedModel] | NanoGPTError
-    models: tuple[Model, ...]
-    by_id: Mapping[str, Model]
+    legacy: Records[ImageModel] | NanoGPTError
+    listed: Records[ListedModel] | NanoGPTError
+    models: Joined
     failure: NanoGPTError | None = None
 
 
@@ -53,8 +52,8 @@ class Catalog:
     Answers are cached for *ttl_s* seconds, and callers that ask at the same time share one request. When a
     refresh fails, the last known answer is served with `stale=True` and a warning in the log
     (`nanogpt_images.catalog`). A failure is remembered for 30 seconds at the most (for *ttl_s*, where that is
-    shorter): until then the service is not asked again, unless with `refresh`. Listings are decoded in a thread, because the first of a
-    process takes tens of milliseconds, and one of 10,000 models a second.
+    shorter): until then the service is not asked again, unless with `refresh`. A model is decoded when it is asked for, and a whole listing
+    in a thread: one of 10,000 models takes a second.
 
     Args:
         fetch: Makes the GET requests.
@@ -76,19 +75,19 @@ class Catalog:
         self._quotes = Quotes(post, ttl_s=ttl_s, clock=clock)
         self._fetch = fetch
         self._check_open = check_open
-        self._image_models: FlightCache[Listing[ImageModel]] = FlightCache(
+        self._image_models: FlightCache[Records[ImageModel]] = FlightCache(
             "the listing image-models",
             ttl_s=ttl_s,
             max_items=2,
-            mark_stale=_stale_listing,
+            mark_stale=_stale_records,
             clock=clock,
             log=_log,
         )
-        self._models: FlightCache[Listing[ListedModel]] = FlightCache(
+        self._models: FlightCache[Records[ListedModel]] = FlightCache(
             "the listing images/models",
             ttl_s=ttl_s,
             max_items=1,
-            mark_stale=_stale_listing,
+            mark_stale=_stale_records,
             clock=clock,
             log=_log,
         )
@@ -118,13 +117,8 @@ class Catalog:
         """
 
         self._check_open()
-
-        async def load() -> Listing[ImageModel]:
-            params = {"detailed": "true" if detailed else "false"}
-            body = await self._fetch(paths.IMAGE_MODELS, params=params)
-            return await in_thread(decode_image_models, body)
-
-        return await self._image_models.get(_DETAILED if detailed else _BRIEF, load, refresh=refresh)
+        records = await self._legacy_records(detailed, refresh)
+        return await in_thread(records.listing) if records.decoded is None else records.decoded
 
     async def models(self, *, refresh: bool = False) -> Listing[ListedModel]:
         """
@@ -140,12 +134,8 @@ class Catalog:
         """
 
         self._check_open()
-
-        async def load() -> Listing[ListedModel]:
-            body = await self._fetch(paths.LISTED_MODELS)
-            return await in_thread(decode_listed_models, body)
-
-        return await self._models.get(_ALL, load, refresh=refresh)
+        records = await self._listed_records(refresh)
+        return await in_thread(records.listing) if records.decoded is None else records.decoded
 
     async def endpoints(self, model_id: str, *, refresh: bool = False) -> ModelEndpoints:
         """
@@ -183,7 +173,8 @@ class Catalog:
         Raises:
             NanoGPTError: Neither listing is available.
         """
-        return (await self._joined(refresh)).models
+        models = (await self._joined(refresh)).models
+        return await in_thread(models.join_all) if models.all is None else models.all
 
     async def get(self, model_id: str, *, refresh: bool = False) -> Model:
         """
@@ -196,11 +187,11 @@ class Catalog:
         if not refresh and (model := self.cached(model_id)) is not None:
             return model
         view = await self._joined(refresh)
-        if (model := view.by_id.get(model_id)) is not None:
+        if (model := view.models.find(model_id)) is not None:
             return model
         if view.failure is not None:
             raise view.failure.with_traceback(None)
-        raise _not_found(model_id, view.by_id)
+        raise _not_found(model_id, view.models.ids)
 
     async def priced(self, model_id: str) -> Model:
         """
@@ -283,7 +274,7 @@ class Catalog:
     def cached(self, model_id: str) -> Model | None:
         """Return the model as `get` would return it without I/O; None where that would ask the service."""
         view = self._fresh_view()
-        return None if view is None else view.by_id.get(model_id)
+        return None if view is None else view.models.find(model_id)
 
     async def aclose(self) -> None:
         """End the running requests; cached answers stay."""
@@ -305,7 +296,7 @@ class Catalog:
         if not refresh and (view := self._fresh_view()) is not None:
             return view
         outcomes = await asyncio.gather(
-            self.image_models(refresh=refresh), self.models(refresh=refresh), return_exceptions=True
+            self._legacy_records(True, refresh), self._listed_records(refresh), return_exceptions=True
         )
         legacy, listed = _outcome(outcomes[0]), _outcome(outcomes[1])
         view = self._view
@@ -313,29 +304,42 @@ class Catalog:
             view = self._view = _view_of(legacy, listed)
         return view
 
+    async def _legacy_records(self, detailed: bool, refresh: bool) -> Records[ImageModel]:
+        async def load() -> Records[ImageModel]:
+            params = {"detailed": "true" if detailed else "false"}
+            return await in_thread(image_models, await self._fetch(paths.IMAGE_MODELS, params=params))
+
+        return await self._image_models.get(_DETAILED if detailed else _BRIEF, load, refresh=refresh)
+
+    async def _listed_records(self, refresh: bool) -> Records[ListedModel]:
+        async def load() -> Records[ListedModel]:
+            return await in_thread(listed_models, await self._fetch(paths.LISTED_MODELS))
+
+        return await self._models.get(_ALL, load, refresh=refresh)
+
     async def _endpoints_path(self, model_id: str) -> str:
         made_of_id = paths.endpoints_path(model_id, None)
         listed = self._models.known(_ALL)
         if listed is None and "/" in model_id:
             try:
-                listed = await self.models()
+                listed = await self._listed_records(False)
             except NanoGPTError as error:
                 _log.warning("no endpoints path of %s is known (%s); one is made of its ID", model_id, error)
         record = listed.find(model_id) if listed is not None else None
         return made_of_id if record is None else paths.endpoints_path(model_id, record.endpoints)
 
 
-ListingT = TypeVar("ListingT", Listing[ImageModel], Listing[ListedModel])
+RecordsT = TypeVar("RecordsT", Records[ImageModel], Records[ListedModel])
 
 
-def _outcome(outcome: ListingT | BaseException) -> ListingT | NanoGPTError:
+def _outcome(outcome: RecordsT | BaseException) -> RecordsT | NanoGPTError:
     if isinstance(outcome, BaseException) and not isinstance(outcome, NanoGPTError):
         raise outcome
     return outcome
 
 
 def _view_of(
-    legacy: Listing[ImageModel] | NanoGPTError, listed: Listing[ListedModel] | NanoGPTError
+    legacy: Records[ImageModel] | NanoGPTError, listed: Records[ListedModel] | NanoGPTError
 ) -> _View:
     failure = next((half for half in (legacy, listed) if isinstance(half, NanoGPTError)), None)
     if failure is not None:
@@ -343,13 +347,11 @@ def _view_of(
         if isinstance(legacy, NanoGPTError) and isinstance(listed, NanoGPTError):
             raise failure.with_traceback(None)
         _log.warning("half of the catalogue is missing (%s); the other listing alone is used", failure)
-    models = Models(
-        join(
-            None if isinstance(legacy, NanoGPTError) else legacy,
-            None if isinstance(listed, NanoGPTError) else listed,
-        )
+    joined = Joined(
+        None if isinstance(legacy, NanoGPTError) else legacy,
+        None if isinstance(listed, NanoGPTError) else listed,
     )
-    return _View(legacy, listed, models, {model.id: model for model in models}, failure)
+    return _View(legacy, listed, joined, failure)
 
 
 def _of_the_listing(error: NanoGPTError) -> NanoGPTError:
@@ -368,15 +370,15 @@ def _of_the_listing(error: NanoGPTError) -> NanoGPTError:
     )
 
 
-def _stale_listing(listing: ListingT) -> ListingT:
-    return attrs.evolve(listing, stale=True)
+def _stale_records(records: RecordsT) -> RecordsT:
+    return records.as_stale()
 
 
 def _stale_endpoints(endpoints: ModelEndpoints) -> ModelEndpoints:
     return attrs.evolve(endpoints, stale=True)
 
 
-def _not_found(model_id: str, known: Mapping[str, Model]) -> NotFoundError:
+def _not_found(model_id: str, known: Collection[str]) -> NotFoundError:
     near = near_matches(model_id, known)
     hint = (
         f"near matches: {', '.join(near)}"
@@ -393,7 +395,7 @@ def _not_found(model_id: str, known: Mapping[str, Model]) -> NotFoundError:
     )
 
 
-def near_matches(model_id: str, known: Mapping[str, Model]) -> list[str]:
+def near_matches(model_id: str, known: Collection[str]) -> list[str]:
     """Return up to three known IDs that *model_id* may have meant: those that hold it, else those spelt alike."""
     by_folded = {name.casefold(): name for name in known}
     wanted = model_id.strip().casefold()

@@ -19,6 +19,8 @@ import anyio
 import attrs
 import pytest
 from fakes import unmarked
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nanogpt_images import AsyncClient, RetryPolicy
 from nanogpt_images.batch.events import BatchReport
@@ -36,6 +38,7 @@ from nanogpt_images.errors import (
     ConnectError,
     ContentPolicyError,
     DailyLimitError,
+    DownloadError,
     InsufficientBalanceError,
     JournalError,
     ManifestError,
@@ -216,6 +219,26 @@ async def test_urls_are_in_the_journal_before_they_are_downloaded(open_job) -> N
         assert len(job.files) == 1
 
 
+@pytest.mark.parametrize("join", [False, True])
+async def test_a_download_stays_owed_whatever_becomes_of_its_row(open_job, join: bool) -> None:
+    """A rerun whose manifest has lost the row downloads what was paid for, and buys nothing for it."""
+    async with open_job() as job:
+        downloads = job.client._downloads
+        fetch_all = downloads.fetch_all
+
+        async def unreachable(*_: object, **__: object) -> object:
+            raise DownloadError("the host does not answer")
+
+        downloads.fetch_all, retry = unreachable, downloads.retry
+        downloads.retry = RetryPolicy.none()
+        _, report = await job.run(job.rows(2, route="openai", response_format="url"))
+        assert (report.open_downloads, job.files) == (2, [])
+        downloads.fetch_all, downloads.retry = fetch_all, retry
+        _, report = await job.run(job.rows(3)[2:], join=join)
+        assert report.ok
+        assert (report.done, report.images, len(job.files), len(job.billed)) == (3, 3, 3, 3)
+
+
 async def test_a_b64_answer_to_a_url_request_is_a_normal_answer(open_job) -> None:
     """The documented fallback ends in a file like any other."""
     async with open_job(Fault("b64_fallback")) as job:
@@ -366,15 +389,57 @@ async def test_a_failing_callback_lets_end_what_is_under_way(open_job) -> None:
         assert totals.units[State.UNKNOWN] == 0
 
 
-async def test_a_bad_row_further_down_costs_no_image(open_job) -> None:
-    """Reading fails after requests have left: they end first, and then the error names the row."""
-    async with open_job(latency_s=0.05) as job:
-        rows = itertools.chain(job.rows(40), [{"model": MODEL}])
-        with pytest.raises(ManifestError, match=r"41.*no prompt"):
-            await job.run(rows, concurrency=4)
+async def test_a_bad_row_further_down_fails_by_itself(open_job) -> None:
+    """Requests have left by then: it is named, all others are made, and a rerun pays for none of them again."""
+    async with open_job() as job:
+        rows = [*job.rows(40), {"model": MODEL}, *job.rows(60)[40:]]
+        for _ in range(2):
+            events, report = await job.run(iter(rows), concurrency=4)
+            (bad,) = [event for event in events if not event.ok]
+            assert isinstance(bad.error, ManifestError)
+            assert "41" in str(bad.error)
+            assert "no prompt" in str(bad.error)
+            assert (bad.state, bad.charge, bad.cost_usd, bad.images) == (State.FAILED, Charge.NOT_SENT, 0, ())
+            assert (report.rows, report.failed, report.stopped) == (61, 1, None)
         totals = await job.totals()
-        assert totals.units[State.DONE] == len(job.billed) == len(job.files) >= 4
-        assert totals.units[State.UNKNOWN] == 0
+        assert totals.units[State.DONE] == len(job.billed) == len(job.files) == 60
+
+
+async def test_a_bad_row_among_the_first_ones_ends_the_batch_before_anything_is_sent(open_job) -> None:
+    """It is more likely that all of them are wrong."""
+    async with open_job() as job:
+        rows = [*job.rows(10), {"model": MODEL}, *job.rows(60)]
+        with pytest.raises(ManifestError, match=r"11.*no prompt"):
+            await job.run(iter(rows))
+        assert job.billed == []
+
+
+@given(
+    wrong=st.sets(st.integers(32, 99), max_size=20),
+    stops=st.lists(st.integers(1, 60), max_size=2),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_wrong_rows_anywhere_in_a_manifest_cost_nothing_and_keep_nothing_back(
+    open_job, tmp_path_factory: pytest.TempPathFactory, wrong: set[int], stops: list[int]
+) -> None:
+    """Whatever rows are wrong and however often the job is stopped, each right row is paid for once."""
+    directory = tmp_path_factory.mktemp("job")
+    manifest = directory / "rows.jsonl"
+    texts = ["{" if number in wrong else json.dumps({"prompt": f"p{number}"}) for number in range(100)]
+    manifest.write_text("\n".join(texts))
+    async with open_job() as opened:
+        job = attrs.evolve(opened, out=directory / "out")
+        for stop in (*stops, None):
+            async with job.client.batch(manifest, out=job.out, concurrency=4, model=MODEL) as run:
+                seen = 0
+                async for _ in run:
+                    seen += 1
+                    if seen == stop:
+                        break
+        assert run.report.failed == len(wrong)
+        assert (run.report.rows, run.report.unread) == (100, 0)
+        assert (await job.totals()).manifests[0].unread == 0
+        assert job.billed == sorted(f"p{number}" for number in range(100) if number not in wrong)
 
 
 async def test_a_source_that_breaks_costs_no_image(open_job) -> None:

@@ -11,12 +11,8 @@ from _target import fuzz, instrumented
 with instrumented():
     from nanogpt_images import GenerateRequest, ParameterError, ResponseDecodeError, split_count
     from nanogpt_images.resources.checks import checked, find_problems
-    from nanogpt_images.wire.catalog.join import join
-    from nanogpt_images.wire.catalog.listings import (
-        decode_endpoints,
-        decode_image_models,
-        decode_listed_models,
-    )
+    from nanogpt_images.wire.catalog.join import Joined
+    from nanogpt_images.wire.catalog.listings import decode_endpoints, image_models, listed_models
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 REQUEST = GenerateRequest(model="m", prompt="p", n=2, resolution="1k", quality="high", seed=3)
@@ -31,10 +27,14 @@ def check(data: bytes) -> None:
     with contextlib.suppress(ResponseDecodeError):
         decode_endpoints(body, "m")
     try:
-        models = join(decode_image_models(body), decode_listed_models(body))
+        legacy, listed = image_models(body), listed_models(body)
+        models = Joined(legacy, listed).join_all()
     except ResponseDecodeError:
         return
     assert len({model.id for model in models}) == len(models)
+    assert {record.id for listing in (legacy, listed) for record in listing.listing()} == {
+        model.id for model in models
+    }
     for model in models:
         rule = model.count_rule
         counts = split_count(7, rule)

@@ -63,7 +63,11 @@ class FakeRecorder:
         return [told.what for told in self.told]
 
     async def admit(
-        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None]
+        self,
+        rows: Sequence[tuple[BatchRow, CountRule]],
+        *,
+        price: Callable[[Unit], int | None],
+        unreadable: int = 0,
     ) -> list[Admission]:
         admissions = await self._rows.admit(rows)
         self.prices += [price(admission.unit) for admission in admissions]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -156,6 +156,11 @@ class Writer(Generic[StoreT]):
         self._closed.result()
 
     def _main(self) -> None:
+        for _ in self._steps():
+            pass
+
+    def _steps(self) -> Iterator[None]:
+        """Open the store, execute one group of operations after the other, and close it; a step waits for its group."""
         try:
             store = self._make_store()
         except BaseException as error:
@@ -166,9 +171,11 @@ class Writer(Generic[StoreT]):
         self._in_loop(_settle, self._opened, None)
         failure: BaseException | None = None
         try:
+            yield
             while jobs := self._next_group():
                 self._execute(store, jobs)
                 self._in_loop(_deliver, jobs)
+                yield
         finally:
             try:
                 store.close()

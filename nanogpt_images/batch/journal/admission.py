@@ -34,7 +34,10 @@ _REOPEN = (
 
 
 def admit(
-    store: Store, rows: Sequence[tuple[BatchRow, CountRule]], price: Callable[[Unit], int | None]
+    store: Store,
+    rows: Sequence[tuple[BatchRow, CountRule]],
+    price: Callable[[Unit], int | None],
+    unreadable: int = 0,
 ) -> list[Admission]:
     """
     Find or make the units of *rows*, and claim those that are to be worked on now.
@@ -59,7 +62,7 @@ def admit(
             results.refuse_again(store.directory, unit, store.stray_stems)
             added.append((unit, price(unit)))
             admissions.append(_add(store, *added[-1]))
-    manifests.advance(store, len(rows))
+    manifests.advance(store, len(rows) + unreadable)
     if added:
         # One step for all, where a trigger would take a quarter of the time.
         store.connection.execute(
@@ -148,14 +151,16 @@ def claim_next(
         state: `PENDING`, `LINKED`, or `UNKNOWN` and `FAILED` for those with links.
         after: 0, or what the previous call returned.
         limit: How many at most.
-        left_by_peers: Only what other processes of this job had claimed and left behind.
+        left_by_peers: Of what is to be sent, only what other processes of this job had claimed and left behind.
         only: The IDs of those to claim; None for any.
 
     Returns:
         The units, and where the next call continues; no units at the end.
     """
     store.members.bury_dead()
-    owner = f"owner IN ({_ENDED} AND {store.members.peers})" if left_by_peers else _FREE
+    # Links are followed in any case: their images are paid for, also where the row has left the manifest.
+    peers_only = left_by_peers and state is State.PENDING
+    owner = f"owner IN ({_ENDED} AND {store.members.peers})" if peers_only else _FREE
     links = "" if is_open(state) else f" AND {FOLLOWED}"
     found = store.connection.execute(
         f"SELECT {UNIT_COLUMNS}, seq FROM unit"  # noqa: S608 - constants of this package

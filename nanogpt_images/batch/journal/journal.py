@@ -133,7 +133,11 @@ class Journal:
         return await self._run(lambda store: manifests.follow(store, manifest, beside_others=beside_others))
 
     async def admit(
-        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+        self,
+        rows: Sequence[tuple[BatchRow, CountRule]],
+        *,
+        price: Callable[[Unit], int | None] = unpriced,
+        unreadable: int = 0,
     ) -> list[Admission]:
         """
         Make units of *rows*, in one commit, and claim those to be worked on now.
@@ -146,6 +150,7 @@ class Journal:
             rows: Rows, and how their models count.
             price: What a new unit is planned to cost (nano-USD), None where that is not known; it is called in
                 the journal's thread.
+            unreadable: How many further rows of the manifest cannot be read: they count as read, and make no units.
 
         Returns:
             One entry per unit, in order.
@@ -153,7 +158,7 @@ class Journal:
         Raises:
             JournalError: The journal cannot be written.
         """
-        return await self._run(lambda store: admission.admit(store, rows, price))
+        return await self._run(lambda store: admission.admit(store, rows, price, unreadable))
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
         """
@@ -268,7 +273,8 @@ class Journal:
         unknown, then what is to be sent.
 
         Args:
-            left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
+            left_by_peers: Of what is to be sent, only what other processes of this job claimed, and left when they ended
+                or died.
             only: IDs of the units to claim; None for all.
             chunk: How many are claimed at once.
         """

@@ -207,10 +207,19 @@ class ManifestRows(Iterator[BatchRow]):
         )
         self._sweep = Sweep.of(self.reading.sweep, zipped=self.reading.zip) if self.reading.sweep else None
         self._files = _files_of(self.path)
-        self._rows = self._raising()
+        self._scanned = self.scan()
 
     def __next__(self) -> BatchRow:
-        return next(self._rows)
+        row = next(self._scanned)
+        if isinstance(row, ManifestError):
+            # The error's traceback would keep the file open for as long as somebody holds it.
+            self._scanned.close()
+            raise row
+        return row
+
+    def rest(self) -> Iterator[BatchRow | ManifestError]:
+        """Return what iteration has not come to yet, with an error in place of each row that is wrong."""
+        return self._scanned
 
     @property
     def options(self) -> dict[str, object]:
@@ -255,14 +264,6 @@ class ManifestRows(Iterator[BatchRow]):
         except ManifestError:
             # Reading the rows reports faults.
             return 0
-
-    def _raising(self) -> Iterator[BatchRow]:
-        # The error's traceback would keep the file open for as long as somebody holds it.
-        with contextlib.closing(self.scan()) as rows:
-            for row in rows:
-                if isinstance(row, ManifestError):
-                    raise row
-                yield row
 
     def _made(self) -> Iterator[BatchRow | ManifestError]:
         templates = None

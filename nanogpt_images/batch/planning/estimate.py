@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias, cast
+
+import attrs
 
 from ...errors import ManifestError, ParameterError
 from ...money.nano import to_nano
@@ -28,6 +30,7 @@ __all__ = ["MAX_PROBLEMS", "Estimate", "ModelEstimate", "Problem", "check_row", 
 PlannedRows: TypeAlias = Iterable[BatchRow | Mapping[str, object] | str | ManifestError]
 MAX_PROBLEMS: Final = 1_000
 """Problems that an estimate keeps; `problem_count` counts all."""
+_MOST_KINDS: Final = 1_000
 
 
 def check_row(row: BatchRow, model: Model) -> str | None:
@@ -47,6 +50,7 @@ def estimate(
     latency_s: float | None = None,
     check: Callable[[BatchRow, Model], str | None] | None = check_row,
     quoted: Callable[[BatchRow], Quote | None] | None = None,
+    on_kind: Callable[[BatchRow, Model], None] | None = None,
 ) -> Estimate:
     """
     Add up what *rows* will do and cost, in one pass and constant memory. Nothing is sent.
@@ -62,6 +66,7 @@ def estimate(
         latency_s: Time of one request, where the caller knows it; without it only pacing takes time.
         check: Returns what is wrong with a row for its model, None when it is right; without a check every row is.
         quoted: Gives what `Catalog.quote` said of one request of a row; None where it was not asked.
+        on_kind: Called with rows that are right, but not with each of those that differ in their prompt alone.
 
     Returns:
         The numbers. A row with a problem counts as a row and makes no request.
@@ -86,6 +91,7 @@ def estimate(
     problems: list[Problem] = []
     problem_count = 0
     warned = _Warnings()
+    rules = _Rules(check, assume_price_usd, quoted, on_kind)
 
     for position, made, found in _read(several, model):
         total.rows += 1
@@ -97,10 +103,9 @@ def estimate(
             else:
                 part = per_model.setdefault(row.model, Sum())
                 part.rows += 1
-                row, fault = _checked(row, listed, check)
-                if fault is None:
-                    quote = None if quoted is None else quoted(row)
-                    _add(row, listed, assume_price_usd, (total, part), quote)
+                row, fault, numbers = rules.numbers(row, listed)
+                if numbers is not None:
+                    numbers.add_to(total, part)
                     warned.add(row, listed)
         if fault is not None:
             problem_count += 1
@@ -152,9 +157,75 @@ def _checked(
     return row, check(row, model) if check is not None else None
 
 
-def _add(
-    row: BatchRow, model: Model, assume_price_usd: float | None, sums: tuple[Sum, ...], quote: Quote | None
-) -> None:
+class _Rules:
+    """What is right about a row, and what it adds to the sums, as `estimate` was asked."""
+
+    def __init__(
+        self,
+        check: Callable[[BatchRow, Model], str | None] | None,
+        assume_price_usd: float | None,
+        quoted: Callable[[BatchRow], Quote | None] | None,
+        on_kind: Callable[[BatchRow, Model], None] | None,
+    ) -> None:
+        self._check = check
+        self._assume_price_usd = assume_price_usd
+        self._quoted = quoted
+        self._on_kind = on_kind
+        self._known: dict[Hashable, _RowNumbers] = {}
+
+    def numbers(self, row: BatchRow, model: Model) -> tuple[BatchRow, _Fault | None, _RowNumbers | None]:
+        """Return *row* as its model lists it, what is wrong with it, and its numbers where nothing is."""
+        # Most rows of a batch differ in their prompt alone, on which no price depends.
+        kind = _kind(row, model) if self._check in (None, check_row) else None
+        if (known := self._known.get(kind)) is not None:
+            return row, None, known
+        row, fault = _checked(row, model, self._check)
+        if fault is not None:
+            return row, fault, None
+        if self._on_kind is not None:
+            self._on_kind(row, model)
+        quote = None if self._quoted is None else self._quoted(row)
+        numbers = _numbers(row, model, self._assume_price_usd, quote)
+        if kind is not None and len(self._known) < _MOST_KINDS:
+            self._known[kind] = numbers
+        return row, None, numbers
+
+
+def _kind(row: BatchRow, model: Model) -> Hashable | None:
+    """Return what rows have in common of which one is as right and as dear as the other; None where that is not known."""
+    limit = model.prompt_limit
+    # A character is two units of the limit at the most.
+    if row.columns or not row.prompt.strip() or (limit and 2 * len(row.prompt) > limit.max_characters):
+        return None
+    # True and 1 are equal, and not the same parameter.
+    parameters = [(name, type(value), value) for name, value in row.parameters.items()]
+    kind = (row.model, row.route, row.count, *parameters)
+    try:
+        hash(kind)
+    except TypeError:
+        return None
+    return kind
+
+
+@attrs.frozen
+class _RowNumbers:
+    """What a row adds to the sums."""
+
+    requests: int
+    images: int
+    surplus: int
+    price: Price | None
+    stated: Price | None
+    fills: bool
+
+    def add_to(self, *sums: Sum) -> None:
+        for numbers in sums:
+            if self.stated is not None:
+                numbers.quote(self.requests, self.stated.expected_nano, fills=self.fills)
+            numbers.add(self.requests, self.images, self.surplus, self.price)
+
+
+def _numbers(row: BatchRow, model: Model, assume_price_usd: float | None, quote: Quote | None) -> _RowNumbers:
     counts = split_count(row.count, model.count_rule)
     images = sum(map(model.count_rule.images, counts))
     price = unit_price(model, row, images, assume_price_usd, requests=len(counts))
@@ -163,10 +234,7 @@ def _add(
     if quote is not None and quote.image_usd is not None:
         stated = unit_price(with_flat_price(model, quote.image_usd), row, images, requests=len(counts))
         price = price or stated
-    for numbers in sums:
-        if stated is not None:
-            numbers.quote(len(counts), stated.expected_nano, fills=fills)
-        numbers.add(len(counts), images, images - row.count, price)
+    return _RowNumbers(len(counts), images, images - row.count, price, stated, fills)
 
 
 def _problem(position: int, row: BatchRow | None, fault: _Fault) -> Problem:

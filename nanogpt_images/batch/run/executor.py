@@ -23,7 +23,7 @@ from ...types.request import ImageRequest
 from ..events import BatchEvent, Tally
 from ..outcomes import Refused, Repeated
 from ..recorder import Recorder
-from .concurrency import ConcurrencyLimit
+from .concurrency import ConcurrencyLimit, Place
 from .load import Load, Post
 from .settlement import Phase, Settlement, Task
 from .stop_signal import Halted, StopSignal
@@ -64,9 +64,9 @@ class Executor:
         with anyio.CancelScope() as waiting:
             self.stop_signal.cancel_on_stop(waiting)
             try:
-                async with self.concurrency_limit.one():
+                async with self.concurrency_limit.one() as place:
                     await self.budget_gate.reserve(task.price_nano)
-                    return await self._generate(task, task.request, waiting)
+                    return await self._generate(task, task.request, waiting, place)
             except BudgetExceededError as error:
                 self.stop_signal.stop(error)
             finally:
@@ -74,9 +74,9 @@ class Executor:
         return None
 
     async def _generate(
-        self, task: Task, request: ImageRequest, waiting: anyio.CancelScope
+        self, task: Task, request: ImageRequest, waiting: anyio.CancelScope, place: Place
     ) -> BatchEvent | None:
-        attempts = _Attempts(self, task, waiting)
+        attempts = _Attempts(self, task, waiting, place)
         store = self.settlement.store(task.unit)
         try:
             result = await self.images.run(request, store, validate=False, hooks=attempts)
@@ -145,6 +145,7 @@ class _Attempts(AttemptHooks):
     executor: Executor
     task: Task
     waiting: anyio.CancelScope
+    place: Place
     phase: Phase = Phase.WAITING
     has_place: bool = False
     post: Post | None = None
@@ -182,6 +183,7 @@ class _Attempts(AttemptHooks):
             self.executor.load.answered(self.post, refused=refused)
 
     def started(self) -> None:
+        self.place.left()
         if self.post is not None:
             self.executor.load.left(self.post)
         if self.executor.pacer is not None and self.has_place:

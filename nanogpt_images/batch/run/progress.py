@@ -54,12 +54,14 @@ class RunTarget:
         requests: Paid requests in all; None while it is not known.
         budget_usd: The cap on spending.
         spent_usd: What earlier runs spent of it.
+        pace: Starts per second at the most; until requests have ended, nothing else says how long they take.
         leaves_line: The last numbers stay when the display ends; otherwise a summary takes their place.
     """
 
     requests: int | None
     budget_usd: float | None = None
     spent_usd: float = 0.0
+    pace: float | None = None
     leaves_line: bool = False
 
 
@@ -196,9 +198,12 @@ class Meter:
         return f"${usd:,.{self._decimals}f}", cap
 
     def _left(self, report: BatchReport, total: int | None, rate: float) -> str:
-        if total is None or rate <= 0:
+        if total is None:
             return ""
         left = total - report.ended
+        if rate <= 0:
+            pace = self.goal.pace
+            return f"at least {duration(left / pace)} left" if pace and left / pace >= 1 else ""
         return f"{duration(left / rate)} left" if left > 0 else ""
 
 

@@ -62,6 +62,7 @@ class Task:
         charge: What is known about the money of the request, where it failed beside its links; None where the
             links are all of its answer.
         problem: Why it will not be sent.
+        is_readable: There is a row behind it, which the journal knows; otherwise *problem* is all that is known.
     """
 
     unit: Unit
@@ -74,6 +75,7 @@ class Task:
     kept: frozenset[int] = frozenset()
     charge: Charge | None = None
     problem: NanoGPTError | None = None
+    is_readable: bool = True
 
     @property
     def state(self) -> State:
@@ -223,6 +225,8 @@ class Settlement:
         return [self._record(image) for image in result.images if image.index in waiting and image.path]
 
     async def failed(self, task: Task, error: NanoGPTError, *, journalled: bool) -> BatchEvent | None:
+        if not task.is_readable:
+            return self._event(task, State.FAILED, error=error)
         if isinstance(error, OutputError):
             await self._save(task, error)
         stops = task.problem is None and not self._passed(task, error) and self.stop_signal.failed(error)

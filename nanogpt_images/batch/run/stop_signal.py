@@ -51,12 +51,13 @@ class StopSignal:
         keep_going: Continue although the first requests were all refused for their content.
 
     Attributes:
+        patience: See above; it grows with the number of requests in flight, which may all meet one short fault.
         reason: The error that stopped the batch; None while it runs, or when it was asked to stop.
     """
 
     def __init__(self, *, patience: int, keep_going: bool = False) -> None:
         self.reason: NanoGPTError | None = None
-        self._patience = patience
+        self.patience = patience
         self._in_a_row = 0
         # Content refusals before the first success; None once they no longer matter.
         self._first_refused: int | None = None if keep_going else 0
@@ -111,7 +112,7 @@ class StopSignal:
         nowhere = (
             isinstance(error, StatusError) and error.status == 404 and not isinstance(error, NotFoundError)
         )
-        if nowhere or isinstance(error, _AT_ONCE) or self._in_a_row >= self._patience:
+        if nowhere or isinstance(error, _AT_ONCE) or self._in_a_row >= self.patience:
             self.stop(error)
             return True
         return False

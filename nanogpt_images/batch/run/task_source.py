@@ -29,6 +29,7 @@ from ..batch_options import BatchOptions
 from ..events import Tally
 from ..journal import Admission
 from ..journal.results import divide_images
+from ..manifest.reader import ManifestRows
 from ..planning.listed import with_listed
 from ..planning.pricing import Price, unit_price
 from ..planning.requests import problem_of, request_of
@@ -71,21 +72,33 @@ class TaskSource:
         """
         Yield the tasks of *rows*, in order, without those that are done already.
 
+        A row that cannot be read fails by itself: requests of other rows may have been paid for.
+
         Raises:
-            ManifestError: A row cannot be read.
+            ManifestError: A row among the first ones cannot be read, before any request was made.
         """
         number = itertools.count(1)
-        async for chunk in chunks(rows):
+        items: Iterable[Row | ManifestError] | AsyncIterable[Row] = rows
+        if isinstance(rows, ManifestRows):
+            items = rows.rest()
+        async for chunk in chunks(items):
             await self._divide_images()
             # One row of a caller may be a sweep of many.
             made = (row for item in chunk for row in self._rows_of(item, next(number)))
-            while rows_made := _take(made, _CHUNK):
+            while found := _take(made, _CHUNK):
+                rows_made = [row for row in found if isinstance(row, BatchRow)]
+                unreadable = [error for error in found if isinstance(error, ManifestError)]
+                if unreadable and self.tally.rows == 0:
+                    raise unreadable[0]
+                self.tally.rows += len(unreadable)
+                for error in unreadable:
+                    yield _unreadable(error, self.options.model)
                 planned = [await self._planned_row(row) for row in rows_made]
                 rules = [(row, _rule(model)) for row, model, _ in planned]
                 self.tally.rows += len(planned)
                 by_row = {id(row): (model, problem) for row, model, problem in planned}
                 price = partial(self._planned, by_row)
-                for admission in await self.recorder.admit(rules, price=price):
+                for admission in await self.recorder.admit(rules, price=price, unreadable=len(unreadable)):
                     model, problem = by_row.get(id(admission.unit.row), (None, None))
                     self.tally.units += 1
                     if admission.claimed:
@@ -93,10 +106,18 @@ class TaskSource:
                     else:
                         self.tally.skip(admission.state)
 
-    def _rows_of(self, item: Row, position: int) -> Iterator[BatchRow]:
+    def _rows_of(self, item: Row | ManifestError, position: int) -> Iterator[BatchRow | ManifestError]:
         options = self.options
+        if isinstance(item, ManifestError):
+            yield item
+            return
         line = item.line if isinstance(item, BatchRow) else position
-        return rows_of(item, model=options.model, defaults=options.defaults, line=line, number=position)
+        try:
+            yield from rows_of(
+                item, model=options.model, defaults=options.defaults, line=line, number=position
+            )
+        except ManifestError as error:
+            yield error
 
     async def _planned_row(self, row: BatchRow) -> tuple[BatchRow, Model | None, NanoGPTError | None]:
         model, problem = await self._model(row)
@@ -202,7 +223,7 @@ class TaskSource:
         return model, problem
 
 
-async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
+async def chunks(rows: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[Sequence[T]]:
     """
     Read *rows* in chunks, only as they are needed.
 
@@ -218,7 +239,7 @@ async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
     size = _FIRST_CHUNK
     while True:
         if in_memory:
-            chunk: Sequence[Row] = _take(iterator, size)
+            chunk: Sequence[T] = _take(iterator, size)
         else:
             chunk = await in_thread(_take, iterator, size)
         if not chunk:
@@ -229,6 +250,14 @@ async def chunks(rows: Rows) -> AsyncIterator[Sequence[Row]]:
 
 def _take(iterator: Iterator[T], size: int) -> list[T]:
     return list(itertools.islice(iterator, size))
+
+
+def _unreadable(error: ManifestError, model: str | None) -> Task:
+    """Make the task of a row that cannot be read: it has nothing but its place and what is wrong."""
+    place = "a row" if error.line is None else f"line {error.line}"
+    row = BatchRow("-", model or "-", key=place).evolved(prompt="", model=model or "", line=error.line)
+    unit = Unit(id="", row=row, n=None, images=0, part=0, parts=1, first_index=0, replica=0)
+    return Task(unit=unit, problem=error, is_readable=False)
 
 
 def row_of(item: Row, position: int, options: BatchOptions) -> BatchRow:

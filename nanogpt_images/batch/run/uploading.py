@@ -33,10 +33,14 @@ class Uploading:
         self._directory = directory
 
     async def admit(
-        self, rows: Sequence[tuple[BatchRow, CountRule]], *, price: Callable[[Unit], int | None] = unpriced
+        self,
+        rows: Sequence[tuple[BatchRow, CountRule]],
+        *,
+        price: Callable[[Unit], int | None] = unpriced,
+        unreadable: int = 0,
     ) -> list[Admission]:
         """Make and claim units."""
-        return await self._recorder.admit(rows, price=price)
+        return await self._recorder.admit(rows, price=price, unreadable=unreadable)
 
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
         """Record that the POST is about to leave."""

@@ -31,22 +31,19 @@ def above_usd(given: float | None, *, free: bool) -> float | None:
     return None if given is None and free else CONFIRM_ABOVE_USD if given is None else given
 
 
-def left_to_pay_usd(plan: Estimate, earlier: Totals | None, *, rows: int | None) -> float:
+def left_to_pay_usd(plan: Estimate, earlier: Totals | None) -> float:
     """
     Estimate what a run will cost.
 
     Args:
-        plan: The numbers of the manifest, or of its beginning.
+        plan: The numbers of the manifest.
         earlier: The sums of the journal so far.
-        rows: All rows of a manifest of which only the beginning was planned; None where the plan is whole.
     """
-    planned = plan.rows - plan.problem_count
-    whole = plan.cost_usd if rows is None or not planned else plan.cost_usd * max(1.0, rows / plan.rows)
     done = 0.0 if earlier is None else earlier.planned_usd - earlier.to_come_usd
-    return max(0.0, whole - done)
+    return max(0.0, plan.cost_usd - done)
 
 
-def ask(cost_usd: float, *, above_usd: float, may_ask: bool, about: bool = False) -> None:
+def ask(cost_usd: float, *, above_usd: float, may_ask: bool) -> None:
     """
     Let a person agree to a cost above a sum.
 
@@ -54,7 +51,6 @@ def ask(cost_usd: float, *, above_usd: float, may_ask: bool, about: bool = False
         cost_usd: What the run will cost.
         above_usd: The sum; below it there is no question.
         may_ask: Whether there is somebody to ask, if standard input and error are a terminal.
-        about: The cost is scaled up from a part.
 
     Raises:
         ParameterError: The question was not answered with yes.
@@ -62,7 +58,7 @@ def ask(cost_usd: float, *, above_usd: float, may_ask: bool, about: bool = False
     """
     if cost_usd <= above_usd:
         return
-    cost = f"{'about ' * about}{money(cost_usd)}"
+    cost = money(cost_usd)
     if not may_ask or not sys.stdin.isatty() or not sys.stderr.isatty():
         raise ParameterError(
             f"this would cost {cost}, more than {money(above_usd)} (--confirm-above), and there is no --budget. Pass "

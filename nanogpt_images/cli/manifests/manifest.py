@@ -36,7 +36,7 @@ from ..output import count, note, one_line
 from .choices import Choices
 
 MAX_SCANNED_BYTES: Final = 20_000_000
-"""A larger manifest is looked through only at its beginning before a batch starts."""
+"""A larger manifest is not looked through twice: its first rows are, for faults that are in all of them."""
 _FIRST_ROWS: Final = 1_000
 _PACKED: Final = (".gz", ".zst", ".parquet", ".pq")
 _PACKED_RATIO: Final = 10
@@ -70,7 +70,7 @@ class Manifest:
 
     @property
     def is_large(self) -> bool:
-        """Whether `check` and `plan` look at its first rows only."""
+        """Whether it takes a while to look through all of it."""
         chosen = self.options.limit or self.options.sample
         if chosen is not None and chosen <= _FIRST_ROWS:
             return False
@@ -87,17 +87,40 @@ class Manifest:
         return self.rows().scan()
 
     def beginning(self) -> Iterator[BatchRow | ManifestError]:
-        """Open what is looked at before a batch starts: `scan`, or the start of it for a large file."""
+        """Open `scan`, or the start of it for a large file."""
         found = self.scan()
         return itertools.islice(found, _FIRST_ROWS) if self.is_large else found
 
-    def check(self) -> None:
-        """Raise ManifestError for the first wrong row, with the number of those behind it."""
-        first: ManifestError | None = None
-        more = -1
-        for row in self.beginning():
+    def check(self, *, whole: bool = False) -> None:
+        """
+        Raise ManifestError for the first wrong row, with the number of those behind it.
+
+        Args:
+            whole: Look at all rows of a large file too, not only at its beginning.
+        """
+        faults = Faults()
+        for _ in faults.noted(self.scan() if whole else self.beginning()):
+            pass
+        faults.refuse()
+
+
+class Faults:
+    """The rows of a manifest that cannot be read: the first one, and how many there are."""
+
+    def __init__(self) -> None:
+        self._first: ManifestError | None = None
+        self._count = 0
+
+    def noted(self, rows: Iterator[BatchRow | ManifestError]) -> Iterator[BatchRow | ManifestError]:
+        """Hand *rows* on, and count what is wrong with them."""
+        for row in rows:
             if isinstance(row, ManifestError):
-                first, more = first or row, more + 1
+                self._first, self._count = self._first or row, self._count + 1
+            yield row
+
+    def refuse(self) -> None:
+        """Raise ManifestError for the first of them, if there is one."""
+        first, more = self._first, self._count - 1
         if first is None:
             return
         rest = f"{count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
@@ -173,12 +196,12 @@ async def planned(
     *,
     requests_per_second: float | None,
     assume_price_usd: float | None,
-    beginning: bool = False,
+    strict: bool = False,
     quote: bool | None = False,
     under_budget: bool = False,
 ) -> Estimate:
     """
-    Add up what *manifest*, or only its *beginning*, will do and cost by *catalog*.
+    Add up what *manifest* will do and cost by *catalog*.
 
     It is read once more where the endpoint metadata states prices that the listings lack, or dearer ones, and where the
     service is asked. The metadata is asked for where the listings leave a price open; *under_budget*, for every model.
@@ -188,12 +211,12 @@ async def planned(
         catalog: Models and prices.
         requests_per_second: Pacing limit; None for none.
         assume_price_usd: USD per image where no price is known.
-        beginning: Look at the first rows of a large manifest only.
+        strict: Refuse a manifest with rows that cannot be read.
         quote: Ask the service for the price of each set of parameters; None asks only where the catalogue states none.
         under_budget: Count with what the metadata states dearer.
 
     Raises:
-        ManifestError: It cannot be read.
+        ManifestError: It cannot be read, or with *strict* one of its rows.
         NanoGPTError: The catalogue is not available.
     """
     models = {model.id: model for model in await catalog.list()}
@@ -201,26 +224,26 @@ async def planned(
     asked: dict[bytes, ImageRequest] = {}
     quotes: dict[bytes, Quote] = {}
 
-    def check(row: BatchRow, model: Model) -> str | None:
-        problem = check_row(row, model)
-        if problem is not None:
-            return problem
+    def note_kind(row: BatchRow, model: Model) -> None:
         request = request_of(row, None)
         if model.id not in needed and (under_budget or needs_offers(model, request)):
             needed.add(model.id)
         if quote or (quote is None and price_of(model, request) is None):
             asked.setdefault(quote_body(request), request)
-        return None
 
     def count_up() -> Estimate:
-        return estimate(
-            manifest.beginning() if beginning else manifest.scan(),
+        faults = Faults()
+        numbers = estimate(
+            faults.noted(manifest.scan()),
             models,
             requests_per_second=requests_per_second,
             assume_price_usd=assume_price_usd,
-            check=check,
+            on_kind=note_kind,
             quoted=(lambda row: quotes.get(quote_body(request_of(row, None)))) if quotes else None,
         )
+        if strict:
+            faults.refuse()
+        return numbers
 
     numbers = await in_thread(count_up)
     priced = {model_id: await catalog.priced(model_id) for model_id in needed}

@@ -67,7 +67,7 @@ def command(
     params: Mapping[str, object],
     route: str | None,
     delivery: str | None,
-    concurrency: int,
+    concurrency: int | None,
     requests_per_second: float,
     no_pacing: bool,
     images_url: str | None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import attrs
 import click
@@ -28,6 +30,8 @@ from ..manifests.manifest import (
 from ..output import count, money, money_range, note, one_line, say, say_fields, say_json, say_table
 
 _SHOWN_PROBLEMS = 20
+# A latency to show what the number of requests at once means; the service states none.
+_EXAMPLE_S: Final = 12.0
 
 
 @_common.verb("plan", example="plan prompts.jsonl -m gpt-image-2 --count 4")
@@ -43,6 +47,7 @@ _SHOWN_PROBLEMS = 20
 @click.option("-y", "--yes", is_flag=True, hidden=True, help="As for batch; a plan costs nothing.")
 @click.option("--keep-going", is_flag=True, hidden=True, help="As for batch; a plan sends nothing.")
 @click.option("--quote", is_flag=True, help="Ask the service what each kind of request costs.")
+@_common.concurrency
 @_common.pacing
 @_common.reuse
 @_common.sandbox
@@ -59,6 +64,7 @@ def command(
     yes: bool,
     keep_going: bool,
     quote: bool,
+    concurrency: int | None,
     requests_per_second: float,
     no_pacing: bool,
     reuse: str | None,
@@ -106,7 +112,7 @@ def command(
         saved = {} if found is None else {"reuse": _reuse_document(reuse, found)}
         say_json({**numbers.to_json(), "left_out": [attrs.asdict(problem) for problem in left_out], **saved})
     else:
-        _print(manifest, numbers, pace)
+        _print(manifest, numbers, pace, concurrency)
         if found is not None:
             say_fields({"reuse": reuse_text(found, reuse or "")})
         say_left_out(left_out)
@@ -134,7 +140,7 @@ def _reuse_document(file: str | None, found: Savings) -> dict[str, object]:
     return {"file": file, "requests": found.requests, "images": found.images, "saves_usd": found.saved_usd}
 
 
-def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
+def _print(manifest: Manifest, numbers: Estimate, pace: float | None, concurrency: int | None) -> None:
     say(f"{one_line(manifest.name)}: {outline(numbers)}")
     say()
     if numbers.per_model:
@@ -154,7 +160,7 @@ def _print(manifest: Manifest, numbers: Estimate, pace: float | None) -> None:
             "no price": f"{count(numbers.unpriced_requests, 'request')}; --assume-price counts them"
             if numbers.unpriced_requests
             else "",
-            "time": f"{_least(numbers.duration_s)} at {pace:g} requests per second" if pace else "",
+            "time": time_text(numbers, pace, concurrency) if pace else "",
             "problems": f"{count(numbers.problem_count, 'row')} would fail" if numbers.problem_count else "",
         }
     )
@@ -173,6 +179,18 @@ def _quoted_text(numbers: ModelEstimate) -> str:
     return (
         f"{money(numbers.quoted_usd)} by the service, for {count(numbers.quoted_requests, 'request')}{filled}"
     )
+
+
+def time_text(numbers: Estimate, pace: float, concurrency: int | None) -> str:
+    """Return how long *numbers* take at *pace* (requests per second), and how many requests at once that needs."""
+    text = f"{_least(numbers.duration_s)} at {pace:g} requests per second"
+    needed = math.ceil(pace * _EXAMPLE_S)
+    if numbers.requests <= needed:
+        return text
+    if concurrency is None or concurrency >= needed:
+        return f"{text}, {needed:,} at once if each takes {_EXAMPLE_S:g} s"
+    longer = duration(numbers.requests * _EXAMPLE_S / concurrency)
+    return f"{text}; with --concurrency {concurrency} {longer} if each takes {_EXAMPLE_S:g} s"
 
 
 def _least(seconds: float) -> str:

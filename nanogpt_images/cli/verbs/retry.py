@@ -50,7 +50,7 @@ def command(
     picked: str | None,
     budget: float | None,
     assume_price: float | None,
-    concurrency: int,
+    concurrency: int | None,
     requests_per_second: float,
     no_pacing: bool,
     provenance: bool,

@@ -12,7 +12,7 @@ from ..._base.disk import publish
 from ..._base.part_file import PartFile
 from ..._base.sink import Sink
 from ...errors import LedgerError, OutputError
-from ...types.result import ReceivedImage
+from ...types.result import Image, ReceivedImage
 from .paid_entries import KeptFile
 
 INLINE_BYTES: Final = 64 << 10
@@ -91,7 +91,8 @@ class BlobStore:
                     # The same name means the same bytes, so to replace a file changes nothing.
                     path = publish(part.path, self._folder / f"{digest}{info.suffix}", overwrite=True)
                 except OutputError as error:
-                    failure, path = failure or error, part.path
+                    failure, data = failure or error, part.take_back()
+                    path = part.path if data is None else None
             else:
                 failure = failure or part.failure
             stored.append(
@@ -110,6 +111,11 @@ class BlobStore:
         """Remove the files that are not whole."""
         while self._parts:
             self._parts.popitem()[1].part.remove()
+
+
+def is_kept(image: Image | ReceivedImage, folder: Path) -> bool:
+    """Return whether *image* is in *folder* under its digest."""
+    return image.path is not None and image.path.parent == folder and image.path.stem == image.sha256
 
 
 def kept_file(image: ReceivedImage) -> KeptFile:

@@ -29,7 +29,7 @@ from ...outputs import ImageStore
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest, asked_count
 from ...types.result import GenerationResult, Image, ReceivedImage
-from .blobs import INLINE_BYTES, BlobStore, kept_file, read_checked
+from .blobs import INLINE_BYTES, BlobStore, is_kept, kept_file, read_checked
 from .fingerprint import Fingerprint, differences
 from .ledger_store import LedgerStore, described, same
 from .paid_entries import EntryState, KeptFile, LedgerEntry, answer_json, answer_of, links_of, result_of
@@ -147,12 +147,13 @@ class KeyedCall:
         match entry.state:
             case EntryState.DONE:
                 return await self._deliver(entry, found.data)
-            case EntryState.SENT | EntryState.LINKED if found.lives:
+            case EntryState.SENT | EntryState.LINKED if found.lives and entry.owner != self.ledger.token:
                 return None
             case EntryState.LINKED:
                 return await self._download(entry)
             case EntryState.SENT:
-                await self.ledger.write(LedgerStore.bury_dead)
+                # What this client works on has a flight: the end of this one could not be written down.
+                await self.ledger.write(lambda store: store.give_up(self.name))
                 return None
             case EntryState.UNKNOWN:
                 raise _unknown(entry)
@@ -209,9 +210,13 @@ class KeyedCall:
         answer, cost = answer_json(answer_of(result)), _cost_nano(result)
         if any(image.url is not None for image in result.images):
             # The URLs are recorded before their download: that can then be repeated without paying again.
-            await self.ledger.write(
-                lambda store: store.linked(entry.seq, answer, cost, result.request_id, images), files
-            )
+            try:
+                await self.ledger.write(
+                    lambda store: store.linked(entry.seq, answer, cost, result.request_id, images), files
+                )
+            except BaseException:
+                await self._leave_download(entry)
+                raise
             linked = await self.ledger.read(lambda store: store.find(self.name))
             assert linked is not None
             return await self._download(linked, result)
@@ -228,7 +233,12 @@ class KeyedCall:
 
     async def _download(self, entry: LedgerEntry, fresh: GenerationResult | None = None) -> GenerationResult:
         """Fetch what is paid for and waits behind its URLs; a *fresh* answer's URLs are handed out where that fails."""
-        if not await self.ledger.write(lambda store: store.claim_download(entry.seq)):
+        try:
+            is_mine = await self.ledger.write(lambda store: store.claim_download(entry.seq))
+        except BaseException:
+            await self._leave_download(entry)
+            raise
+        if not is_mine:
             return await self.result()
         links = [Image(index=index, url=url) for index, url in links_of(entry)]
         asked = attrs.evolve(result_of(entry, ()), images=tuple(links))
@@ -244,8 +254,7 @@ class KeyedCall:
             _log.warning("%s has only the URLs of its images for now: %s", described(self.name), error)
             return fresh
         except BaseException:
-            with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self.ledger.write(lambda store: store.leave_download(entry.seq))
+            await self._leave_download(entry)
             raise
         images = [_kept(image) for image in fetched.images if image.path is not None]
         files = [image.path for image in fetched.images if image.path is not None]
@@ -261,6 +270,11 @@ class KeyedCall:
         found = await self.ledger.read(lambda store: store.find(self.name))
         assert found is not None
         return await self._deliver(found, None)
+
+    async def _leave_download(self, entry: LedgerEntry) -> None:
+        """Let others download what the caller, who may be cancelled, does not."""
+        with anyio.move_on_after(_LAST_WORDS_S, shield=True):
+            await self.ledger.write(lambda store: store.leave_download(entry.seq))
 
     async def _deliver(self, entry: LedgerEntry, data: Mapping[int, bytes] | None) -> GenerationResult:
         if entry.pruned:
@@ -290,9 +304,7 @@ class KeyedCall:
     async def record(self, entry: LedgerEntry, error: NanoGPTError, *, charge: Charge | None = None) -> None:
         partial = error.partial
         images: list[Image] = list(partial.images) if isinstance(partial, GenerationResult) else []
-        kept = [
-            image for image in images if image.path is not None and image.path.parent == self.ledger.folder
-        ]
+        kept = [image for image in images if is_kept(image, self.ledger.folder)]
         charge = charge or error.charge
         cost = (
             _cost_nano(partial) if charge is Charge.CHARGED and isinstance(partial, GenerationResult) else 0
@@ -311,9 +323,11 @@ class KeyedCall:
 
     async def _record_cancelled(self, attempt: _Attempt, kept: Sequence[ReceivedImage]) -> None:
         if attempt.entry is None:
+            if attempt.is_withheld:
+                await self.ledger.write(lambda store: store.withdraw(self.name))
             return
-        images = [kept_file(image) for image in kept if image.path is not None]
-        files = [image.path for image in kept if image.path is not None]
+        images = [kept_file(image) for image in kept if is_kept(image, self.ledger.folder)]
+        files = [self.ledger.folder / image.file for image in images]
         seq, count = attempt.entry.seq, asked_count(self.request)
         if isinstance(count, int) and len(images) >= count > 0:
             answer = {"asked": count, "problems": ["the call was cancelled once all images had come"]}
@@ -351,6 +365,8 @@ class _Attempt(AttemptHooks):
     async def before(self) -> None:
         """Commit before the POST: a crash may strand a paid call, never repeat one."""
         call, again = self.call, self.entry is not None
+        # Cancelled while its intent is written down, it does not leave.
+        self.is_withheld = True
         begun = await call.ledger.write(lambda store: store.begin(call.name, call.print_, again=again))
         if not begun.is_mine:
             raise Taken
@@ -361,10 +377,12 @@ class _Attempt(AttemptHooks):
         if error.charge is Charge.UNKNOWN:
             self.doubtful = True
         elif self.entry is not None and not self.doubtful:
+            # Until the next attempt nothing has left.
+            self.is_withheld = True
             await self.call.record(self.entry, error)
 
     def withheld(self) -> None:
-        """Record that the attempt never left."""
+        """Note that the attempt never left."""
         self.is_withheld = True
 
 

@@ -231,8 +231,29 @@ class LedgerStore:
         return True
 
     def leave_download(self, seq: int) -> None:
-        """Leave an open download to the next caller."""
-        self.connection.execute("UPDATE entry SET owner = NULL WHERE seq = ?", (seq,))
+        """Leave an open download of this process to the next caller."""
+        leave = "UPDATE entry SET owner = NULL WHERE seq = ? AND state = 'linked' AND owner = ?"
+        self.connection.execute(leave, (seq, self.token))
+
+    def withdraw(self, name: str) -> None:
+        """Record that what this process began under *name* did not leave."""
+        entry = self._own(name)
+        if entry is not None:
+            text = "The call was cancelled before it was sent."
+            self.failed(entry.seq, Charge.NOT_SENT, error_type="CancelledError", error_text=text)
+
+    def give_up(self, name: str) -> None:
+        """Record as unknown what is sent under *name* by a process that is dead, or by this one."""
+        self.bury_dead()
+        entry = self._own(name)
+        if entry is not None:
+            text = "Its end could not be written down."
+            self.failed(entry.seq, Charge.UNKNOWN, error_type="Interrupted", error_text=text)
+
+    def _own(self, name: str) -> LedgerEntry | None:
+        entry = self.find(name)
+        is_own = entry is not None and entry.state is EntryState.SENT and entry.owner == self.token
+        return entry if is_own else None
 
     def done(
         self,

@@ -29,9 +29,11 @@ class PaidLedger:
 
     Attributes:
         path: The database file; the images are in the folder of its name with `.images`.
+        token: What marks as this client's what it has in hand; empty before it is opened.
     """
 
     path: Path
+    token: str
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class PaidLedger:
         self._writer: Writer[LedgerStore] | None = None
         self._reader: LedgerStore | None = None
         self._service = ""
+        self.token = ""
 
     async def open(self) -> str:
         """
@@ -76,8 +79,14 @@ class PaidLedger:
         if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
             raise ConfigurationError("this ledger is open on another event loop; use one client for each.")
         service = await self._find_service()
+
+        def make_store() -> LedgerStore:
+            store = LedgerStore(self.path, service=service, clock=self._clock)
+            self.token = store.token
+            return store
+
         writer = Writer(
-            lambda: LedgerStore(self.path, service=service, clock=self._clock),
+            make_store,
             name="ledger",
             make_error=LedgerError,
         )

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 # A request can reach the server a little sooner than an earlier one did; the window is longer by this much.
-_MARGIN = 0.05
+_MARGIN = 0.03
 
 
 class StartSlot:
@@ -74,6 +74,11 @@ class RateLimiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._paused_at = float("-inf")
         self._paused_until = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Starts per second; None where pacing is off."""
+        return None if self.limit is None else self.limit / self.span_s
 
     def pause(self, seconds: float, *, left_at: float | None = None) -> bool:
         """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import array
+import bisect
 import math
 import os
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -181,53 +184,64 @@ class SharedWindow:
             pause_until = 0.0
         seconds = wait_s(recent.starts, pause_until, now, limit=self._limit, window_s=self._window_s)
         if not seconds:
-            recent.starts.append(now + open_s)
+            bisect.insort(recent.starts, now + open_s)
             if open_s:
                 self._open_until.append(now + open_s)
-        _write(fd, recent)
+        if not seconds or recent.is_changed:
+            _write(fd, recent)
         return seconds
 
     def _recent(self, fd: int, now: float) -> _Recent:
         found = _read(fd)
         # Damaged, so any number may have started just now: count a full window.
-        times = [now] * self._limit if found is None else found.starts
+        starts = array.array("d", [now]) * self._limit if found is None else found.starts
         pause_until = max(self._pause_until, 0.0 if found is None else found.pause_until)
+        is_changed = found is None or bool(self._corrections) or self._pause_until > 0.0
         self._pause_until = 0.0
         for recorded, actual in self._corrections:
-            if recorded in times:
-                times.remove(recorded)
+            place = bisect.bisect_left(starts, recorded)
+            if place < len(starts) and starts[place] == recorded:
+                starts.pop(place)
             # One that was open for longer than its time has fallen out of the file, and counts all the same.
-            times.append(actual)
+            bisect.insort(starts, actual)
         self._corrections.clear()
         # A time far ahead is from before a restart of the machine, whose clock began again.
-        return _Recent(
-            pause_until if pause_until <= now + _MAX_PAUSE_S else 0.0,
-            sorted(at for at in times if at <= now + _MAX_OPEN_S and at + self._window_s - now > 0),
-        )
+        del starts[bisect.bisect_right(starts, now + _MAX_OPEN_S) :]
+        del starts[: bisect.bisect_right(starts, 0.0, key=lambda at: at + self._window_s - now)]
+        pause_until = pause_until if pause_until <= now + _MAX_PAUSE_S else 0.0
+        return _Recent(pause_until, starts, is_changed)
 
 
 class _Recent(NamedTuple):
+    """The end of a pause, and the starts in order; an array, because a thousand of them are read for each start."""
+
     pause_until: float
-    starts: list[float]
+    starts: array.array[float]
+    is_changed: bool = False
 
 
 def _read(fd: int) -> _Recent | None:
     os.lseek(fd, 0, os.SEEK_SET)
     content = os.read(fd, min(os.fstat(fd).st_size, _HEADER.size + 8 * (1 + _MAX_LIMIT)))
     if not content:
-        return _Recent(0.0, [])
+        return _Recent(0.0, array.array("d"))
     if len(content) < _HEADER.size:
         return None
     magic, count, checksum = _HEADER.unpack_from(content)
     body = content[_HEADER.size : _HEADER.size + 8 * (1 + count)]
     if magic != _MAGIC or len(body) != 8 * (1 + count) or zlib.crc32(body) != checksum:
         return None
-    pause_until, *times = struct.unpack(f"<{1 + count}d", body)
-    return _Recent(pause_until, times)
+    times = array.array("d", body)
+    if sys.byteorder == "big":
+        times.byteswap()
+    return _Recent(times.pop(0), times)
 
 
 def _write(fd: int, recent: _Recent) -> None:
-    body = struct.pack(f"<{1 + len(recent.starts)}d", recent.pause_until, *recent.starts)
+    times = array.array("d", [recent.pause_until]) + recent.starts
+    if sys.byteorder == "big":
+        times.byteswap()
+    body = times.tobytes()
     os.lseek(fd, 0, os.SEEK_SET)
     # One write, which a kill does not divide; old bytes behind it are not read.
     os.write(fd, _HEADER.pack(_MAGIC, len(recent.starts), zlib.crc32(body)) + body)

@@ -2,57 +2,68 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from typing import TypeVar
 
 import attrs
 
-from ...types.model import ImageModel, ListedModel, Listing, Model, ModelEndpoints, ModelRecord
+from ...types.model import ImageModel, ListedModel, Model, ModelEndpoints, ModelRecord, Models
 from ...types.prices import dearer, dearer_tables
 from .limits import join_count_rules, join_reference_limits
-from .listings import RecordFields
+from .listings import RecordFields, Records
 from .specs import join_parameters
 
-RecordT = TypeVar("RecordT", bound=ModelRecord)
 IMAGE_MODELS = "image-models"
 LISTED_MODELS = "images/models"
 
 
-def join(legacy: Listing[ImageModel] | None, listed: Listing[ListedModel] | None) -> tuple[Model, ...]:
+class Joined:
     """
-    Join both listings by ID.
+    Both listings by ID; a model is decoded and joined when it is asked for.
 
     Neither listing is complete: fixed counts stand in image-models only, ranges of `n` and `endpoints` in
     images/models only. Where both state a field, the one that says more is taken; of two limits, the stricter;
-    of two prices, the dearer.
+    of two prices, the dearer. Of records that share an ID within a listing, the first counts.
 
     Args:
         legacy: `GET /api/v1/image-models`, or None where it is not available.
         listed: `GET /api/v1/images/models`, or None.
 
-    Returns:
-        Models in the order of images/models, then those of image-models alone. Of records that share an
-        ID within a listing, the first.
+    Attributes:
+        all: What `join_all` returned; None before.
     """
-    old = _by_id(legacy)
-    new = _by_id(listed)
-    stale = {
-        IMAGE_MODELS: legacy is not None and legacy.stale,
-        LISTED_MODELS: listed is not None and listed.stale,
-    }
-    partial = legacy is None or listed is None
-    joined = [_model(old.get(model_id), record, stale, partial) for model_id, record in new.items()]
-    joined += [
-        _model(record, None, stale, partial) for model_id, record in old.items() if model_id not in new
-    ]
-    return tuple(joined)
 
+    def __init__(self, legacy: Records[ImageModel] | None, listed: Records[ListedModel] | None) -> None:
+        self._legacy, self._listed = legacy, listed
+        self._stale = {
+            IMAGE_MODELS: legacy is not None and legacy.stale,
+            LISTED_MODELS: listed is not None and listed.stale,
+        }
+        self.all: Models | None = None
+        self._models: dict[str, Model] = {}
 
-def _by_id(listing: Listing[RecordT] | None) -> dict[str, RecordT]:
-    records: dict[str, RecordT] = {}
-    for record in listing or ():
-        records.setdefault(record.id, record)
-    return records
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All IDs, in the order of images/models, then those of image-models alone."""
+        halves = [half.ids for half in (self._listed, self._legacy) if half is not None]
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(halves)))
+
+    def find(self, model_id: str) -> Model | None:
+        """Return the model with this ID, or None; always the same object."""
+        if (known := self._models.get(model_id)) is not None:
+            return known
+        legacy = None if self._legacy is None else self._legacy.find(model_id)
+        listed = None if self._listed is None else self._listed.find(model_id)
+        if legacy is None and listed is None:
+            return None
+        partial = self._legacy is None or self._listed is None
+        return self._models.setdefault(model_id, _model(legacy, listed, self._stale, partial))
+
+    def join_all(self) -> Models:
+        """Return all models, in the order of `ids`; always the same object."""
+        if self.all is None:
+            self.all = Models([model for model_id in self.ids if (model := self.find(model_id)) is not None])
+        return self.all
 
 
 def _model(

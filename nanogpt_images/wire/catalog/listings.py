@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict, TypeVar, cast
+from typing import Generic, TypedDict, TypeVar, cast
 
 import attrs
 
@@ -104,9 +105,69 @@ class RecordFields(TypedDict):
 ModelT = TypeVar("ModelT", bound=ModelRecord)
 
 
-def decode_image_models(body: object) -> Listing[ImageModel]:
+class Records(Generic[ModelT]):
     """
-    Decode `GET /api/v1/image-models`.
+    An answered listing, whose records are decoded when they are asked for: a call needs one of hundreds.
+
+    Args:
+        items: The list of the answer.
+        meta: What stands beside it.
+        read: Decodes a record; None where it has no ID.
+
+    Attributes:
+        stale: See `Listing.stale`.
+        decoded: What `listing` returned; None before.
+    """
+
+    def __init__(self, items: Sequence[object], meta: Json, read: Callable[[object], ModelT | None]) -> None:
+        self._items, self._meta, self._read = items, meta, read
+        self.stale = False
+        self.decoded: Listing[ModelT] | None = None
+        self._decoded: dict[int, ModelT | None] = {}
+        self._first: dict[str, int] = {}
+        for number, item in enumerate(items):
+            if (model_id := as_text(as_object(item).get("id"))) is not None:
+                self._first.setdefault(model_id, number)
+
+    @property
+    def ids(self) -> Collection[str]:
+        """The IDs in the service's order, each once."""
+        return self._first.keys()
+
+    def find(self, model_id: str) -> ModelT | None:
+        """Return the first record with this ID, or None."""
+        number = self._first.get(model_id)
+        return None if number is None else self.decode(number)
+
+    def listing(self) -> Listing[ModelT]:
+        """Decode all records; always the same object."""
+        if self.decoded is None:
+            found = (self.decode(number) for number in range(len(self._items)))
+            self.decoded = Listing(
+                data=tuple([model for model in found if model is not None]),
+                stated_count=as_int(self._meta.get("count")),
+                generated_at=as_time(self._meta.get("generated_at")),
+                stale=self.stale,
+            )
+        return self.decoded
+
+    def as_stale(self) -> Records[ModelT]:
+        """Return the same records, marked as the last known ones."""
+        marked = copy.copy(self)
+        marked.stale, marked.decoded = True, None
+        return marked
+
+    def decode(self, number: int) -> ModelT | None:
+        """Return the record at *number*, from 0; None where it has no ID."""
+        if number not in self._decoded:
+            # Two threads may decode one record at the same time; both then use the first to end.
+            return self._decoded.setdefault(number, self._read(self._items[number]))
+        return self._decoded[number]
+
+
+def image_models(body: object) -> Records[ImageModel]:
+    """
+    Read `GET /api/v1/image-models`.
 
     A record without an ID is left out, with a line in the log; a field of the wrong kind counts as absent.
 
@@ -115,19 +176,19 @@ def decode_image_models(body: object) -> Listing[ImageModel]:
 
     Source: docs/service.md, "List image models".
     """
-    return _listing(body, paths.IMAGE_MODELS, _image_model)
+    return _records(body, paths.IMAGE_MODELS, _image_model)
 
 
-def decode_listed_models(body: object) -> Listing[ListedModel]:
+def listed_models(body: object) -> Records[ListedModel]:
     """
-    Decode `GET /api/v1/images/models`, as tolerantly as `decode_image_models`.
+    Read `GET /api/v1/images/models`, as tolerantly as `image_models`.
 
     Raises:
         ResponseDecodeError: The body holds no list of models.
 
     Source: docs/service.md, "List models of the Image API".
     """
-    return _listing(body, paths.LISTED_MODELS, _listed_model)
+    return _records(body, paths.LISTED_MODELS, _listed_model)
 
 
 def decode_endpoints(body: object, model_id: str) -> ModelEndpoints:
@@ -153,23 +214,21 @@ def decode_endpoints(body: object, model_id: str) -> ModelEndpoints:
     )
 
 
-def _listing(body: object, path: str, read: Callable[[object], ModelT | None]) -> Listing[ModelT]:
+def _records(body: object, path: str, read: Callable[[object], ModelT | None]) -> Records[ModelT]:
     envelope = _envelope(body)
     data = envelope.get("data")
     if not isinstance(data, list):
         raise _not_a_list(body, path, "$.data")
     items = cast("list[object]", data)
-    models = tuple([model for item in items if (model := read(item)) is not None])
-    if len(models) < len(items):
-        _log.warning(
-            "GET %s: %d of %d records have no id; left out", path, len(items) - len(models), len(items)
-        )
-    meta = as_object(envelope.get("meta"))
-    return Listing(
-        data=models,
-        stated_count=as_int(meta.get("count")),
-        generated_at=as_time(meta.get("generated_at")),
-    )
+    unnamed = sum([as_text(as_object(item).get("id")) is None for item in items])
+    if unnamed:
+        _log.warning("GET %s: %d of %d records have no id; left out", path, unnamed, len(items))
+    records = Records(items, as_object(envelope.get("meta")), read)
+    if items:
+        records.decode(
+            0
+        )  # the first of a process makes the readers, which takes milliseconds; here a thread does it
+    return records
 
 
 def _envelope(body: object) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
@@ -33,6 +34,16 @@ _PLAIN: Final = ""
 """Stands among `PriceTables.requests` and `.megapixels` for the price of the images themselves."""
 _TIER_FIELDS: Final = ("rendering_speed", "quality")
 _DEEPEST: Final = 8
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_not_per_image(name: str) -> bool:
+    return _NOT_PER_IMAGE.search(name) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_no_price(name: str) -> bool:
+    return _NO_PRICE.search(name) is not None
 
 
 def read_prices(*shapes: object) -> PriceTable:
@@ -100,7 +111,7 @@ def _beside(pricing: Mapping[str, object]) -> PriceTables:
             requests |= _tables_by_name({_PLAIN: value}, currency, numbers=True)
         elif _PER_MEGAPIXEL.match(name):
             megapixels |= _tables_by_name({_PLAIN: value}, currency, numbers=True)
-        elif _NOT_PER_IMAGE.search(name):
+        elif _is_not_per_image(name):
             continue
         elif any(word in name.lower() for word in _INPUT_WORDS):
             inputs = dearer(inputs, _any_table(value, currency))
@@ -127,20 +138,20 @@ def _beside(pricing: Mapping[str, object]) -> PriceTables:
 def _unpriced(pricing: Mapping[str, object], depth: int = 0) -> Iterator[str]:
     """Yield the names of the prices in *pricing* that are of a unit which no request states."""
     for name, value in pricing.items():
-        if _NO_PRICE.search(name):
+        if _is_no_price(name):
             continue
         known_above = not depth and (_PER_REQUEST.match(name) or _PER_MEGAPIXEL.match(name))
-        if _NOT_PER_IMAGE.search(name) and not known_above:
+        if _is_not_per_image(name) and not known_above:
             if _states_a_price(value):
                 yield name
-        elif depth < _DEEPEST:
-            yield from _unpriced(as_object(value), depth + 1)
+        elif depth < _DEEPEST and isinstance(value, dict):
+            yield from _unpriced(as_object(cast("object", value)), depth + 1)
 
 
 def _states_a_price(value: object, depth: int = 0) -> bool:
     inner = as_object(value) if depth < _DEEPEST else {}
     return bool(as_usd(value)) or any(
-        _states_a_price(item, depth + 1) for name, item in inner.items() if not _NO_PRICE.search(name)
+        _states_a_price(item, depth + 1) for name, item in inner.items() if not _is_no_price(name)
     )
 
 
@@ -158,7 +169,7 @@ def _any_table(shape: object, currency: str, depth: int = 0) -> PriceTable:
     if not isinstance(shape, dict):
         return PriceTable(flat_usd=as_usd(shape), currency=currency)
     fields = as_object(cast("object", shape)).items()
-    prices = {name: value for name, value in fields if not _NOT_PER_IMAGE.search(name)}
+    prices = {name: value for name, value in fields if not _is_not_per_image(name)}
     nested = prices.pop("per_image", None)
     table = dearer(_tokens(prices, currency), _any_table(nested, currency, depth + 1))
     for value in prices.values():

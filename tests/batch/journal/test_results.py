@@ -1,7 +1,9 @@
 """`results.jsonl` says what the journal says, whatever happened to either."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,18 @@ async def test_a_lagging_file_is_mended_at_the_next_start(out: Path, image: Make
         path.unlink()
     else:
         path.write_bytes({"short": b"".join(rows[:2]), "torn": before[:-9], "longer": before + b"{}\n"}[harm])
+    await (await Journal.open(out, service=None)).aclose()
+    assert path.read_bytes() == before
+
+
+async def test_zeros_of_a_power_cut_are_replaced(out: Path, image: MakeImage) -> None:
+    """A machine that went down with the batch can leave the list with its size and without its last bytes."""
+    await run(out, image)
+    path = out / "results.jsonl"
+    before = path.read_bytes()
+    with closing(sqlite3.connect(out / "journal.db")) as database, database:
+        database.execute("INSERT INTO process (token, pid, host, started_at) VALUES ('1-dead', 1, 'h', 1)")
+    path.write_bytes(before[:-9].ljust(len(before), b"\0"))
     await (await Journal.open(out, service=None)).aclose()
     assert path.read_bytes() == before
 

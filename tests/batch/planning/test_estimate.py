@@ -222,3 +222,43 @@ def test_quality_levels_do_not_change_the_catalogues_price() -> None:
     model = Model(id="m", prices=PriceTable({"1k": 0.02}), parameters={"quality": EnumSpec(("low", "high"))})
     rows = [BatchRow("a", "m", resolution="1k", quality=quality) for quality in model.qualities]
     assert estimate(rows, [model]).cost_usd == 0.04
+
+
+VALUES = st.sampled_from([None, "1024x1024", "2048x2048", "9x9", 1, True, 1.0])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a fox", "", " ", "x" * 5_000]),
+            st.sampled_from([model.id for model in MODELS] + ["nope"]),
+            st.integers(1, 9),
+            VALUES,
+            VALUES,
+        ),
+        max_size=30,
+    )
+)
+def test_rows_that_differ_in_their_prompt_alone_are_counted_as_if_each_were_alone(
+    drawn: list[tuple[str, str, int, object, object]],
+) -> None:
+    """What is remembered of one row's kind changes no number, and no fault of another."""
+    rows = [
+        {
+            "prompt": prompt,
+            "model": model,
+            "count": count,
+            "resolution": resolution,
+            "parameters": {"seed": seed},
+        }
+        for prompt, model, count, resolution, seed in drawn
+    ]
+    together = estimate(rows, MODELS)
+    alone = [estimate([row], MODELS) for row in rows]
+    for name in ("requests", "images", "surplus_images", "problem_count", "unpriced_requests"):
+        assert getattr(together, name) == sum(getattr(one, name) for one in alone)
+    for name in ("cost_usd", "cost_low_usd", "cost_high_usd"):
+        assert getattr(together, name) == pytest.approx(sum(getattr(one, name) for one in alone))
+    assert [problem.message for problem in together.problems] == [
+        problem.message for one in alone for problem in one.problems
+    ]

@@ -12,7 +12,7 @@ from nanogpt_images.types.model import Model
 from nanogpt_images.types.parameters import CountRule, EnumSpec, RangeSpec
 from nanogpt_images.types.prices import PriceTable, PriceTables
 from nanogpt_images.types.request import GenerateRequest, ImageRequest, OpenAIRequest
-from nanogpt_images.wire.catalog.listings import decode_image_models
+from nanogpt_images.wire.catalog.listings import image_models
 
 TABLE = PriceTable({"1024*1024": 0.02, "2k": 0.05, "512x512": 0.01})
 MODEL = Model(id="m", prices=TABLE, parameters={"resolution": EnumSpec(("1024x1024", "512x512", "2k"))})
@@ -255,7 +255,7 @@ JSON = st.recursive(
 @given(pricing=JSON, body=st.dictionaries(st.text(max_size=8), JSON, max_size=4))
 def test_any_pricing_gives_a_price_or_none(pricing: object, body: dict[str, object]) -> None:
     """No shape of `pricing`, and no field of a request, raises; the raw value stays; low <= expected <= high."""
-    (record,) = decode_image_models([{"id": "m", "pricing": pricing}])
+    (record,) = image_models([{"id": "m", "pricing": pricing}]).listing()
     assert record.raw_pricing is pricing
     price = price_of(record, generate(extra=body, n=2))
     if price is not None:

@@ -20,8 +20,8 @@ from nanogpt_images.resources.checks import checked
 from nanogpt_images.types.model import Model
 from nanogpt_images.types.parameters import CountRule, EnumSpec, split_count
 from nanogpt_images.types.request import GenerateRequest, OpenAIRequest
-from nanogpt_images.wire.catalog.join import join
-from nanogpt_images.wire.catalog.listings import decode_image_models, decode_listed_models
+from nanogpt_images.wire.catalog.join import Joined
+from nanogpt_images.wire.catalog.listings import image_models, listed_models
 from nanogpt_images.wire.requests import encode_body
 
 
@@ -131,7 +131,7 @@ def test_any_row_becomes_a_body_or_an_error_of_the_tree(
 ) -> None:
     """Whatever stands in a row and in the catalogue, each request of it is one JSON body, or a NanoGPTError."""
     listing = [{"id": "m", "supported_parameters": limits, "pricing": pricing}]
-    (model,) = join(decode_image_models(listing), decode_listed_models(listing))
+    (model,) = Joined(image_models(listing), listed_models(listing)).join_all()
     try:
         row = BatchRow.of({**fields, "prompt": "a fox", "model": "m", "route": route})
         if (problem := problem_of(row, model)) is not None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
-from nanogpt_images.batch.run.concurrency import ConcurrencyLimit
+from nanogpt_images.batch.run.concurrency import ConcurrencyLimit, Place
 
 
 class Clock:
@@ -192,3 +196,105 @@ async def test_a_failure_inside_gives_the_place_back() -> None:
     assert concurrency_limit.active == 0
     async with concurrency_limit.one():
         assert concurrency_limit.active == 1
+
+
+class Service:
+    """Requests that start at a pace and end after their latencies, in simulated time; the limit decides how many there are."""
+
+    STEP_S = 0.01
+
+    def __init__(self, rate: float, maximum: int = 8192) -> None:
+        self.clock = Clock()
+        self.limit = ConcurrencyLimit(maximum, rate=rate, clock=self.clock)
+        self.rate = rate
+        self.waiting: list[tuple[Place, AsyncExitStack]] = []
+        self.running: list[tuple[float, AsyncExitStack]] = []
+        self.starts: list[float] = []
+        self.most_waiting = self.most = 0
+
+    async def run(self, seconds: float, draw: Callable[[], float]) -> None:
+        """Let so much time pass, with a latency from *draw* for each request."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now += self.STEP_S
+            while self.running and self.running[0][0] <= self.clock.now:
+                await heapq.heappop(self.running)[1].aclose()
+            while self.limit.active < self.limit.limit:
+                stack = AsyncExitStack()
+                self.waiting.append((await stack.enter_async_context(self.limit.one()), stack))
+            self.most_waiting = max(self.most_waiting, len(self.waiting))
+            while self.waiting and len(self.starts) < self.rate * self.clock.now:
+                place, stack = self.waiting.pop(0)
+                place.left()
+                self.starts.append(self.clock.now)
+                # Ties are broken by the order of starts.
+                heapq.heappush(self.running, (self.clock.now + draw() + 1e-9 * len(self.starts), stack))
+            self.most = max(self.most, len(self.running))
+
+    async def end(self) -> None:
+        """Leave all places."""
+        for _, stack in [*self.waiting, *self.running]:
+            await stack.aclose()
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("rate", "mean_s"), [(25, 12), (25, 1), (25, 60), (200, 3), (2, 12)])
+async def test_the_pace_is_kept_at_any_latency(rate: float, mean_s: float, sigma: float) -> None:
+    """From the first second on, with no more than a second's requests waiting for the pace."""
+    service = Service(rate)
+    chance = random.Random(1)
+
+    def draw() -> float:
+        return mean_s * chance.lognormvariate(-(sigma**2) / 2, sigma)
+
+    await service.run(10 * mean_s + 10, draw)
+    assert len(service.starts) >= 0.98 * rate * service.clock.now - 1
+    assert service.most_waiting <= max(64, rate)
+    assert service.most <= max(64, 1.6 * rate * mean_s)
+    assert service.limit.throttle == ""
+    await service.end()
+
+
+async def test_a_service_that_falls_silent_is_sent_no_more_than_its_latency_asked_for() -> None:
+    """What may be lost with it does not grow with the time for which it is silent."""
+    service = Service(25)
+    await service.run(60, lambda: 4.0)
+    before = len(service.starts)
+    await service.run(120, lambda: 1e6)
+    assert len(service.starts) - before <= 25 * 4 * 1.3 + 1
+    await service.end()
+
+
+async def test_a_service_that_becomes_slower_is_followed() -> None:
+    """Five times the latency needs five times the places, and has them once it was seen."""
+    service = Service(25)
+    await service.run(60, lambda: 4.0)
+    await service.run(120, lambda: 20.0)
+    before = len(service.starts)
+    await service.run(60, lambda: 20.0)
+    assert len(service.starts) - before >= 0.98 * 25 * 60
+    await service.end()
+
+
+async def test_the_cap_holds_and_is_told_where_it_holds_the_pace_back() -> None:
+    """64 at once and 12 s each are 5.3 requests per second, whatever the key allows."""
+    service = Service(25, maximum=64)
+    await service.run(120, lambda: 12.0)
+    assert service.most == 64
+    assert service.limit.throttle == "64 at once allow 5.3 of 25 requests per second"
+    await service.end()
+
+
+async def test_pressure_lowers_what_is_under_way_and_not_a_cap_that_is_far_away() -> None:
+    """A third fewer than the pace needs, and all of them again after enough successes."""
+    service = Service(25)
+    await service.run(60, lambda: 4.0)
+    wanted = service.limit.limit
+    for _ in range(10):
+        service.limit.slower("503")
+    assert service.limit.limit == int(wanted * 0.7)
+    assert service.limit.throttle == f"{service.limit.limit} of {wanted} at once after 503"
+    for _ in range(wanted * wanted):
+        service.limit.faster()
+    assert service.limit.limit == wanted
+    await service.end()

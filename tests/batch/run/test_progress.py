@@ -35,6 +35,17 @@ def test_progress_line() -> None:
     )
 
 
+def test_progress_says_by_the_pace_how_long_it_takes_until_requests_have_ended() -> None:
+    """The first answers take a while, and nothing else is known before them."""
+    clock = Clock()
+    meter = Meter(RunTarget(requests=90_000, pace=25), clock)
+    clock.now = 5.0
+    assert meter.line(BatchReport()).endswith(" · at least 1 h left")
+    assert "left" not in Meter(RunTarget(requests=90_000), clock).line(BatchReport())
+    clock.now = 10.0
+    assert meter.line(BatchReport(requests=50, done=50)).endswith(" · 4 h 59 min left")
+
+
 def test_progress_tells_what_throttles() -> None:
     """What keeps requests back stands at the end of the line."""
     meter = Meter(RunTarget(requests=None), Clock())

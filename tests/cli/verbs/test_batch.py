@@ -377,14 +377,38 @@ def test_a_joined_process_never_calls_an_unfinished_job_done(
 def test_large_manifest(
     run: Run, service: BlockingSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a large manifest only the beginning is looked at first, and that is said; all of it is carried out."""
+    """All of a large manifest is planned before anything is sent, and that it takes a while is said."""
     monkeypatch.setattr(_manifest, "MAX_SCANNED_BYTES", 10)
     monkeypatch.setattr(_manifest, "_FIRST_ROWS", 2)
     (tmp_path / "large.txt").write_text("a fox\na hare\nan owl\n")
     done = run("batch", "large.txt", "-m", "tiny-and-fast", "-o", "out", "--base-url", service.url)
     assert done.code == 0
-    assert "large.txt is large; its first 2 rows make 2 rows, 2 requests, 2 images" in done.err
+    assert "checking all rows of large.txt first" in done.err
+    assert "plan: 3 rows, 3 requests, 3 images" in done.err
     assert len(service.ledger.billed) == 3
+
+
+@pytest.mark.parametrize("options", [(), ("--no-validate",)])
+def test_a_wrong_row_deep_in_a_large_manifest_is_met_before_anything_is_sent(
+    run: Run,
+    service: BlockingSandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+) -> None:
+    """Nothing is paid before it, and the next row that is wrong is counted."""
+    monkeypatch.setattr(_manifest, "MAX_SCANNED_BYTES", 10)
+    monkeypatch.setattr(_manifest, "_FIRST_ROWS", 2)
+    rows = ['{"prompt": "a fox"}'] * 3 + ["{", '{"prompt": "a hare"}', '{"prompt": 5}']
+    (tmp_path / "large.jsonl").write_text("\n".join(rows))
+    done = run(
+        *("batch", "large.jsonl", "-m", "tiny-and-fast", "-o", "out", "--base-url", service.url), *options
+    )
+    assert done.code == 2
+    assert "line 4" in done.err
+    assert "1 more row is wrong" in done.err
+    assert "Nothing was sent" in done.err
+    assert service.ledger.posts == []
 
 
 def test_a_cost_in_another_currency(run: Run, tmp_path: Path) -> None:

@@ -135,3 +135,24 @@ def test_quotes(run: Run, service: BlockingSandbox, tmp_path: Path) -> None:
     assert "the catalogue's price stands where there is one" in without.err
     assert "by the service" not in without.out
     assert service.ledger.posts == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "at least 40 s at 25 requests per second, 300 at once if each takes 12 s"),
+        (("--concurrency", "300"), "at least 40 s at 25 requests per second, 300 at once if each takes 12 s"),
+        (
+            ("--concurrency", "64"),
+            "at least 40 s at 25 requests per second; with --concurrency 64 3 min 8 s if each takes 12 s",
+        ),
+    ],
+)
+def test_the_time_is_said_with_pace_and_concurrency(
+    run: Run, service: BlockingSandbox, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    """What a cap on the requests at once costs is known before the batch is started."""
+    manifest = tmp_path / "rows.txt"
+    manifest.write_text("".join(f"fox {number}\n" for number in range(1_000)))
+    done = run("plan", manifest, "-m", "tiny-and-fast", "--base-url", service.url, *options)
+    assert said in " ".join(done.out.split())

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanogpt_images.errors import Charge, ResponseDecodeError
-from nanogpt_images.types.model import ImageModel, ListedModel, Listing, Model, PriceLine
+from nanogpt_images.types.model import ImageModel, ListedModel, Model, PriceLine
 from nanogpt_images.types.parameters import CountRule, EnumSpec, RangeSpec
 from nanogpt_images.types.prices import PriceTable, PriceTables
-from nanogpt_images.wire.catalog.join import join, with_offers
-from nanogpt_images.wire.catalog.listings import decode_endpoints, decode_image_models, decode_listed_models
+from nanogpt_images.wire.catalog.join import Joined, with_offers
+from nanogpt_images.wire.catalog.listings import Records, decode_endpoints, image_models, listed_models
 from nanogpt_images.wire.catalog.pricing import read_price_tables, read_prices
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -28,16 +28,20 @@ def sample(name: str) -> object:
     return json.loads((SAMPLES / f"{name}.json").read_text())
 
 
-def legacy() -> Listing[ImageModel]:
-    return decode_image_models(sample("image-models"))
+def join(old: Records[ImageModel] | None, new: Records[ListedModel] | None) -> tuple[Model, ...]:
+    return Joined(old, new).join_all()
 
 
-def live() -> Listing[ListedModel]:
-    return decode_listed_models(sample("images-models.live"))
+def legacy() -> Records[ImageModel]:
+    return image_models(sample("image-models"))
+
+
+def live() -> Records[ListedModel]:
+    return listed_models(sample("images-models.live"))
 
 
 def one(**record: object) -> ImageModel:
-    return decode_image_models({"data": [{"id": "m", **record}]})[0]
+    return image_models({"data": [{"id": "m", **record}]}).listing()[0]
 
 
 def joined(model_id: str) -> Model:
@@ -46,7 +50,7 @@ def joined(model_id: str) -> Model:
 
 def test_a_documented_record_of_image_models() -> None:
     """The documented example is read in full."""
-    listing = legacy()
+    listing = legacy().listing()
     model = listing[0]
     assert (listing.stated_count, listing.generated_at) == (169, datetime(2026, 5, 14, tzinfo=UTC))
     assert (model.id, model.name, model.owner) == ("pruna-ai/p-image/text-to-image", "P-Image", "prunaai")
@@ -65,7 +69,7 @@ def test_a_documented_record_of_image_models() -> None:
 
 def test_an_odd_record_of_image_models() -> None:
     """Milliseconds, decimal text, nulls, a trailing space and an unknown key do no harm."""
-    model = legacy()[1]
+    model = legacy().listing()[1]
     assert (model.name, model.created) == ("Quartet", datetime(2026, 5, 12, tzinfo=UTC))
     assert model.input_modalities == ("text",)
     assert model.prices.per_image == {"auto": 0.12}
@@ -79,7 +83,7 @@ def test_an_odd_record_of_image_models() -> None:
 def test_records_without_an_id_are_left_out_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Null and nameless records do not spoil the listing; the log says how many there were."""
     with caplog.at_level(logging.WARNING, "nanogpt_images.catalog"):
-        assert [model.id for model in legacy()] == [
+        assert [model.id for model in legacy().listing()] == [
             "pruna-ai/p-image/text-to-image",
             "example/quartet",
             "gpt-image-2",
@@ -89,9 +93,11 @@ def test_records_without_an_id_are_left_out_and_logged(caplog: pytest.LogCapture
 
 def test_both_shapes_of_images_models_give_the_same_record() -> None:
     """The documented descriptors and the live flat lists yield one typed view."""
-    documented = decode_listed_models(sample("images-models.documented"))[0]
+    documented = listed_models(sample("images-models.documented")).listing()[0]
     blank: dict[str, object] = {}
-    assert attrs.evolve(documented, raw_parameters=blank) == attrs.evolve(live()[0], raw_parameters=blank)
+    assert attrs.evolve(documented, raw_parameters=blank) == attrs.evolve(
+        live().listing()[0], raw_parameters=blank
+    )
     assert documented.count_rule == CountRule(1, 4)
     assert documented.endpoints == "/api/v1/images/models/gpt-image-2/endpoints"
 
@@ -106,14 +112,14 @@ def test_a_brief_record_is_a_full_model(detailed: dict[str, object]) -> None:
 
 def test_a_bare_list_is_a_listing() -> None:
     """A listing without its envelope is read all the same."""
-    assert [model.id for model in decode_listed_models([{"id": "a"}])] == ["a"]
+    assert [model.id for model in listed_models([{"id": "a"}]).listing()] == ["a"]
 
 
 @pytest.mark.parametrize("body", [None, "<html>", 5, {}, {"data": None}, {"data": {}}, {"error": "down"}])
 def test_a_body_without_a_list_is_an_error(body: object) -> None:
     """What is no listing says where the list is missed, shows the body, and that no money moved."""
     with pytest.raises(ResponseDecodeError) as caught:
-        decode_image_models(body)
+        image_models(body)
     assert (caught.value.json_path, caught.value.charge) == ("$.data", Charge.NOT_SENT)
     assert "/api/v1/image-models" in str(caught.value)
     assert caught.value.excerpt
@@ -284,8 +290,8 @@ def test_raw_pricing_of_both_listings_stays_reachable() -> None:
     """The joined view keeps what each listing says, and counts with the dearer price."""
     old, new = {"per_image": {"1k": 0.1}, "odd": 1}, {"per_image": {"1k": 0.3}}
     (model,) = join(
-        decode_image_models([{"id": "m", "pricing": old}]),
-        decode_listed_models([{"id": "m", "pricing": new}]),
+        image_models([{"id": "m", "pricing": old}]),
+        listed_models([{"id": "m", "pricing": new}]),
     )
     assert model.raw_pricing == {"image-models": old, "images/models": new}
     assert model.price_bounds() == (0.3, 1.3)
@@ -370,7 +376,7 @@ def test_a_model_of_both_listings() -> None:
 
 def test_a_model_of_one_listing() -> None:
     """A model that one listing lacks is a full model of what the other says."""
-    record, model = legacy()[1], joined("example/quartet")
+    record, model = legacy().listing()[1], joined("example/quartet")
     assert (model.count_rule, model.prices, model.parameters) == (
         record.count_rule,
         record.prices,
@@ -384,10 +390,8 @@ def test_a_model_of_one_listing() -> None:
 
 def test_a_fixed_count_and_a_range_come_from_different_listings() -> None:
     """Only image-models states fixed counts; it rules over the range of images/models."""
-    old = decode_image_models([{"id": "m", "supported_parameters": {"fixed_image_count": 4}}])
-    new = decode_listed_models(
-        [{"id": "m", "supported_parameters": {"n": {"type": "range", "min": 1, "max": 8}}}]
-    )
+    old = image_models([{"id": "m", "supported_parameters": {"fixed_image_count": 4}}])
+    new = listed_models([{"id": "m", "supported_parameters": {"n": {"type": "range", "min": 1, "max": 8}}}])
     [model] = join(old, new)
     assert model.count_rule == CountRule(4, 4, 4)
     assert "n" not in model.parameters
@@ -400,15 +404,34 @@ def test_one_listing_alone() -> None:
     assert join(None, None) == ()
 
 
+def test_a_model_is_decoded_when_it_is_asked_for() -> None:
+    """One of a listing costs one record, the whole listing each once more, and both are always the same objects."""
+    read: list[object] = []
+    items = [{"id": f"m{number}"} for number in range(5)]
+
+    def counted(item: object) -> ListedModel:
+        read.append(item)
+        (record,) = listed_models([item]).listing()
+        return record
+
+    joined = Joined(None, Records(items, {}, counted))
+    assert joined.find("other") is None
+    assert joined.find("m3") is joined.find("m3")
+    assert read == [items[3]]
+    assert joined.join_all()[3] is joined.find("m3")
+    assert joined.join_all() is joined.join_all()
+    assert len(read) == len(items)
+
+
 def test_staleness_is_passed_on() -> None:
     """A model is stale exactly if a listing that holds it is."""
-    models = join(legacy(), attrs.evolve(live(), stale=True))
+    models = join(legacy(), live().as_stale())
     assert [model.stale for model in models] == [True, True, False, False]
 
 
 def test_the_first_of_two_records_with_one_id_counts() -> None:
     """IDs are unique in the joined view."""
-    twice = decode_listed_models([{"id": "m", "name": "first"}, {"id": "m", "name": "second"}])
+    twice = listed_models([{"id": "m", "name": "first"}, {"id": "m", "name": "second"}])
     assert [model.name for model in join(None, twice)] == ["first"]
 
 
@@ -461,9 +484,7 @@ RECORDS = st.builds(
 @given(st.lists(RECORDS | JSON, max_size=3), st.lists(RECORDS | JSON, max_size=3), JSON)
 def test_any_records_can_be_decoded_and_joined(old: list[object], new: list[object], meta: object) -> None:
     """No record, however odd, raises anything; what has an ID is in the joined view."""
-    models = join(
-        decode_image_models({"data": old, "meta": meta}), decode_listed_models({"data": new, "meta": meta})
-    )
+    models = join(image_models({"data": old, "meta": meta}), listed_models({"data": new, "meta": meta}))
     ids = [model.id for model in models]
     assert len(ids) == len(set(ids))
     assert ("m" in ids) == any(isinstance(item, dict) and item.get("id") == "m" for item in old + new)
@@ -472,6 +493,9 @@ def test_any_records_can_be_decoded_and_joined(old: list[object], new: list[obje
 @given(JSON | st.fixed_dictionaries({"endpoints": st.lists(RECORDS | JSON, max_size=3)}))
 def test_any_body_is_decoded_or_refused(body: object) -> None:
     """An arbitrary body gives a typed answer or an error of the tree, nothing else."""
-    for decode in (decode_image_models, decode_listed_models, lambda it: decode_endpoints(it, "m")):
-        with contextlib.suppress(ResponseDecodeError):
-            decode(body)
+    with contextlib.suppress(ResponseDecodeError):
+        image_models(body).listing()
+    with contextlib.suppress(ResponseDecodeError):
+        listed_models(body).listing()
+    with contextlib.suppress(ResponseDecodeError):
+        decode_endpoints(body, "m")

@@ -118,7 +118,7 @@ class Store:
                 self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('metadata', 'kept')")
             self.keeps_metadata = self.meta("metadata") is not None
             if alone:
-                results.rewrite(self.connection, self.directory)
+                results.rewrite(self.connection, self.directory, after_crash=self.members.found_dead)
 
     def holds_units(self) -> bool:
         """Return whether the journal knows any request."""

@@ -186,7 +186,9 @@ def test_files_that_the_architecture_names_exist() -> None:
     package = DOCS.parent / "nanogpt_images"
     named = set(re.findall(r"`([\w/]+/[\w.]+\.py)`", page))
     assert len(named) > 40
-    missing = [name for name in named if not (package / name).is_file() and not (DOCS.parent / name).is_file()]
+    missing = [
+        name for name in named if not (package / name).is_file() and not (DOCS.parent / name).is_file()
+    ]
     assert not missing
 
 

@@ -84,8 +84,11 @@ def short_names(app: Any, doctree: nodes.document, page: str) -> None:
 
 
 def unbroken(app: Any, doctree: nodes.document, page: str) -> None:
-    """Mark short code, such as `--budget`, so that a line does not break within it."""
-    del app, page
+    """Mark short code, such as `--budget`, in which no line may break, and the wide tables of failures."""
+    del app
+    if page == "what-happens":
+        for table in doctree.findall(nodes.table):
+            table["classes"].append("failures")
     for literal in doctree.findall(nodes.literal):
         if len(literal.astext()) <= 24:
             literal["classes"].append("short")

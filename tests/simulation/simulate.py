@@ -3,7 +3,7 @@ Run seeds of the simulation, and print the first that breaks a rule: its shortes
 
     .venv/bin/python tests/simulation/simulate.py --seeds 3000          seeds 0 to 2999
     .venv/bin/python tests/simulation/simulate.py --seed 17 --trace     one seed, told
-    .venv/bin/python tests/simulation/simulate.py --seeds 1000000 --first 0 --parts 100 --into counts.json
+    .venv/bin/python tests/simulation/simulate.py --seeds 1000000 --into counts.json     goes on where it was stopped
 """
 
 from __future__ import annotations
@@ -185,6 +185,7 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print its trace")
     parser.add_argument("--keep-going", action="store_true", help="go on after a seed that breaks a rule")
     parser.add_argument("--no-shrink", action="store_true", help="print the seed and the rule alone")
+    parser.add_argument("--into", type=Path, help="keep the counts in this file, and go on from what it has")
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     options = parser.parse_args()
     base = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -203,29 +204,37 @@ def main() -> int:
 
 
 def _run_all(options, folder: str) -> int:
-    began, met = _now(), Counter()
-    seeds = steps = choices = 0
-    broken: list[list] = []
-    first, end = options.first, options.first + options.seeds
-    while first < end:
-        found = in_child(part, first, min(PART, end - first), folder)
-        seeds, steps, choices = seeds + found["seeds"], steps + found["steps"], choices + found["choices"]
+    began = _now()
+    counts = {"next": options.first, "seeds": 0, "steps": 0, "choices": 0, "met": {}, "broken": []}
+    if options.into is not None and options.into.exists():
+        counts = json.loads(options.into.read_text("utf-8"))
+    met, before = Counter(counts["met"]), counts["seeds"]
+    end = options.first + options.seeds
+    while counts["next"] < end:
+        found = in_child(part, counts["next"], min(PART, end - counts["next"]), folder)
+        for name in ("seeds", "steps", "choices"):
+            counts[name] += found[name]
         met.update(found["met"])
-        first += found["seeds"]
+        counts["next"] += found["seeds"]
+        counts["met"] = dict(sorted(met.items()))
         if found["broken"]:
-            broken.append(found["broken"])
+            counts["broken"].append(found["broken"])
             print(f"seed {found['broken'][0]}: {found['broken'][1]}", flush=True)
-            if not options.keep_going:
-                break
+        if options.into is not None:
+            options.into.write_text(json.dumps(counts), "utf-8")
+        if found["broken"] and not options.keep_going:
+            break
+    broken = counts["broken"]
     if options.json:
-        print(json.dumps({"seeds": seeds, "steps": steps, "choices": choices, "met": met, "broken": broken}))
+        print(json.dumps(counts))
     else:
         seconds, used = _now() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        each = 1000 * (used.ru_utime + used.ru_stime) / max(1, seeds)
+        each = 1000 * (used.ru_utime + used.ru_stime) / max(1, counts["seeds"] - before)
         print(
-            f"{seeds} seeds, {steps} steps, {choices} choices, {seconds:.0f} s ({each:.1f} ms of processor time each)"
+            f"{counts['seeds']:,} seeds, {counts['steps']:,} steps, {counts['choices']:,} choices; {seconds:.0f} s,"
+            f" {each:.1f} ms of processor time for each seed"
         )
-        print(", ".join(f"{name}: {count}" for name, count in sorted(met.items())))
+        print(", ".join(f"{name}: {count:,}" for name, count in counts["met"].items()))
         print(f"{len(broken)} broken")
     if broken and not options.no_shrink and not options.keep_going:
         seed, rule = broken[0]

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
+
+
+def load_planter():
+    spec = importlib.util.spec_from_file_location("simulation_plant", HERE / "plant.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PLANTED = load_planter()
 
 
 def simulate(*options: object, **environment: str) -> tuple[int, str]:
@@ -37,3 +49,20 @@ def test_a_seed_is_one_run(seed: int) -> None:
     assert alone[1].count("\n") > 5
     assert simulate("--seed", seed, "--trace", PYTHONHASHSEED="1") == alone
     assert simulate("--seed", seed, "--trace", "--before", 5) == alone
+
+
+def test_every_planted_fault_fits_the_source() -> None:
+    """Each piece still stands exactly once in its file, is named once, and says what a user would lose."""
+    faults = PLANTED.read_faults()
+    assert [fault.id for fault in faults if not fault.fits] == []
+    assert [name for name, times in Counter(fault.id for fault in faults).items() if times > 1] == []
+    assert [fault.id for fault in faults if not fault.loses.endswith(".")] == []
+    assert len(faults) >= 50
+
+
+def test_a_planted_fault_is_found(tmp_path: Path) -> None:
+    """The first seeds find an intent that is written down after its POST, in a copy of the package."""
+    (fault,) = [fault for fault in PLANTED.read_faults() if fault.id == "intent-after-the-post"]
+    seeds, rule = PLANTED.find(fault, 100)
+    assert seeds is not None
+    assert rule.startswith("every charge")

@@ -130,6 +130,14 @@ class Story:
         fuse = int(choices.magnitude(2, 3_000))
         return {"fuse": fuse, "power": choices.chance(power)}
 
+    def idle(self) -> None:
+        """Let the power fail, perhaps, while no process lives."""
+        world = self.world
+        if world.disk.is_volatile and self.choices.chance(25):
+            world.meet("power cut", "while idle")
+            world.disk.lose_power([])
+            world.booted_at = world.loop.now
+
     async def join(self, processes: list[Process], *, seconds: float = 30 * 86_400.0) -> None:
         """Wait for the ends of *processes*."""
         for process in processes:
@@ -217,7 +225,7 @@ class Batches(Story):
     async def run(self) -> None:
         self.draw()
         choices, world, auditor = self.choices, self.world, self.auditor
-        world.disk.is_volatile = choices.chance(25)
+        world.disk.is_volatile = choices.chance(40)
         self.makeup = [self._prompt(number) for number in range(1 + choices.below(3))]
         self.allowed: Counter[str] = Counter()
         self.same_ranges = True
@@ -225,6 +233,7 @@ class Batches(Story):
         self.has_lost_power = False
         for life in range(1 + choices.below(3)):
             await self._life(life)
+            self.idle()
             await asyncio.sleep(choices.one_of((0.01, 1.0, 60.0, 4_000.0, 90_000.0)))
             if choices.chance(10):
                 self._change_catalogue()
@@ -316,7 +325,7 @@ class Batches(Story):
         await self._alone(
             f"life {life}",
             None if retries else rows,
-            fuse=self.fuse(60, power=40 if world.disk.is_volatile else 0),
+            fuse=self.fuse(60, power=50 if world.disk.is_volatile else 0),
         )
         self._audit(calm=False)
 
@@ -343,7 +352,7 @@ class Batches(Story):
         if cancel_s is not None:
             self.world.loop.call_later(cancel_s, process.cancel)
         await self.join([process])
-        self.has_lost_power |= bool(self.world.met["power cut"])
+        self.has_lost_power |= bool(self.world.met["power cut"])  # the pace of before is forgotten
         if calm:
             outcome = process.ended.result()
             self.auditor.must(outcome is None, "a calm run ends well", repr(outcome))
@@ -424,7 +433,7 @@ class Keys(Story):
     async def run(self) -> None:
         self.draw()
         choices, world, auditor = self.choices, self.world, self.auditor
-        world.disk.is_volatile = choices.chance(20)
+        world.disk.is_volatile = choices.chance(40)
         self.ledger = world.root / "paid.db"
         self.keys = 1 + choices.below(3)
         self.forgotten: Counter[str] = Counter()
@@ -434,11 +443,12 @@ class Keys(Story):
             processes = []
             for number in range(1 + choices.below(3)):
                 process = Process(world, f"user {round_}{'abc'[number]}")
-                power = 30 if world.disk.is_volatile else 0
+                power = 50 if world.disk.is_volatile else 0
                 process.start(self._main(1 + choices.below(4), calm=False), **self.fuse(30, power=power))
                 processes.append(process)
             await self.join(processes)
             self._audit()
+            self.idle()
             await asyncio.sleep(choices.one_of((0.01, 60.0, 4_000.0)))
         self.calm()
         await asyncio.sleep(400)

@@ -348,8 +348,9 @@ class _Attempt(AttemptHooks):
     doubtful: bool = False
     is_withheld: bool = False
 
-    async def before(self) -> None:
+    async def before(self, key: int) -> None:
         """Commit before the POST: a crash may strand a paid call, never repeat one."""
+        del key
         call, again = self.call, self.entry is not None
         begun = await call.ledger.write(lambda store: store.begin(call.name, call.print_, again=again))
         if not begun.is_mine:

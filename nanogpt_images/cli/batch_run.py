@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from .._base.threads import in_thread
 from ..batch.batch_options import DEFAULT_AT_ONCE
 from ..batch.journal import Totals
 from ..batch.manifest.reader import ManifestRows
@@ -193,7 +191,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> tuple[BatchJob, Estimate 
     if not job.silent and job.manifest.is_large:
         note(f"checking all rows of {one_line(job.manifest.name)} first")
     if not job.validate:
-        await in_thread(partial(job.manifest.check, whole=True))
+        await job.manifest.check_whole()
         return job, None
     plan = await _numbers(job, client)
     refused = refused_combinations(plan)

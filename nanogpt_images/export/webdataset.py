@@ -91,7 +91,7 @@ class ShardWriter:
         member.size = size
         self._tar.addfile(member, file)
         # It keeps every member for readers; a shard of small images has hundreds of thousands of them.
-        self._tar.members.clear()
+        self._tar.getmembers().clear()
 
     def _next_shard(self) -> tarfile.TarFile:
         path = self._directory / f"{self._shards:06d}.tar"

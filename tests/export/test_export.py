@@ -163,7 +163,7 @@ def test_samples_of_a_shard_have_names_of_their_own_and_are_not_kept(
     writer = webdataset.ShardWriter(tmp_path / "shards", tmp_path, 10**9)
     for image in images:
         writer.write([image])
-        assert writer._tar.members == []
+        assert writer._tar.getmembers() == []
     writer.close()
     with tarfile.open(tmp_path / "shards" / "000000.tar") as shard:
         names = shard.getnames()

@@ -378,8 +378,9 @@ class _Attempt(AttemptHooks):
     doubtful: bool = False
     is_withheld: bool = False
 
-    async def before(self) -> None:
+    async def before(self, key: int) -> None:
         """Commit before the POST: a crash may strand a paid call, never repeat one."""
+        del key
         call, again = self.call, self.entry is not None
         # Cancelled while its intent is written down, it does not leave.
         self.is_withheld = True

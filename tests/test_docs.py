@@ -184,7 +184,7 @@ def test_files_that_the_architecture_names_exist() -> None:
     """Each path on the page leads to a file: of the package, or beside a neighbour that is named with its folder."""
     page = (DOCS / "architecture.md").read_text(encoding="utf-8")
     package = DOCS.parent / "nanogpt_images"
-    named = set(re.findall(r"`([\w/]+/[\w.]+\.py)`", page))
+    named = set(re.findall(r"`([\w/]+/[\w.]+\.(?:py|js))`", page))
     assert len(named) > 40
     missing = [
         name for name in named if not (package / name).is_file() and not (DOCS.parent / name).is_file()

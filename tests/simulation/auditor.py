@@ -168,6 +168,38 @@ class Auditor:
                 ),
             )
 
+    def answered(self, out: Path) -> None:
+        """What was answered whole to a process that was left alone is on the disk, and is not unknown."""
+        met = self.world.met
+        if met["disk error"] or met["disk full"] or met["power cut"]:
+            return
+        books = self.journal(out)
+        # One that dies between its intent and its POST leaves an unknown outcome behind.
+        interrupted = any(process.disturbed for process in self.world.processes)
+        for prompt, posts in self.posts_by_prompt().items():
+            book = books[prompt]
+            known = {sha256 for sha256, _ in book["images"]}
+            undisturbed = [post for post in posts if post.taken and not post.process.disturbed]
+            for post in undisturbed:
+                made = {hashlib.sha256(image).hexdigest() for image in post.images}
+                self.must(
+                    post.linked or made <= known,
+                    "an answer that came whole is on the disk",
+                    f"{prompt!r}: POST {post.number}",
+                )
+            self.must(
+                len(undisturbed) < len(posts) or interrupted or not book["states"]["unknown"],
+                "what was answered is not unknown",
+                f"{prompt!r}: {dict(book['states'])}",
+            )
+
+    def report(self, process, report) -> None:
+        """The numbers of a run cover what was charged to it."""
+        posts = [post for post in self.service.posts if post.process is process]
+        billed = sum(post.billed or (post.worst if post.open else 0) for post in posts)
+        told = round((report.cost_usd + report.unknown_usd) * NANO)
+        self.must(told >= billed, "a run's report covers its charges", f"{told} told, {billed} charged")
+
     def files(self, out: Path) -> None:
         """Every image of the journal is on disk, as the service made it for that prompt."""
         made = {hashlib.sha256(image).hexdigest(): post for image, post in self.service.owner_of.items()}
@@ -243,15 +275,17 @@ class Auditor:
                 lambda p=prompt, i=images: f"{p!r}: {i} images were charged, {allowed.get(p, 0)} asked for",
             )
 
-    def ended(self, out: Path, *, same: bool) -> None:
-        """After a calm run nothing is open. Where models are not the *same* any more, some requests cannot be made."""
+    def ended(self, out: Path, *, same: bool, changed: bool) -> None:
+        """
+        After a calm run nothing is open.
+
+        Where models are not the *same* any more, some requests cannot be made; of a *changed* manifest's rows some may
+        have been left.
+        """
         for prompt, book in self.journal(out).items():
-            open_ = {
-                state: count
-                for state, count in book["states"].items()
-                if state in ("pending", "sent", "linked")
-            }
-            self.must(not open_, "a calm run leaves nothing open", f"{prompt!r}: {open_}")
+            states = ("sent", "linked") if changed else ("pending", "sent", "linked")
+            left = {state: count for state, count in book["states"].items() if state in states}
+            self.must(not left, "a calm run leaves nothing open", f"{prompt!r}: {left}")
             free = book["charges"]["rejected"] + book["charges"]["not_sent"]
             self.must(
                 not (same and free),
@@ -277,10 +311,25 @@ class Auditor:
 
     # Calls.
 
-    def call(self, prompt: str, error: BaseException | None, result: object, *, loose: bool) -> None:
+    def call(
+        self,
+        prompt: str,
+        error: BaseException | None,
+        result: object,
+        *,
+        loose: bool,
+        attempts: int,
+        seconds: float,
+    ) -> None:
         """A call says the truth about its money; *loose* policies may pay again for what is unknown."""
         posts = [post for post in self.service.posts if post.prompt == prompt]
         billed = [post for post in posts if post.billed or post.open]
+        self.must(
+            len(posts) <= attempts, "a call makes its attempts and no more", f"{prompt!r}: {len(posts)}"
+        )
+        self.must(seconds < 1_200, "a call ends in bounded time", f"{prompt!r}: {seconds:.0f} s")
+        again = [post.fate for post in posts[:-1] if post.fate not in ("429", "503", "408", "500 free")]
+        self.must(loose or not again, "only what says later is sent again", f"{prompt!r}: {again}")
         if not loose:
             self.must(
                 len(billed) <= 1, "a call is paid for once", f"{prompt!r}: {[post.number for post in billed]}"

@@ -89,6 +89,8 @@ class Post:
     images: list[bytes] = field(default_factory=list)
     whole: bool = False
     told_free: bool = False
+    taken: bool = False
+    linked: bool = False
 
 
 class Answer:
@@ -145,7 +147,6 @@ class Service:
         self.refunded = 0
         self.owner_of: dict[bytes, Post] = {}
         self.on_arrival = lambda post: None
-        self.in_flight = 0
 
     # What the auditor asks.
 
@@ -225,6 +226,7 @@ class Service:
                 name = f"https://files.example/{self.images_made}-{place}.png"
                 self.files[name] = (image, world.loop.now)
                 entries.append({"url": name})
+                post.linked = True
             else:
                 entries.append({"b64_json": base64.b64encode(image).decode()})
         facts: dict[str, object] = {"created": int(WALL(world)), "data": entries, "paymentSource": "USD"}
@@ -383,7 +385,7 @@ class Transport:
         service, world = self.service, self.service.world
         choices = world.choices
         deadline = world.loop.now + request.timeout_s
-        service.in_flight += 1
+        process, post, counted = PROCESS.get(), None, False
         try:
             fate = service.decide() if request.paid else self._free_fate()
             if fate != "served":
@@ -392,16 +394,21 @@ class Transport:
             if fate == "no connection":
                 raise _facts(ConnectError, request, "no connection")
             if request.paid:
-                answer = await self._pay(request, fate, deadline)
+                counted = True
+                process.in_flight += 1
+                if process.in_flight > process.concurrency:
+                    world.violate("no more requests at once than allowed", f"{process.in_flight}")
+                answer, post = await self._pay(request, fate, deadline)
             else:
                 request.begin_body()
                 answer = await self._ask(request, fate, deadline)
-            yield _Response(answer, request, world, deadline)
+            yield _Response(answer, request, world, deadline, post)
         except asyncio.CancelledError:
             request.withheld = request.paid and not request.body_begun
             raise
         finally:
-            service.in_flight -= 1
+            if counted:
+                process.in_flight -= 1
 
     async def aclose(self) -> None:
         pass
@@ -433,7 +440,7 @@ class Transport:
             answer.cut = world.choices.below(len(answer.body))
         return answer
 
-    async def _pay(self, request, fate: str, deadline: float) -> Answer:
+    async def _pay(self, request, fate: str, deadline: float) -> tuple[Answer, Post]:
         service, world = self.service, self.service.world
         loop, choices = world.loop, world.choices
         body = json.loads(request.body)
@@ -453,7 +460,7 @@ class Transport:
             service.refuse(post)
             await _until(loop, loop.now + work_s / 10, deadline, request)
             post.told_free = True
-            return service.refusal(fate)
+            return service.refusal(fate), post
         if fate == "never answered":
             service.refuse(post)
             await _until(loop, math_inf, deadline, request)
@@ -468,13 +475,13 @@ class Transport:
             raise _facts(OutcomeUnknownError, request, "the connection broke")
         await _until(loop, done_at + 1e-3, deadline, request)
         if fate in ("500 silent", "500 billed", "502 page"):
-            return service.refusal(fate)
+            return service.refusal(fate), post
         if fate == "200 garbage":
-            return Answer(200, b'{"data": [{"b64_json": "' + b"!" * 20)
+            return Answer(200, b'{"data": [{"b64_json": "' + b"!" * 20), post
         if fate == "200 empty":
-            return _json({"created": 1, "data": [], "cost": post.billed / NANO})
+            return _json({"created": 1, "data": [], "cost": post.billed / NANO}), post
         if fate == "200 page":
-            return Answer(200, b"<html><body>Welcome</body></html>", {"Content-Type": "text/html"})
+            return Answer(200, b"<html><body>Welcome</body></html>", {"Content-Type": "text/html"}), post
         by_link = body.get("response_format") == "url" or choices.chance(service.link_percent)
         answer = service.answer(post, by_link=by_link)
         if fate == "answer cut":
@@ -483,13 +490,14 @@ class Transport:
             answer.cut, answer.stalls = choices.below(len(answer.body)), True
         else:
             post.whole = True
-        return answer
+        return answer, post
 
 
 class _Response:
     """An answer as the client reads it."""
 
-    def __init__(self, answer: Answer, request, world: World, deadline: float) -> None:
+    def __init__(self, answer: Answer, request, world: World, deadline: float, post: Post | None) -> None:
+        self._post = post
         self.status = answer.status
         self.headers = answer.headers
         self._answer = answer
@@ -512,6 +520,8 @@ class _Response:
             raise _facts(
                 OutcomeUnknownError, self._request, "the connection broke within the answer", self.status
             )
+        if self._post is not None and self._post.whole:
+            self._post.taken = True
 
 
 math_inf = float("inf")

@@ -40,7 +40,7 @@ from world import Violation, World, quiet  # noqa: E402
 
 from nanogpt_images._base import owner  # noqa: E402
 
-PART = 200
+PART = 100
 MOST_SHRINKING = 600
 _kept: list[object] = []
 

@@ -68,8 +68,15 @@ class Story:
         return self.policy.repeat_unknown
 
     def _jump(self) -> None:
-        self.world.wall_offset += self.choices.one_of((-3_600.0, 3_600.0, -86_400.0 * 3, 30.0, -30.0))
-        self.world.meet("clock set", self.world.wall_offset)
+        world = self.world
+        world.wall_offset = self.choices.one_of((-3_600.0, 3_600.0, -86_400.0 * 3, 30.0, -30.0))
+        world.meet("clock set", world.wall_offset)
+        if self.choices.chance(50):
+            world.loop.call_later(self.choices.magnitude(1, 10_000), self._put_right)
+
+    def _put_right(self) -> None:
+        self.world.wall_offset = 0.0
+        self.world.meet("clock put right")
 
     def _arrived(self, post) -> None:
         if self.cap_nano is None:
@@ -144,11 +151,11 @@ class Calls(Story):
         self.draw()
         choices, world = self.choices, self.world
         self.weather()
-        if choices.chance(30):
-            self.budget = choices.one_of((1.0, 0.05, 0.2))
+        if choices.chance(50):
+            self.budget = choices.one_of((0.05, 0.1, 0.03, 1.0))
             self.cap_nano = round(self.budget * NANO)
         process = Process(world, "caller")
-        process.start(self._main(1 + choices.below(6)), **self.fuse(10))
+        process.start(self._main(1 + choices.below(8)), **self.fuse(10))
         await self.join([process])
         # What is billed late is billed by then.
         await asyncio.sleep(300)
@@ -184,6 +191,7 @@ class Calls(Story):
             made = images.generate_openai(prompt, model=model, n=n, response_format=form)
         error: BaseException | None = None
         result = None
+        began = self.world.loop.now
         try:
             async with asyncio.timeout(cancel):
                 result = await made
@@ -193,7 +201,14 @@ class Calls(Story):
             self.world.meet("call cancelled")
             return
         self.world.note(prompt, repr(error)[:160] if error else "done")
-        self.auditor.call(prompt, error, result, loose=self.is_loose)
+        self.auditor.call(
+            prompt,
+            error,
+            result,
+            loose=self.is_loose,
+            attempts=self.policy.max_attempts,
+            seconds=self.world.loop.now - began,
+        )
 
 
 class Batches(Story):
@@ -203,9 +218,10 @@ class Batches(Story):
         self.draw()
         choices, world, auditor = self.choices, self.world, self.auditor
         world.disk.is_volatile = choices.chance(25)
-        self.makeup = [self._prompt(number) for number in range(1 + choices.below(5))]
+        self.makeup = [self._prompt(number) for number in range(1 + choices.below(3))]
         self.allowed: Counter[str] = Counter()
         self.same_ranges = True
+        self.has_changed = False
         self.has_lost_power = False
         for life in range(1 + choices.below(3)):
             await self._life(life)
@@ -217,6 +233,8 @@ class Batches(Story):
         await self._alone("last", self.rows(), fuse={}, calm=True)
         self._audit(calm=True)
         if choices.chance(30):
+            # The account is asked once its sums are final, or too early.
+            await asyncio.sleep(choices.one_of((2 * 86_400.0, 1.0)))
             await self._alone("settler", None, fuse={}, calm=True, settle=True)
             self._audit(calm=False)
         if choices.chance(40):
@@ -229,7 +247,7 @@ class Batches(Story):
     def _prompt(self, number: int) -> dict:
         choices = self.choices
         model = choices.one_of(("alpha", "quartet", "single"))
-        row = {"prompt": f"p{number}", "model": model, "count": choices.one_of((1, 2, 5, 3, 6))}
+        row = {"prompt": f"p{number}", "model": model, "count": choices.one_of((1, 2, 5, 3))}
         if choices.chance(20):
             row |= {"route": "openai", "response_format": "url"}
         return row
@@ -238,6 +256,7 @@ class Batches(Story):
         """Make the manifest of a run; a *changed* one has other rows and counts."""
         choices = self.choices
         rows = [dict(row) for row in self.makeup]
+        self.has_changed |= changed
         if changed:
             for row in rows:
                 if choices.chance(30):
@@ -322,7 +341,7 @@ class Batches(Story):
         cancel_s = None if calm or not self.choices.chance(15) else self.choices.magnitude(1e-2, 60)
         process.start(self._main(process, rows, calm=calm, **options), **fuse)
         if cancel_s is not None:
-            self.world.loop.call_later(cancel_s, process.task.cancel)
+            self.world.loop.call_later(cancel_s, process.cancel)
         await self.join([process])
         self.has_lost_power |= bool(self.world.met["power cut"])
         if calm:
@@ -371,6 +390,8 @@ class Batches(Story):
                         self.world.meet("left early")
                         break
             report = run.report
+            if self.is_priced and not join:
+                self.auditor.report(process, report)
             self.world.note("report", report.to_json() if self.world.tracing else "")
 
     def _audit(self, *, calm: bool, joined: int = 1) -> None:
@@ -381,6 +402,7 @@ class Batches(Story):
             return
         auditor.read(out)
         auditor.attempts(out)
+        auditor.answered(out)
         if self.is_priced:
             auditor.books(out, at_rest=calm)
         if not self.is_loose:
@@ -392,7 +414,7 @@ class Batches(Story):
             auditor.listed(out)
             # What a retry sends again keeps its n, and names its model.
             same = "single" in self.service.models and self.same_ranges and self.is_priced
-            auditor.ended(out, same=same)
+            auditor.ended(out, same=same, changed=self.has_changed)
             auditor.sums(out)
 
 
@@ -406,7 +428,7 @@ class Keys(Story):
         self.ledger = world.root / "paid.db"
         self.keys = 1 + choices.below(3)
         self.forgotten: Counter[str] = Counter()
-        self.results: dict[str, set] = {}
+        self.is_undisturbed = True
         for round_ in range(1 + choices.below(2)):
             self.weather()
             processes = []
@@ -426,6 +448,12 @@ class Keys(Story):
         outcome = process.ended.result()
         auditor.must(outcome is None, "a calm user ends well", repr(outcome))
         self._audit()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no process died, and no disk failed."""
+        met = self.world.met
+        return not (met["kill"] or met["power cut"] or met["disk error"] or met["disk full"])
 
     def _audit(self) -> None:
         if self.is_loose:
@@ -475,9 +503,9 @@ class Keys(Story):
             error = raised
         except TimeoutError:
             self.world.meet("call cancelled")
+            self.is_undisturbed = False
             return
         self.world.note(f"{prompt} ({way})", repr(error)[:200] if error else "done")
-        world_met = self.world.met
         posts = [post for post in self.service.posts if post.prompt == prompt]
         billed = [post for post in posts if post.billed or post.open]
         if error is None:
@@ -496,11 +524,12 @@ class Keys(Story):
                         owner is not None and owner.prompt == prompt, "an image is of its key", prompt
                     )
             return
-        charge = error.charge.value if error.charge is not None else None
-        was_interrupted = (
-            world_met["kill"] or world_met["power cut"] or world_met["disk error"] or world_met["disk full"]
-        )
-        if not was_interrupted and all(post.told_free for post in posts):
+        charge = error.charge.value
+        if self.is_undisturbed and self.is_whole and posts and all(post.taken for post in posts):
+            self.auditor.must(
+                charge != "unknown", "a key that was answered is not unknown", lambda: f"{prompt}: {error!r}"
+            )
+        if self.is_whole and all(post.told_free for post in posts):
             self.auditor.must(
                 charge != "unknown",
                 "a key whose attempts were all refused is not unknown",

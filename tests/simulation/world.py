@@ -84,6 +84,9 @@ class Process:
         self.name = name
         self.pid = 5_000_000 + len(world.processes)
         self.dead = False
+        self.disturbed = False
+        self.in_flight = 0
+        self.concurrency = 1_000
         self.fuse = 0
         self.descriptors: set[int] = set()
         self.connections: list = []
@@ -103,6 +106,11 @@ class Process:
     def _over(self, task: asyncio.Task) -> None:
         if not self.dead and not self.ended.done():
             self.ended.set_result("cancelled" if task.cancelled() else task.exception())
+
+    def cancel(self) -> None:
+        """Cancel its main task, as Ctrl-C does."""
+        self.disturbed = True
+        self.task.cancel()
 
     def point(self, what: str) -> None:
         """Pass a point at which the process can be killed; raise Killed where it is, or was before."""
@@ -291,7 +299,7 @@ class World:
             self.meet("kill", where)
             fallen = [process]
         for each in fallen:
-            each.dead = True
+            each.dead = each.disturbed = True
         self.fallen += fallen
 
     def bury(self) -> None:

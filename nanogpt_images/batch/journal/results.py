@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ..._base.disk import make_directory
-from ..._base.durable import sync_directories
+from ..._base.durable import sync_directories, sync_files
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
@@ -81,6 +82,13 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
     except OSError as error:
         _LOG.warning("%s could not be written (%s); it will be rewritten from the journal.", FILE_NAME, error)
         return False
+
+
+def sync(directory: Path) -> None:
+    """Put the list on the disk itself, as far as the disk takes it; the journal holds what it lists."""
+    with contextlib.suppress(OSError):
+        sync_files([directory / FILE_NAME])
+        sync_directories([directory / FILE_NAME])
 
 
 def lists_images(directory: Path) -> bool:

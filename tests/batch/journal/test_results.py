@@ -12,6 +12,7 @@ from fakes import unmarked
 
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal import results as results_file
+from nanogpt_images.batch.journal.database.processes import Processes
 from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
@@ -86,6 +87,23 @@ async def test_zeros_of_a_power_cut_are_replaced(out: Path, image: MakeImage) ->
     path.write_bytes(before[:-9].ljust(len(before), b"\0"))
     await (await Journal.open(out, service=None)).aclose()
     assert path.read_bytes() == before
+
+
+async def test_a_list_is_on_the_disk_before_its_process_leaves(
+    out: Path, image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut after the end of a batch takes nothing of its list: no later run would look for a gap."""
+    order: list[object] = []
+    sync, leave = results_file.sync_files, Processes.leave
+
+    def left(members: Processes) -> bool:
+        order.append("left")
+        return leave(members)
+
+    monkeypatch.setattr(results_file, "sync_files", lambda files: (order.extend(files), sync(files)))
+    monkeypatch.setattr(Processes, "leave", left)
+    await run(out, image)
+    assert order == [out / "results.jsonl", "left"]
 
 
 async def test_the_costs_of_images_add_up_to_what_was_paid(out: Path, image: MakeImage) -> None:

@@ -108,16 +108,6 @@ def blockbuster() -> Iterator[BlockBuster]:
                 guard.functions[name].can_block_in(
                     "nanogpt_images/_base/disk.py", {"_claim", "publish", "make_directory"}
                 )
-        # What a missing extra needs is looked up where the error is made, which ends what was being set up.
-        for name in (
-            "os.stat",
-            "os.listdir",
-            "os.scandir",
-            "io.BufferedReader.read",
-            "io.TextIOWrapper.read",
-        ):
-            if name in guard.functions:
-                guard.functions[name].can_block_in("nanogpt_images/_base/display.py", {"install_hint"})
         # A row by its index, and a small image: 50 µs, where a thread takes several times that.
         for name in ("sqlite3.Connection.execute", "sqlite3.Cursor.fetchall", "os.read"):
             guard.functions[name].can_block_in("nanogpt_images/resources/ledger/paid_ledger.py", {"read"})

@@ -1,7 +1,7 @@
 """
 Claim: a batch at its defaults keeps the pace that the key allows, whatever the latency, and no second holds more.
 
-    python benchmarks/pace.py [--json] [--mean-s 12] [--sigma 0.5] [--rate 25] [--requests 2400] [--concurrency N]
+    python benchmarks/pace.py [--json] [--mean-s 12] [--sigma 0.5] [--rate 25] [--requests 2400] [--concurrency N] [--keys N]
 
 A server in another process answers each request with an image of 1 KiB after a log-normal time. It counts what comes: starts
 per second from the first to the last, the busiest second, and the most requests under way. CPU and memory are the client's.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from nanogpt_images import AsyncClient
 
-KEY = "sk-nano-00000000-0000-4000-8000-000000000000"
+KEY = "sk-nano-00000000-0000-4000-8000-{:012d}"
 SIZE = 1024
 
 
@@ -33,7 +33,11 @@ async def run(arguments: argparse.Namespace, url: str) -> dict[str, float]:
         for number in range(arguments.requests)
     )
     with tempfile.TemporaryDirectory(dir=arguments.directory) as out:
-        async with AsyncClient(KEY, url, requests_per_second=arguments.rate) as client:
+        async with AsyncClient(
+            base_url=url,
+            api_keys=[KEY.format(number) for number in range(arguments.keys)],
+            requests_per_second=arguments.rate,
+        ) as client:
             started, cpu = time.perf_counter(), time.process_time()
             report = await client.run_batch(rows, out=Path(out) / "out", concurrency=arguments.concurrency)
     assert report.images == arguments.requests, report
@@ -73,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=25.0)
     parser.add_argument("--requests", type=int, default=2_400)
     parser.add_argument("--concurrency", type=int)
+    parser.add_argument("--keys", type=int, default=1)
     parser.add_argument("--directory", help="Where the batch writes; by default where temporary files go.")
     arguments = parser.parse_args()
     figures = measure(arguments)

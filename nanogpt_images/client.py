@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import ssl as ssl_module
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, NoReturn, ParamSpec, Self
@@ -37,10 +37,10 @@ from .resources.settling import Books
 from .resources.spending import Spending
 from .transport.door import Door
 from .transport.identity import service_at
+from .transport.key_ring import KeyRing, Lane, RedactorOfKeys, key_name
 from .transport.observed import ObservedTransport
 from .transport.options import ClientOptions
 from .transport.pacing.limiter import RateLimiter
-from .transport.pacing.pacer import Pacer
 from .transport.protocol import Transport
 from .transport.retry import RetryPolicy
 from .transport.secrets import Redactor, not_pickled
@@ -57,6 +57,21 @@ def _spending(budget_usd: float, assume_price_usd: float | None, moderation: Mod
     if not budget_usd >= 0:
         raise ConfigurationError(f"budget_usd must be 0 or more, not {budget_usd}.")
     return Spending(BudgetGate(Budget(to_nano(budget_usd))), assume_price_usd, moderation)
+
+
+def _key_ring(options: ClientOptions, requests_per_second: float | None) -> KeyRing:
+    return KeyRing(
+        [
+            Lane(
+                number=number,
+                name=key_name(key),
+                headers={} if key is None else options.key_header(key),
+                limiter=RateLimiter(requests_per_second),
+                redact=Redactor(key),
+            )
+            for number, key in enumerate(options.api_keys or [None])
+        ]
+    )
 
 
 def _to_the_end(
@@ -87,7 +102,7 @@ class AsyncClient:
             await result.images[0].save("fox")
 
     Args:
-        api_key: Key; by default `NANOGPT_API_KEY`. The catalogue works without one.
+        api_key: Key; by default those of `NANOGPT_API_KEYS`, then `NANOGPT_API_KEY`. The catalogue works without one.
         base_url: Origin, with a path prefix if a gateway needs one; by default `NANOGPT_BASE_URL`, then
             `https://nano-gpt.com`. Other than https is accepted for loopback only.
         timeout_s: Limit for each attempt of a generation, once it has a connection slot. Requests that cost nothing
@@ -111,6 +126,9 @@ class AsyncClient:
         allow_private_references: Let reference URLs that are fetched here, and redirects of signed URLs, point to
             private addresses: True, or the names of the hosts that may (see docs/security.md).
         on_event: Called with each event, as by `observe`.
+        api_keys: Several keys instead. Each has a pace of its own, and a request goes out with whichever has a place first.
+            A key that is refused, out of balance or over its daily limit drops out, and the others go on. What is free,
+            and `account`, uses the first one.
         ledger: A file that remembers calls made with `key=`, and pays for each key once (see docs/paid-once.md). It is
             made on first use, with its images in a folder beside it; any number of processes may share it.
 
@@ -150,11 +168,13 @@ class AsyncClient:
         allow_private_references: AllowPrivate = False,
         on_event: OnEvent | None = None,
         ledger: str | os.PathLike[str] | None = None,
+        api_keys: Sequence[str] | None = None,
     ) -> None:
         if session is not None and transport is not None:
             raise ConfigurationError("pass session= or transport=, not both.")
         self._options = ClientOptions.resolve(
             api_key=api_key,
+            api_keys=api_keys,
             base_url=base_url,
             timeout_s=timeout_s,
             connect_timeout_s=connect_timeout_s,
@@ -174,7 +194,10 @@ class AsyncClient:
         self._observers = Observers()
         if on_event is not None:
             self._observers.add(on_event)
-        redact = Redactor(self._options.api_key)
+        keys = _key_ring(self._options, requests_per_second)
+        redact = keys.lanes[0].redact
+        if len(keys.lanes) > 1:
+            redact = RedactorOfKeys(redact)
         self._watched = watched = ObservedTransport(Door(transport, redact), self._observers, redact)
         self._retry = retry or RetryPolicy()
         moderation = ModerationPrice(self._options.headers)
@@ -183,7 +206,7 @@ class AsyncClient:
             headers=self._options.request_headers(),
             transport=watched,
             retry=self._retry,
-            limiter=RateLimiter(requests_per_second),
+            keys=keys,
             max_connections=max_connections,
             redact=redact,
             key=self._options.api_key,
@@ -257,6 +280,7 @@ class AsyncClient:
         progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
         reuse: str | os.PathLike[str] | None = None,
+        key_budget_usd: float | None = None,
     ) -> Batch:
         """
         Make a batch of *rows*; it starts when its `async with` block is entered.
@@ -289,6 +313,7 @@ class AsyncClient:
             on_event: Called with each event, on the event loop.
             reuse: A ledger, made if missing. What an earlier job or call with the same digest paid for is copied from it
                 instead of bought, and what this batch buys is added to it (see docs/paid-once.md).
+            key_budget_usd: Never spend more on this job with any one key, earlier runs included.
 
         Raises:
             ConfigurationError: The client is closed.
@@ -309,6 +334,7 @@ class AsyncClient:
             keep_going=keep_going,
             progress=progress,
             reuse=None if reuse is None else Path(reuse),
+            key_budget_usd=key_budget_usd,
         )
         return self._batch(rows, options, on_event)
 
@@ -327,6 +353,7 @@ class AsyncClient:
         images_url: str | None = None,
         progress: bool = False,
         on_event: Callable[[BatchEvent], object] | None = None,
+        key_budget_usd: float | None = None,
     ) -> Batch:
         """
         Make a batch of what the journal in *out* holds open: failed and interrupted requests.
@@ -346,6 +373,7 @@ class AsyncClient:
             images_url: See `batch`.
             progress: See `batch`.
             on_event: See `batch`.
+            key_budget_usd: See `batch`.
         """
         options = BatchOptions(
             out=Path(out),
@@ -357,6 +385,7 @@ class AsyncClient:
             retry_unknown=unknown,
             picked=None if picked is None else Path(picked),
             progress=progress,
+            key_budget_usd=key_budget_usd,
         )
         return self._batch(None, options, on_event)
 
@@ -373,8 +402,7 @@ class AsyncClient:
             images=self._pipeline,
             catalog=self.catalog,
             service=self.service,
-            pace=self._pacer,
-            rate=self._sender.limiter.rate,
+            keys=self._sender.keys,
             at_least=self._sender.slots.at_least,
             on_event=on_event,
         )
@@ -400,13 +428,6 @@ class AsyncClient:
             A function that ends it.
         """
         return self._observers.add(on_event)
-
-    def _pacer(self, directory: Path) -> Pacer | None:
-        limiter = self._sender.limiter
-        if limiter.limit is None:
-            return None
-        # The limiter holds this client's starts in its own pauses; the file is for those of other processes.
-        return Pacer(directory, limiter.limit, limiter.span_s, own_pauses=False)
 
     @property
     def base_url(self) -> str:

@@ -33,6 +33,7 @@ class BatchOptions:
     out: Path | None = None
     concurrency: int | None = None
     budget_usd: float | None = None
+    key_budget_usd: float | None = None
     assume_price_usd: float | None = None
     model: str | None = None
     defaults: Mapping[str, object] = attrs.field(factory=dict[str, object])
@@ -52,10 +53,11 @@ class BatchOptions:
             raise ParameterError(
                 f"concurrency must be at least 1, not {self.concurrency}.", parameter="concurrency"
             )
-        if self.budget_usd is not None and not self.budget_usd >= 0:
-            raise ParameterError(
-                f"budget_usd must be 0 or more, not {self.budget_usd}.", parameter="budget_usd"
-            )
+        for name, cap_usd in (("budget_usd", self.budget_usd), ("key_budget_usd", self.key_budget_usd)):
+            if cap_usd is not None and not cap_usd >= 0:
+                raise ParameterError(f"{name} must be 0 or more, not {cap_usd}.", parameter=name)
+        if self.key_budget_usd is not None and self.out is None:
+            raise ConfigurationError("a budget for each key needs the directory of a journal: pass out=.")
         if self.provenance and self.out is None:
             raise ParameterError("provenance is written into files: pass out=.", parameter="provenance")
         if self.images_url is not None and self.out is None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sized
 from functools import partial
-from pathlib import Path
 from typing import Final, Self, cast
 
 import anyio
@@ -17,16 +16,18 @@ from .._base.descriptors import most_at_once, room_for
 from .._base.threads import in_thread
 from ..errors import ConfigurationError, NanoGPTError
 from ..money.budget import Budget
-from ..money.nano import to_usd
+from ..money.nano import to_nano, to_usd
 from ..outputs import make_directory
 from ..resources.catalog import Catalog
 from ..resources.ledger.paid_ledger import PaidLedger
 from ..resources.pipeline import Pipeline
+from ..transport.key_ring import KeyRing
 from ..transport.pacing.pacer import Pacer
 from .base import BatchBase
 from .batch_options import DEFAULT_AT_ONCE, BatchOptions
 from .events import BatchEvent, BatchReport, Tally
 from .journal import Journal, ManifestRecord
+from .journal.key_budget import KeyBudget
 from .manifest.picks import read_picks
 from .manifest.reader import ManifestRows, names_manifest, rows_from
 from .manifest.source import record_of, rows_again
@@ -72,8 +73,7 @@ class Batch(BatchBase):
         images: Pipeline,
         catalog: Catalog,
         service: Callable[[], Awaitable[str]],
-        pace: Callable[[Path], Pacer | None] = lambda _: None,
-        rate: float | None = None,
+        keys: KeyRing | None = None,
         at_least: Callable[[int], None] = lambda _: None,
         on_event: Callable[[BatchEvent], object] | None = None,
     ) -> None:
@@ -88,8 +88,8 @@ class Batch(BatchBase):
         self._service = service
         self._options = options
         self._again: frozenset[str] | None = None
-        self._pace = pace
-        self._rate = rate
+        self._keys = keys
+        self._rate = None if keys is None else keys.rate
         self._at_least = at_least
         self._on_event = on_event
         self._reuse = (
@@ -102,7 +102,8 @@ class Batch(BatchBase):
         self._concurrency_limit = ConcurrencyLimit(options.concurrency or DEFAULT_AT_ONCE)
         self._journal: Journal | None = None
         self._unfinished: list[tuple[ManifestRecord, ManifestRows]] = []
-        self._pacer: Pacer | None = None
+        self._pacers: list[Pacer] = []
+        self._accounts: list[KeyBudget] = []
 
     @property
     def report(self) -> BatchReport:
@@ -153,7 +154,8 @@ class Batch(BatchBase):
                 stop_signal=self._stop_signal,
                 tally=self._tally,
                 concurrency_limit=self._concurrency_limit,
-                pacer=self._pacer,
+                pacers=self._pacers,
+                accounts=self._accounts,
                 later=Later(_MOST_LATER, self._images.download_retry),
             )
             source = TaskSource(
@@ -161,7 +163,7 @@ class Batch(BatchBase):
                 recorder=recorder,
                 tally=self._tally,
                 options=self._options,
-                needs_price=self._options.cap_nano is not None,
+                needs_price=self._options.cap_nano is not None or self._options.key_budget_usd is not None,
                 moderation=self._images.moderation,
             )
             send, receive = anyio.create_memory_object_stream[BatchEvent](min(concurrency, DEFAULT_AT_ONCE))
@@ -203,9 +205,11 @@ class Batch(BatchBase):
             await recover(journal, recorder)
         if self._reuse is not None:
             await self._reuse.open(journal)
-        self._pacer = self._pace(out)
-        if self._pacer is not None:
-            stack.callback(self._pacer.close)
+        if self._keys is not None:
+            self._book_by_key(journal, self._keys)
+            self._pacers = self._keys.pacers(out)
+            for pacer in self._pacers:
+                stack.callback(pacer.close)
         if options.picked is not None:
             self._again = (await in_thread(read_picks, options.picked)).again
             await journal.remake(self._again)
@@ -217,6 +221,16 @@ class Batch(BatchBase):
         rows = len(self._rows) if isinstance(self._rows, Sized) else self._tally.manifest_rows or 0
         self._tally.units_expected = max(rows, sum(totals.units.values()))
         return recorder, totals.committed_nano
+
+    def _book_by_key(self, journal: Journal, keys: KeyRing) -> None:
+        """Book each request on the key that it is sent with, where there are several or a cap for each."""
+        cap_usd = self._options.key_budget_usd
+        if len(keys.lanes) == 1 and cap_usd is None:
+            return
+        cap_nano = None if cap_usd is None else to_nano(cap_usd)
+        self._accounts = [
+            KeyBudget(journal, lane.name, label=lane.label, cap_nano=cap_nano) for lane in keys.lanes
+        ]
 
     async def _find_manifests(self, journal: Journal) -> None:
         """Record the manifest that the rows come from; for a retry, find those that were not read to their end."""

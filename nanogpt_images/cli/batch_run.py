@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from .._base.threads import in_thread
 from ..batch.batch_options import DEFAULT_AT_ONCE
 from ..batch.journal import Totals
 from ..batch.manifest.reader import ManifestRows
@@ -19,7 +17,7 @@ from ..batch.states import State
 from ..client import AsyncClient
 from ..errors import ManifestError, ParameterError
 from ..money.nano import MAX_USD, to_nano
-from .client import api_keys, open_client
+from .client import api_keys, number_of_keys, open_client
 from .gallery_page import ahead, gallery_at_end
 from .job import Run, run_batch, totals_of
 from .manifests.consent import ask, left_to_pay_usd
@@ -39,12 +37,10 @@ class ClusterOptions:
     Attributes:
         address: As `ray.init` takes it; `local` for one on this machine.
         workers: Worker processes.
-        key_budget_usd: A cap for each key.
     """
 
     address: str
     workers: int
-    key_budget_usd: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -59,6 +55,7 @@ class BatchJob:
     requests_per_second: float | None = 25
     concurrency: int | None = None
     budget_usd: float | None = None
+    key_budget_usd: float | None = None
     confirm_above_usd: float | None = None
     skip_invalid: bool = False
     assume_price_usd: float | None = None
@@ -77,8 +74,10 @@ class BatchJob:
 
     @property
     def pace(self) -> float | None:
-        """Most starts in a second; None where nothing is paced, as for a sandbox in this process."""
-        return None if self.sandbox and self.base_url is None else self.requests_per_second
+        """Most starts in a second, of all keys; None where nothing is paced, as for a sandbox in this process."""
+        if self.requests_per_second is None or (self.sandbox and self.base_url is None):
+            return None
+        return self.requests_per_second * number_of_keys()
 
     @property
     def service(self) -> list[str]:
@@ -148,6 +147,7 @@ def _batch(job: BatchJob, rows: ManifestRows, client: AsyncClient) -> Run:
         out=job.directory,
         concurrency=job.concurrency,
         budget_usd=job.budget_usd,
+        key_budget_usd=job.key_budget_usd,
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
         join=job.join,
@@ -165,12 +165,12 @@ def _ray_batch(job: BatchJob, rows: ManifestRows, cluster: ClusterOptions, clien
     return ray_batch(
         rows,
         out=job.directory,
-        keys=[ApiKey(key=key, budget_usd=cluster.key_budget_usd) for key in api_keys(client.base_url)],
+        keys=[ApiKey(key=key, budget_usd=job.key_budget_usd) for key in api_keys(client.base_url)],
         base_url=client.base_url,
         address=cluster.address,
         workers=cluster.workers,
         concurrency=job.concurrency or DEFAULT_AT_ONCE,
-        requests_per_second=job.pace,
+        requests_per_second=job.requests_per_second if job.pace else None,
         budget_usd=job.budget_usd,
         assume_price_usd=job.assume_price_usd,
         validate=job.validate,
@@ -191,7 +191,7 @@ async def _plan(job: BatchJob, client: AsyncClient) -> tuple[BatchJob, Estimate 
     if not job.silent and job.manifest.is_large:
         note(f"checking all rows of {one_line(job.manifest.name)} first")
     if not job.validate:
-        await in_thread(partial(job.manifest.check, whole=True))
+        await job.manifest.check_whole()
         return job, None
     plan = await _numbers(job, client)
     refused = refused_combinations(plan)

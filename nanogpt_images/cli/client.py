@@ -16,12 +16,19 @@ from urllib.parse import urlsplit
 from .._base.display import install_hint
 from ..client import AsyncClient
 from ..errors import ConfigurationError
-from ..transport.options import BASE_URL_VARIABLE, KEY_VARIABLE, checked_base_url, checked_key, is_loopback
+from ..transport.options import (
+    BASE_URL_VARIABLE,
+    KEY_VARIABLE,
+    KEYS_VARIABLE,
+    checked_base_url,
+    checked_key,
+    is_loopback,
+    keys_of_environment,
+)
 from .errors import NoKeyError
 from .output import note, one_line
 
 R = TypeVar("R")
-KEYS_VARIABLE: Final = "NANOGPT_API_KEYS"
 SANDBOX_KEY: Final = "sk-nano-sandbox"
 # A bulk job that is only tried out must not end at the sandbox's usual balance.
 _SANDBOX_BALANCE_USD: Final = 1_000_000.0
@@ -57,7 +64,7 @@ async def open_client(
     _show_warnings()
     async with contextlib.AsyncExitStack() as stack:
         if sandbox and base_url is None:
-            url, key, requests_per_second = await _own_sandbox(stack), SANDBOX_KEY, None
+            url, keys, requests_per_second = await _own_sandbox(stack), [SANDBOX_KEY], None
         else:
             url = checked_base_url(base_url or os.environ.get(BASE_URL_VARIABLE) or "https://nano-gpt.com")
             on_loopback = is_loopback(urlsplit(url).hostname or "")
@@ -66,12 +73,12 @@ async def open_client(
                     f"--sandbox and --base-url {url} exclude each other: that address is not on this machine.",
                     says_charge=True,
                 )
-            key = _key(on_loopback=on_loopback, paid=paid)
+            keys = _keys(on_loopback=on_loopback, paid=paid)
         if sandbox and not quiet:
             note("sandbox: images are stand-ins, nothing is charged")
         yield await stack.enter_async_context(
             AsyncClient(
-                api_key=key,
+                api_keys=keys,
                 base_url=url,
                 requests_per_second=requests_per_second,
                 budget_usd=budget_usd,
@@ -101,30 +108,29 @@ def api_keys(base_url: str) -> list[str]:
     Raises:
         NoKeyError: There is none that can be used.
     """
+    return _keys(on_loopback=is_loopback(urlsplit(base_url).hostname or ""), paid=True)
+
+
+def number_of_keys() -> int:
+    """Return how many keys a batch is sent with: each has a pace of its own."""
+    return max(1, len(set(keys_of_environment())))
+
+
+def _keys(*, on_loopback: bool, paid: bool) -> list[str]:
+    variable = KEYS_VARIABLE if keys_of_environment() else KEY_VARIABLE
     try:
-        keys = [key for text in _several() if (key := checked_key(text)) is not None]
+        found = keys_of_environment() or [os.environ.get(KEY_VARIABLE, "")]
+        keys = [key for text in found if (key := checked_key(text)) is not None]
     except ConfigurationError as error:
-        raise NoKeyError(f"{KEYS_VARIABLE}: {error.message}") from None
-    return keys or [_key(on_loopback=is_loopback(urlsplit(base_url).hostname or ""), paid=True)]
-
-
-def _several() -> list[str]:
-    return os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
-
-
-def _key(*, on_loopback: bool, paid: bool) -> str:
-    try:
-        key = checked_key(os.environ.get(KEY_VARIABLE) or next(iter(_several()), None))
-    except ConfigurationError as error:
-        raise NoKeyError(f"{KEY_VARIABLE}: {error.message}") from None
-    if key is None and on_loopback:
-        return SANDBOX_KEY
-    if key is None and paid:
+        raise NoKeyError(f"{variable}: {error.message}") from None
+    if not keys and on_loopback:
+        return [SANDBOX_KEY]
+    if not keys and paid:
         raise NoKeyError(
             f"there is no key. Set {KEY_VARIABLE} to use the service, or pass --sandbox to try it "
             "without key and charge."
         )
-    return key or ""
+    return keys
 
 
 class _Notes(logging.Handler):

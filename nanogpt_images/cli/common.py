@@ -273,6 +273,12 @@ images_url = click.option(
     metavar="URL",
     help="Store images there instead of in DIR/images: s3://bucket/prefix, gs://, az:// or file://.",
 )
+key_budget = click.option(
+    "--key-budget",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Most that may be spent with any one key of NANOGPT_API_KEYS on this job.",
+)
 ray = combined(
     click.option(
         "--ray",
@@ -288,12 +294,6 @@ ray = combined(
         show_default=True,
         metavar="N",
         help="Number of workers; each takes a CPU, and a key of NANOGPT_API_KEYS.",
-    ),
-    click.option(
-        "--key-budget",
-        type=click.FloatRange(min=0),
-        metavar="USD",
-        help="With --ray: most that may be spent with any one key on this job.",
     ),
 )
 manifest = click.argument("file", metavar="FILE")

@@ -106,7 +106,7 @@ class Worker:
             stop_signal=self._stop_signal,
             tally=Tally(),
             concurrency_limit=ConcurrencyLimit(self._concurrency),
-            pacer=RemotePacing(self._coordinator, remote),
+            pacers=[RemotePacing(self._coordinator, remote)],
         )
 
     async def _serve(self, executor: Executor) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -41,7 +42,7 @@ class ShardWriter:
         self._source = source
         self._max_shard_bytes = max_shard_bytes
         self._shards = 0
-        self._stems: set[str] = set()
+        self._stems: set[int] = set()
         directory.mkdir()
         self._tar = self._next_shard()
 
@@ -77,8 +78,11 @@ class ShardWriter:
         name = Path(image.file).stem.replace(".", "_")
         marked = MARKED_NAME.fullmatch(f"{name}.x")
         stem = marked["stem"].removesuffix(f"-{marked['mark']}") if marked and not marked["number"] else name
-        stem = name if stem in self._stems else stem
-        self._stems.add(stem)
+        # A number for each, in place of the text: two stems with one number cost the second its short name.
+        mark = zlib.crc32(stem.encode())
+        if mark in self._stems:
+            return name
+        self._stems.add(mark)
         return stem
 
     def _add(self, name: str, file: BinaryIO, size: int) -> None:
@@ -86,6 +90,8 @@ class ShardWriter:
         member = tarfile.TarInfo(name)
         member.size = size
         self._tar.addfile(member, file)
+        # It keeps every member for readers; a shard of small images has hundreds of thousands of them.
+        self._tar.getmembers().clear()
 
     def _next_shard(self) -> tarfile.TarFile:
         path = self._directory / f"{self._shards:06d}.tar"

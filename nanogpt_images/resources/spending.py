@@ -117,8 +117,8 @@ class _Spent(AttemptHooks):
         """Note what the request cost; None stands for what was reserved."""
         self.cost = self._price if usd is None else to_nano(usd)
 
-    async def before(self) -> None:
-        await self._hooks.before()
+    async def before(self, key: int) -> None:
+        await self._hooks.before(key)
         self.under_way = True
 
     async def refused(self, error: NanoGPTError) -> None:
@@ -133,8 +133,8 @@ class _Spent(AttemptHooks):
     def started(self) -> None:
         self._hooks.started()
 
-    def paused(self, seconds: float) -> None:
-        self._hooks.paused(seconds)
+    def paused(self, seconds: float, key: int) -> None:
+        self._hooks.paused(seconds, key)
 
     def withheld(self) -> None:
         self.under_way = False

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NoReturn, cast
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ MAX_REQUESTS_PER_SECOND: Final = 10_000
 # One start per day: a batch that is slower hangs, as far as its user can tell.
 MIN_REQUESTS_PER_SECOND: Final = 1 / 86_400
 KEY_VARIABLE: Final = "NANOGPT_API_KEY"
+KEYS_VARIABLE: Final = "NANOGPT_API_KEYS"
 BASE_URL_VARIABLE: Final = "NANOGPT_BASE_URL"
 
 _VENDOR: Final = "nano-gpt.com"
@@ -37,13 +38,18 @@ _HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 class ClientOptions:
     """Options after the environment and the defaults; the key is in no repr."""
 
-    api_key: str | None = attrs.field(repr=False)
+    api_keys: tuple[str, ...] = attrs.field(repr=False)
     base_url: str
     auth: Literal["bearer", "x-api-key"]
     headers: Mapping[str, str] = attrs.field(repr=False)
 
     def __reduce__(self) -> NoReturn:
         raise not_pickled()
+
+    @property
+    def api_key(self) -> str | None:
+        """The first key; None where there is none."""
+        return self.api_keys[0] if self.api_keys else None
 
     @classmethod
     def resolve(
@@ -57,9 +63,11 @@ class ClientOptions:
         max_connections: int,
         auth: Literal["bearer", "x-api-key"],
         headers: Mapping[str, str],
+        api_keys: Sequence[str] | None = None,
     ) -> ClientOptions:
         """Fill in the environment and check everything. Raises ConfigurationError."""
-        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE)
+        if api_key is not None and api_keys is not None:
+            raise ConfigurationError("pass api_key= or api_keys=, not both.")
         url = base_url if base_url is not None else os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
         for name, value in {"timeout_s": timeout_s, "connect_timeout_s": connect_timeout_s}.items():
             if not value > 0:
@@ -75,7 +83,7 @@ class ClientOptions:
         if auth not in ("bearer", "x-api-key"):
             raise ConfigurationError(f"auth is 'bearer' or 'x-api-key', not {auth!r}.")
         return cls(
-            api_key=checked_key(key),
+            api_keys=_keys(api_key, api_keys),
             base_url=checked_base_url(url),
             auth=auth,
             headers=checked_headers(headers),
@@ -92,16 +100,35 @@ class ClientOptions:
         parts = urlsplit(self.base_url)
         return f"{parts.scheme}://{parts.netloc}"
 
+    def key_header(self, key: str) -> dict[str, str]:
+        """Return the header that carries *key*."""
+        if self.auth == "bearer":
+            return {"Authorization": Secret(f"Bearer {key}")}
+        return {"x-api-key": Secret(key)}
+
     def request_headers(self) -> dict[str, str]:
         """Return headers of every request to the API; no repr shows the key, or what the caller's own hold."""
         headers = [("User-Agent", self.user_agent), ("Accept", "application/json")]
         headers += [(name, Secret(value)) for name, value in self.headers.items()]
-        if self.api_key is not None and self.auth == "bearer":
-            headers.append(("Authorization", Secret(f"Bearer {self.api_key}")))
-        elif self.api_key is not None:
-            headers.append(("x-api-key", Secret(self.api_key)))
+        if self.api_key is not None:
+            headers += self.key_header(self.api_key).items()
         # A later one replaces an earlier one in any case: two of a name would both be sent.
         return dict({name.lower(): (name, value) for name, value in headers}.values())
+
+
+def _keys(api_key: str | None, api_keys: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(api_keys, str):
+        raise ConfigurationError("api_keys is a list of keys; api_key takes a single one.")
+    given: list[str | None] = [api_key] if api_key is not None else [*(api_keys or ())]
+    if api_key is None and api_keys is None:
+        given = [*keys_of_environment()] or [os.environ.get(KEY_VARIABLE)]
+    # The same key twice would have two windows, and pass its limit.
+    return tuple(dict.fromkeys(found for key in given if (found := checked_key(key)) is not None))
+
+
+def keys_of_environment() -> list[str]:
+    """Return what NANOGPT_API_KEYS lists, separated by spaces or commas."""
+    return os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
 
 
 def checked_key(key: str | None) -> str | None:

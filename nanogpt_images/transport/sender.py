@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Final, NoReturn, TypeVar
@@ -15,8 +16,10 @@ import attrs
 
 from .._base.logs import get_logger
 from ..errors import (
+    AuthenticationError,
     Charge,
     DailyLimitError,
+    InsufficientBalanceError,
     NanoGPTError,
     RateLimitError,
     ResponseDecodeError,
@@ -24,6 +27,7 @@ from ..errors import (
 )
 from ..wire.failures import CUT_OFF, decode_failure
 from .door import MAX_FAILURE_BYTES
+from .key_ring import KeyOut, KeyRing, Lane, current_key, key_name
 from .pacing.limiter import RateLimiter, StartSlot
 from .protocol import HttpRequest, HttpResponse, StreamedBody, Transport
 from .retry import RetryPolicy
@@ -34,14 +38,19 @@ _log = get_logger()
 T = TypeVar("T")
 Reader = Callable[[HttpResponse], Awaitable[T]]
 
+_OF_ONE_KEY: Final = (AuthenticationError, DailyLimitError, InsufficientBalanceError)
+_CAP_AGAIN_S: Final = 5.0
 _MAX_JSON_BYTES: Final = 64 * 2**20
 
 
 class AttemptHooks:
     """What is done around the attempts of a paid request. A batch and a client's budget override what they need."""
 
-    async def before(self) -> None:
-        """Run after pacing and before each attempt; what it raises keeps the attempt from being made. Default: do nothing."""
+    async def before(self, key: int) -> None:
+        """
+        Run after pacing and before each attempt with the *key* of that number; what it raises keeps the attempt from being
+        made, and `KeyOut` leaves it to another key. Default: do nothing.
+        """
 
     async def refused(self, error: NanoGPTError) -> None:
         """Run when an attempt failed and another will follow. Default: do nothing."""
@@ -49,7 +58,7 @@ class AttemptHooks:
     def started(self) -> None:
         """Run when an attempt's body leaves, or is known not to; perhaps more than once. Default: do nothing."""
 
-    def paused(self, seconds: float) -> None:
+    def paused(self, seconds: float, key: int) -> None:
         """Run when the service's limit keeps everybody with this key from starting for so long. Default: do nothing."""
 
     def withheld(self) -> None:
@@ -69,11 +78,12 @@ class Sender:
         redact: Replaces the key in what an answer of success holds, and in errors.
         transport: Sends each attempt; its headers and bodies of failure are without the key.
         retry: Decides what is sent again. No other layer repeats anything.
-        limiter: Paces the starts.
         max_connections: Requests in flight at once; waiting for a place does not count against a timeout.
         free_timeout_s: Seconds for each attempt of a request that costs nothing.
         sleep: Waits that many seconds.
         on_answer: Told the headers of each answer.
+        limiter: Paces the starts of a single key.
+        keys: The keys, where there are several: paid requests go out with any of them, and at its pace.
     """
 
     def __init__(
@@ -83,13 +93,14 @@ class Sender:
         headers: Mapping[str, str],
         transport: Transport,
         retry: RetryPolicy,
-        limiter: RateLimiter,
         max_connections: int,
         redact: Redactor = NO_SECRET,
         key: str | None = None,
         free_timeout_s: float = 60.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         on_answer: Callable[[Mapping[str, str]], object] = lambda _: None,
+        limiter: RateLimiter | None = None,
+        keys: KeyRing | None = None,
     ) -> None:
         self._on_answer = on_answer
         self._base_url = base_url
@@ -100,7 +111,7 @@ class Sender:
         self._transport = transport
         self._retry = retry
         self._sleep = sleep
-        self.limiter = limiter
+        self.keys = keys or KeyRing([Lane(0, key_name(key), {}, limiter or RateLimiter(None), redact)])
         self.slots = Slots(max_connections)
 
     def __reduce__(self) -> NoReturn:
@@ -186,15 +197,20 @@ class Sender:
     async def _send(
         self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks = NO_HOOKS
     ) -> T:
+        moves = 0
         for attempt in itertools.count(1):
             try:
                 async with self.slots.one():
                     if attempt > 1:
                         request = attrs.evolve(request, body_begun=False, withheld=False, attempt=attempt)
                     return await self._attempt(request, read, target=target, hooks=hooks)
+            except _Moved as moved:
+                moves += 1
+                if moved.error is not None:
+                    await hooks.refused(moved.error)
             except NanoGPTError as error:
                 self.redact.error(error)
-                delay_s = self._retry.delay_s(error, attempt, paid=request.paid)
+                delay_s = self._retry.delay_s(error, attempt - moves, paid=request.paid)
                 if delay_s is None:
                     raise
                 await hooks.refused(error)
@@ -210,7 +226,14 @@ class Sender:
         raise AssertionError("unreachable: itertools.count does not end")
 
     async def _attempt(self, request: HttpRequest, read: Reader[T], *, target: str, hooks: AttemptHooks) -> T:
-        slot = await self.limiter.acquire()
+        if request.paid:
+            lane, slot = await self.keys.acquire()
+        else:
+            lane = self.keys.lanes[0]
+            slot = await lane.limiter.acquire()
+        if lane.number:
+            request = attrs.evolve(request, headers={**request.headers, **lane.headers})
+        current_key.set(lane.redact)
 
         def started() -> None:
             slot.started()
@@ -218,7 +241,7 @@ class Sender:
 
         request.on_body = started
         try:
-            await hooks.before()
+            await hooks.before(lane.number)
             async with self._transport.send(request) as response:
                 # From here the request counts as started, also where a transport does not report its body.
                 started()
@@ -234,21 +257,37 @@ class Sender:
                         url=request.url,
                     )
                 return await read(response)
+        except KeyOut as out:
+            # What the key has set aside for requests in flight may come back.
+            if not self.keys.drop(lane, out.reason, for_s=_CAP_AGAIN_S):
+                raise out.reason from None
+            raise _Moved from None
+        except _OF_ONE_KEY as error:
+            if request.paid and self._drop(lane, error):
+                raise _Moved(error) from error
+            raise
         except RateLimitError as error:
-            if not isinstance(error, DailyLimitError):
-                self._pause(error, slot, hooks)
+            self._pause(error, slot, hooks, lane)
             raise
         finally:
             started()
             if request.withheld:
                 hooks.withheld()
 
-    def _pause(self, error: RateLimitError, slot: StartSlot, hooks: AttemptHooks) -> None:
-        """Make all requests wait: the limit is the key's, not this request's. Only the request's own delay grows."""
+    def _drop(self, lane: Lane, error: NanoGPTError) -> bool:
+        """Send nothing more with a key that is refused, out of balance or over its day; False where no other one goes on."""
+        free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+        retry_after_s = error.retry_after_s if isinstance(error, DailyLimitError) else None
+        return free and self.keys.drop(
+            lane, error, for_s=math.inf if retry_after_s is None else retry_after_s
+        )
+
+    def _pause(self, error: RateLimitError, slot: StartSlot, hooks: AttemptHooks, lane: Lane) -> None:
+        """Make all requests of a key wait: the limit is the key's, not this request's. Only the request's own delay grows."""
         asked_s = self._retry.initial_delay_s if error.retry_after_s is None else error.retry_after_s
         pause_s = min(asked_s, self._retry.max_retry_after_s)
-        if self.limiter.pause(pause_s, left_at=slot.at):
-            hooks.paused(pause_s)
+        if lane.limiter.pause(pause_s, left_at=slot.at):
+            hooks.paused(pause_s, lane.number)
 
     def _read_json(self, path: str) -> Reader[object]:
         async def read(response: HttpResponse) -> object:
@@ -267,6 +306,14 @@ class Sender:
 
     def _clean_start(self, body: bytearray) -> bytes:
         return self.redact.excerpt(body[:1000].decode("utf-8", "replace")).encode()
+
+
+class _Moved(Exception):  # noqa: N818 - control flow
+    """The request goes to another key; *error* is what the service refused it with, None where it was not sent."""
+
+    def __init__(self, error: NanoGPTError | None = None) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Slots:

@@ -223,7 +223,7 @@ async def test_without_a_journal(tmp_path: Path) -> None:
 async def test_without_pyarrow_the_extra_is_named(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where pyarrow is absent the error says how to get it."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"nanogpt_images\[parquet\]"):
+    with pytest.raises(ConfigurationError, match=r'pip install "pyarrow>='):
         await export_batch(out, to="parquet")
     assert "export.parquet" not in await anyio.to_thread.run_sync(listing, out)
 

@@ -234,7 +234,8 @@ async def test_hooks_run_in_order() -> None:
     told: list[str] = []
     bench = Bench(BUSY, Reply(200, b"image"), limit=1)
 
-    async def before() -> None:
+    async def before(key: int) -> None:
+        del key
         told.append(f"before at {bench.clock.now:.2f}, {len(bench.transport.requests)} sent")
 
     async def refused(error: NanoGPTError) -> None:
@@ -247,7 +248,8 @@ async def test_hooks_run_in_order() -> None:
 async def test_a_hook_can_keep_an_attempt_from_being_made() -> None:
     """What `before` raises is raised, nothing is sent, and slot and pace are free again."""
 
-    async def before() -> None:
+    async def before(key: int) -> None:
+        del key
         raise ValueError("disk full")
 
     bench = Bench(Reply(200, b"image"), limit=1, max_connections=1)

@@ -13,7 +13,7 @@ from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
 from . import manifests, results
-from .database.schema import FOLLOWED
+from .database.schema import FOLLOWED, OF_THIS_PURCHASE
 from .database.store import Store
 from .division import Found, divide
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
@@ -115,8 +115,8 @@ def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
     if state not in (State.LINKED, State.UNKNOWN, State.FAILED):
         return Admission(unit=unit, state=state, claimed=False)
     select = (
-        "SELECT links, linked_at, request_id, charge,"
-        " (SELECT json_group_array(idx) FROM image WHERE image.unit = seq) FROM unit WHERE seq = ?"
+        "SELECT links, linked_at, request_id, charge,"  # noqa: S608
+        f" (SELECT json_group_array(idx) FROM image WHERE {OF_THIS_PURCHASE}) FROM unit WHERE seq = ?"
     )
     text, linked_at, request_id, charge, kept = store.connection.execute(select, (seq,)).fetchone()
     if text is None:

@@ -60,6 +60,10 @@ class KeyBudget(Journal):
         """Return what the key has spent, and what may be charged to it (nano-USD)."""
         return await self._writer.run(lambda store: _committed(store, self._name))
 
+    async def has_room(self, nano: int) -> bool:
+        """Return whether the key's own cap has room for so much more."""
+        return self._cap_nano is None or await self.committed_nano() + nano <= self._cap_nano
+
     async def sent(self, unit_id: str, reserved_nano: int, *, cap_nano: int | None = None) -> None:
         """Record as `Journal.sent` does; also raise BudgetExceededError where the key's own cap could be passed."""
 

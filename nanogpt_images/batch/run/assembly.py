@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...money.budget import Budget
 from ...money.budget_gate import BudgetGate
 from ...resources.pipeline import Pipeline
 from ...transport.pacing.pacer import Pacing
 from ..batch_options import BatchOptions
 from ..events import Tally
+from ..journal.key_budget import KeyBudget
 from ..recorder import Recorder
 from .concurrency import ConcurrencyLimit
 from .executor import Executor
@@ -25,7 +28,8 @@ def assemble(
     stop_signal: StopSignal,
     tally: Tally,
     concurrency_limit: ConcurrencyLimit,
-    pacer: Pacing | None = None,
+    pacers: Sequence[Pacing] = (),
+    accounts: Sequence[KeyBudget] = (),
     later: Later | None = None,
 ) -> Executor:
     """
@@ -39,7 +43,8 @@ def assemble(
         stop_signal: Stops the batch.
         tally: Counts.
         concurrency_limit: Bounds the requests in flight.
-        pacer: Paces the starts of all processes of the job; None where there is no limit or no directory.
+        pacers: Pace the starts of all processes of the job, one for each key.
+        accounts: Book requests on their keys, where there are several.
         later: Takes downloads that failed for now; None leaves them to the next run.
     """
     budget_gate = BudgetGate(budget)
@@ -60,5 +65,6 @@ def assemble(
         stop_signal=stop_signal,
         tally=tally,
         settlement=settlement,
-        pacer=pacer,
+        pacers=pacers,
+        accounts=accounts,
     )

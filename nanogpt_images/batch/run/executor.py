@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, TypeGuard
 
 import anyio
@@ -17,10 +18,12 @@ from ...errors import (
 )
 from ...money.budget_gate import BudgetGate
 from ...resources.pipeline import Pipeline
+from ...transport.key_ring import KeyOut
 from ...transport.pacing.pacer import Pacing
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest
 from ..events import BatchEvent, Tally
+from ..journal.key_budget import KeyBudget
 from ..outcomes import Refused, Repeated
 from ..recorder import Recorder
 from .concurrency import ConcurrencyLimit, Place
@@ -41,7 +44,8 @@ class Executor:
     Attributes:
         settlement: Records what becomes of them.
         load: Whether the service takes anything at all.
-        pacer: Paces the POSTs of all processes of the job; None where there is no limit or no directory.
+        pacers: Pace the POSTs of all processes of the job, one for each key; none where there is no limit or no directory.
+        accounts: Book each request on the key that it is sent with; none where there is one key, and the recorder does.
     """
 
     images: Pipeline
@@ -52,7 +56,8 @@ class Executor:
     tally: Tally
     settlement: Settlement
     load: Load = attrs.field(factory=Load)
-    pacer: Pacing | None = None
+    pacers: Sequence[Pacing] = ()
+    accounts: Sequence[KeyBudget] = ()
 
     async def execute(self, task: Task) -> BatchEvent | None:
         """Execute *task* and return its event; None when it was not sent because the batch stops."""
@@ -110,15 +115,37 @@ class Executor:
         self.budget_gate.hold(task.price_nano)
         self.tally.unknown_nano += task.price_nano
 
-    def paused(self, seconds: float) -> None:
+    async def sent(self, task: Task, key: int) -> None:
+        """
+        Record that the POST of *task* is about to leave with *key*.
+
+        Raises:
+            KeyOut: The cap of the key is reached, for now.
+            BudgetExceededError: The cap of the job is.
+        """
+        unit_id, price, cap_nano = task.unit.id, task.price_nano, self.budget_gate.cap_nano
+        if not self.accounts:
+            await self.recorder.sent(unit_id, price, cap_nano=cap_nano)
+            return
+        try:
+            await self.accounts[key].sent(unit_id, price, cap_nano=cap_nano)
+        except BudgetExceededError as error:
+            if await self.accounts[key].has_room(price):
+                raise
+            raise KeyOut(error) from error
+
+    def paused(self, seconds: float, key: int) -> None:
         """Let the other processes of the job wait too, and show the pause."""
-        self.concurrency_limit.pause(seconds)
-        self.load.pause(seconds)
-        if self.pacer is not None:
-            self.pacer.pause(seconds)
+        if len(self.pacers) <= 1:
+            self.concurrency_limit.pause(seconds)
+            self.load.pause(seconds)
+        if self.pacers:
+            self.pacers[key].pause(seconds)
 
     def pressure(self, error: NanoGPTError) -> None:
         """Send less at once where the service asks for it."""
+        if isinstance(error, DailyLimitError):
+            return
         if isinstance(error, RateLimitError) or _is_unavailable(error):
             self.concurrency_limit.slower(f"{error.status} {error.code or ''}".strip())
 
@@ -147,25 +174,28 @@ class _Attempts(AttemptHooks):
     waiting: anyio.CancelScope
     place: Place
     phase: Phase = Phase.WAITING
-    has_place: bool = False
+    paced: Pacing | None = None
     post: Post | None = None
 
-    async def before(self) -> None:
-        executor, task = self.executor, self.task
+    async def before(self, key: int) -> None:
+        executor = self.executor
         self.post = await executor.load.permit()
-        if executor.pacer is not None:
-            await executor.pacer.take()
-            self.has_place = True
+        if executor.pacers:
+            await executor.pacers[key].take()
+            self.paced = executor.pacers[key]
         executor.stop_signal.check()
         executor.stop_signal.shield(self.waiting)
         # Commit before the POST: a crash may strand a paid request, never repeat one.
         self.phase = Phase.RECORDING
         try:
-            await executor.recorder.sent(
-                task.unit.id, task.price_nano, cap_nano=executor.budget_gate.cap_nano
-            )
+            await executor.sent(self.task, key)
         except NanoGPTError:
             self.phase = Phase.WAITING
+            raise
+        except KeyOut:
+            self.phase = Phase.WAITING
+            self.over(refused=None)
+            executor.stop_signal.cancel_on_stop(self.waiting)
             raise
         self.phase = Phase.SENT
 
@@ -186,12 +216,12 @@ class _Attempts(AttemptHooks):
         self.place.left()
         if self.post is not None:
             self.executor.load.left(self.post)
-        if self.executor.pacer is not None and self.has_place:
-            self.has_place = False
-            self.executor.pacer.started()
+        if self.paced is not None:
+            paced, self.paced = self.paced, None
+            paced.started()
 
-    def paused(self, seconds: float) -> None:
-        self.executor.paused(seconds)
+    def paused(self, seconds: float, key: int) -> None:
+        self.executor.paused(seconds, key)
 
     def withheld(self) -> None:
         # The intent is in the journal, and nothing came of it.

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 import click
@@ -34,6 +34,8 @@ from ...types.request import ImageRequest
 from ...wire.quotes import quote_body
 from ..output import count, note, one_line
 from .choices import Choices
+
+R = TypeVar("R")
 
 MAX_SCANNED_BYTES: Final = 20_000_000
 """A larger manifest is not looked through twice: its first rows are, for faults that are in all of them."""
@@ -91,32 +93,35 @@ class Manifest:
         found = self.scan()
         return itertools.islice(found, _FIRST_ROWS) if self.is_large else found
 
-    def check(self, *, whole: bool = False) -> None:
-        """
-        Raise ManifestError for the first wrong row, with the number of those behind it.
+    def check(self) -> None:
+        """Raise ManifestError for the first wrong row, with the number of those behind it; of a large file, look at its beginning."""
+        _check(self.beginning(), Faults())
 
-        Args:
-            whole: Look at all rows of a large file too, not only at its beginning.
-        """
-        faults = Faults()
-        for _ in faults.noted(self.scan() if whole else self.beginning()):
-            pass
-        faults.refuse()
+    async def check_whole(self) -> None:
+        """Raise ManifestError for the first wrong row of all, with the number of those behind it."""
+        await _looked_through(lambda faults: _check(self.scan(), faults))
 
 
 class Faults:
     """The rows of a manifest that cannot be read: the first one, and how many there are."""
 
     def __init__(self) -> None:
+        self._is_stopped = False
         self._first: ManifestError | None = None
         self._count = 0
 
     def noted(self, rows: Iterator[BatchRow | ManifestError]) -> Iterator[BatchRow | ManifestError]:
-        """Hand *rows* on, and count what is wrong with them."""
+        """Hand *rows* on, and count what is wrong with them, until `stop` is called."""
         for row in rows:
+            if self._is_stopped:
+                return
             if isinstance(row, ManifestError):
                 self._first, self._count = self._first or row, self._count + 1
             yield row
+
+    def stop(self) -> None:
+        """Hand on no further rows, because the caller is gone; from any thread."""
+        self._is_stopped = True
 
     def refuse(self) -> None:
         """Raise ManifestError for the first of them, if there is one."""
@@ -125,6 +130,21 @@ class Faults:
             return
         rest = f"{count(more, 'more row')} {'is' if more == 1 else 'are'} wrong; 'nanogpt-images plan' lists them."
         raise ManifestError(first.message, line=first.line, advice=rest if more else "")
+
+
+def _check(rows: Iterator[BatchRow | ManifestError], faults: Faults) -> None:
+    for _ in faults.noted(rows):
+        pass
+    faults.refuse()
+
+
+async def _looked_through(look: Callable[[Faults], R]) -> R:
+    """Call *look* in a thread; an interrupt ends it at its next row."""
+    faults = Faults()
+    try:
+        return await in_thread(look, faults)
+    finally:
+        faults.stop()
 
 
 def _read_bytes(file: Path) -> int:
@@ -231,8 +251,7 @@ async def planned(
         if quote or (quote is None and price_of(model, request) is None):
             asked.setdefault(quote_body(request), request)
 
-    def count_up() -> Estimate:
-        faults = Faults()
+    def count_up(faults: Faults) -> Estimate:
         numbers = estimate(
             faults.noted(manifest.scan()),
             models,
@@ -245,7 +264,7 @@ async def planned(
             faults.refuse()
         return numbers
 
-    numbers = await in_thread(count_up)
+    numbers = await _looked_through(count_up)
     priced = {model_id: await catalog.priced(model_id) for model_id in needed}
     for question, request in asked.items():
         quotes[question] = await catalog.quote(request)
@@ -254,7 +273,7 @@ async def planned(
     if not quotes and all(model == models[model_id] for model_id, model in priced.items()):
         return numbers
     models |= priced
-    return await in_thread(count_up)
+    return await _looked_through(count_up)
 
 
 async def reusable(

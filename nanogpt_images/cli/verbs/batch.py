@@ -40,6 +40,7 @@ from ..summary import close
 @_common.images_url
 @_common.reuse
 @_common.ray
+@_common.key_budget
 @click.option("--join", is_flag=True, help="Share the work with other processes that have DIR open.")
 @click.option(
     "--keep-going",
@@ -118,7 +119,8 @@ def command(
         )
     if reuse is not None and ray is not None:
         raise click.UsageError(
-            "--ray and --reuse exclude each other: the ledger is a file of this machine.",
+            "--ray and --reuse exclude each other: the ledger is a file of this machine. Leave out one of them; a later"
+            " run with --reuse on the same directory adds what --ray has paid for.",
             click.get_current_context(),
         )
     job = BatchJob(
@@ -130,6 +132,7 @@ def command(
         requests_per_second=None if no_pacing else requests_per_second,
         concurrency=concurrency,
         budget_usd=budget,
+        key_budget_usd=key_budget,
         confirm_above_usd=None if yes else above_usd(confirm_above, free=sandbox and base_url is None),
         skip_invalid=chosen.skip_invalid,
         assume_price_usd=assume_price,
@@ -139,9 +142,7 @@ def command(
         provenance=provenance,
         images_url=images_url,
         reuse=None if reuse is None else Path(reuse),
-        ray=None
-        if ray is None
-        else ClusterOptions(address=ray, workers=ray_workers, key_budget_usd=key_budget),
+        ray=None if ray is None else ClusterOptions(address=ray, workers=ray_workers),
         validate=not no_validate,
         gallery=not no_gallery,
         quiet=quiet,

@@ -15,7 +15,7 @@ from ...batch.planning.totals import Estimate, ModelEstimate, Problem
 from ...batch.run.reuse import Savings
 from ...client import AsyncClient
 from .. import common as _common
-from ..client import open_client, run_async
+from ..client import number_of_keys, open_client, run_async
 from ..errors import USAGE
 from ..manifests.choices import Choices, choices
 from ..manifests.consent import above_usd, confirm_above
@@ -87,7 +87,7 @@ def command(
         response_format=_common.delivery_for(route, delivery),
     )
     manifest.rows()  # a file that is not there needs no catalogue
-    pace = None if no_pacing else requests_per_second
+    pace = None if no_pacing else requests_per_second * number_of_keys()
 
     async def plan() -> tuple[Estimate, tuple[Problem, ...], Savings | None]:
         async with open_client(base_url=base_url, sandbox=sandbox, paid=False, quiet=as_json) as client:

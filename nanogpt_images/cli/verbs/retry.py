@@ -34,6 +34,7 @@ from ..summary import RunSummary, close, print_report
     help="Send only what is marked with x in FILE, which the gallery saves; it is paid for again.",
 )
 @_common.budget
+@_common.key_budget
 @_common.assume_price
 @_common.concurrency
 @_common.pacing
@@ -49,6 +50,7 @@ def command(
     unknown: bool,
     picked: str | None,
     budget: float | None,
+    key_budget: float | None,
     assume_price: float | None,
     concurrency: int | None,
     requests_per_second: float,
@@ -99,6 +101,7 @@ def command(
                     picked=picked,
                     concurrency=concurrency,
                     budget_usd=budget,
+                    key_budget_usd=key_budget,
                     assume_price_usd=assume_price,
                     provenance=provenance,
                     images_url=images_url,

@@ -187,15 +187,16 @@ class LedgerStore:
             OutputError: The directory gives no locks, without which a dead process looks like a slow one.
         """
         self._hold_lock()
-        before = self.find(name)
         now = self.clock()
-        if before is None:
-            added = self.connection.execute(
-                "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
-                " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?)",
-                (name, print_.content, print_.sample, print_.request_json, self.token, now),
-            )
+        added = self.connection.execute(
+            "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
+            " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?) ON CONFLICT (name) DO NOTHING",
+            (name, print_.content, print_.sample, print_.request_json, self.token, now),
+        )
+        if added.rowcount:
             return Begun(entry=_new(added.lastrowid or 0, name, print_, self.token, now), is_mine=True)
+        before = self.find(name)
+        assert before is not None
         if not same(before, print_) or not (
             before.may_be_tried_again or (again and before.owner == self.token)
         ):

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 
 # A request can reach the server a little sooner than an earlier one did; the window is longer by this much.
 _MARGIN = 0.03
+# So much longer it is once a request was refused although the pace was kept.
+_WIDER = 0.05
 
 
 class StartSlot:
@@ -53,7 +55,7 @@ class RateLimiter:
 
     Attributes:
         limit: Whole starts per `span_s`; None where pacing is off.
-        span_s: Length of the window in effect, a little longer than `window_s`.
+        span_s: Length of the window in effect, a little longer than `window_s`, and longer after a refusal.
     """
 
     def __init__(
@@ -66,7 +68,8 @@ class RateLimiter:
     ) -> None:
         # Less than one start per window is one start per longer window.
         self.limit = None if limit is None else max(1, int(limit))
-        self.span_s = 0.0 if limit is None else window_s * (1 + _MARGIN) * max(1.0, 1.0 / limit)
+        self._window_s = 0.0 if limit is None else window_s * max(1.0, 1.0 / limit)
+        self.span_s = self._window_s * (1 + _MARGIN)
         self._clock = clock
         self._sleep = sleep
         self._recent: deque[StartSlot] = deque(maxlen=self.limit)
@@ -96,12 +99,28 @@ class RateLimiter:
         if left_at is not None and left_at <= self._paused_at:
             return False
         self._paused_at = now
+        self.span_s = self._window_s * (1 + _WIDER)
         until = now + seconds
         if seconds > 0:
             # Who starts before the whole window is free is refused alone, and the next pause keeps the rest from it.
             until = max([until, *(slot.at + self.span_s for slot in self._recent if slot.at is not None)])
         self._paused_until = max(self._paused_until, until)
         return True
+
+    def wait_s(self, ahead: int) -> float:
+        """Estimate the seconds until a request gets its slot that comes after *ahead* others."""
+        now = self._clock()
+        paused_s = max(0.0, self._paused_until - now)
+        if self.limit is None:
+            return paused_s
+        rounds, place = divmod(ahead, self.limit)
+        free = self.limit - len(self._recent)
+        if place >= free:
+            # A start that has not left yet holds its place for a time that nothing tells.
+            at = self._recent[place - free].at
+            rounds_s = self.span_s if at is None else max(0.0, at + self.span_s - now)
+            return paused_s + rounds * self.span_s + rounds_s
+        return paused_s + rounds * self.span_s
 
     async def acquire(self) -> StartSlot:
         """Wait for a slot. A cancelled waiter leaves nothing behind."""

@@ -129,7 +129,7 @@ def case(tmp_path: Path) -> OpenCase:
             **shared,
             concurrency_limit=ConcurrencyLimit(1),
             settlement=Settlement(**shared, options=BatchOptions(out=tmp_path)),
-            pacer=pacer,
+            pacers=[] if pacer is None else [pacer],
         )
         unit = unit_of(BatchRow("a fox", "m", key="fox"))
         request = GenerateRequest(model="m", prompt="a fox")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from nanogpt_images._base.threads import in_thread
+from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.cli.manifests import manifest as _manifest
 from nanogpt_images.sandbox import BlockingSandbox, Fault, Sandbox, SandboxModel
 
@@ -530,3 +535,37 @@ def test_a_lost_journal(spawn: Run, service: BlockingSandbox, manifest: Path, tm
     assert "--adopt" in refused.err
     assert spawn(*command, "--adopt").code == 0
     assert len(service.ledger.posts) == posts
+
+
+def test_all_keys_of_the_environment_are_used(
+    run: Run, service: BlockingSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is used and capped, and none is shown."""
+    keys = [f"sk-nano-00000000-0000-4000-8000-00000000000{number}" for number in range(3)]
+    monkeypatch.setenv("NANOGPT_API_KEYS", " ".join(keys))
+    (tmp_path / "rows.txt").write_text("".join(f"fox {number}\n" for number in range(12)))
+    with Sandbox.in_thread(requests_per_second=None) as sandbox:
+        options = ("-m", "tiny-and-fast", "-o", "out", "--base-url", sandbox.url)
+        done = run("batch", "rows.txt", *options, "--key-budget", "0.0005")
+        assert done.code == 0
+        assert len(sandbox.ledger.billed) == 12
+        assert len({entry.key for entry in sandbox.ledger.billed}) == 3
+        shown = done.out + done.err + (tmp_path / "out" / "results.jsonl").read_text()
+    assert not any(key in shown for key in keys)
+
+
+async def test_an_interrupt_ends_the_check_of_a_large_manifest() -> None:
+    """The thread that looks through it ends at the next row; a process would wait for it before it ends."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def look(faults: _manifest.Faults) -> None:
+        for _ in faults.noted(itertools.repeat(BatchRow("a fox", "m"))):
+            begun.set()
+        ended.set()
+
+    task = asyncio.create_task(_manifest._looked_through(look))
+    assert await in_thread(begun.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await in_thread(ended.wait, 20)

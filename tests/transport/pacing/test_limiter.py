@@ -146,7 +146,7 @@ async def test_refusals_of_one_burst_are_one_pause() -> None:
     assert clock.now == 5
     assert pace.pause(1, left_at=after.at)
     await pace.acquire()
-    assert clock.now == pytest.approx(6.03)  # when the window is free
+    assert clock.now == pytest.approx(6.05)  # when the window is free
 
 
 def test_half_of_all_refused_costs_little_more_than_the_requests_themselves() -> None:

@@ -25,7 +25,7 @@ def command(base_url: str | None, as_json: bool) -> int:
       requests_per_second = 10
       out = "images"
 
-    The API key is read from NANOGPT_API_KEY alone.
+    API keys are read from NANOGPT_API_KEYS or NANOGPT_API_KEY alone.
     """
     rows = _rows(base_url)
     path = config_path()

@@ -15,7 +15,7 @@ from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.outcomes import Done
 from nanogpt_images.batch.rows import BatchRow
-from nanogpt_images.errors import JournalError
+from nanogpt_images.errors import JournalError, OutputError
 from nanogpt_images.types.parameters import CountRule
 
 
@@ -100,6 +100,35 @@ async def test_a_failing_operation_fails_alone(writer: Writer) -> None:
     await first
     assert [isinstance(outcome, JournalError) for outcome in outcomes] == [False, True, False]
     assert await notes(writer) == {"before", "after"}
+
+
+async def test_an_operation_alone_is_undone_where_it_fails(writer: Writer) -> None:
+    """Nothing half is committed of it, and the next one stands."""
+
+    def broken(store: Store) -> None:
+        note("half")(store)
+        raise JournalError("broken")
+
+    with pytest.raises(JournalError, match="broken"):
+        await writer.run(broken)
+    await writer.run(note("next"))
+    assert await notes(writer) == {"next"}
+
+
+async def test_bytes_reach_their_files_before_the_commit(writer: Writer, tmp_path: Path) -> None:
+    """Whole, over what had the name, in a directory that may be missing; where they cannot be written nothing is committed."""
+    old, new = tmp_path / "old.png", tmp_path / "made" / "new.png"
+    old.write_bytes(b"longer than the new bytes")
+    seen: list[bytes] = []
+    await writer.run(
+        lambda _: seen.extend(path.read_bytes() for path in (old, new)),
+        unwritten={str(old): b"one", str(new): b"two"},
+    )
+    assert seen == [b"one", b"two"]
+    with pytest.raises(OutputError, match="could not be put on the disk"):
+        await writer.run(note("lost"), unwritten={str(old / "in-a-file.png"): b"three"})
+    assert await notes(writer) == set()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".part") == []
 
 
 async def test_a_cancelled_caller_does_not_undo_its_operation(writer: Writer) -> None:
@@ -197,11 +226,11 @@ async def test_images_are_synced_before_the_commit(
     """Files and their directory reach the disk while the journal still calls the unit sent."""
     seen: list[tuple[str, str]] = []
 
-    def watch(path: Path, flags: int, sync: object) -> None:
+    def watch(path: Path | str, flags: int, sync: object) -> None:
         with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
             (state,) = connection.execute("SELECT state FROM unit").fetchone()
         connection.close()
-        seen.append((path.name, state))
+        seen.append((Path(path).name, state))
 
     async with await Journal.open(out, service=None) as journal:
         (admission,) = await journal.admit([(BatchRow("a", "m", key="k"), CountRule())])

@@ -51,7 +51,9 @@ NOT_CONSTRUCTED = {
     "Transport",
 }
 FACTS = "charge=None, request_id=None, advice='', partial=None, says_charge=None"
-INTERNAL = re.compile(r"\bnanogpt_images\.(?!sandbox|testing|integrations|errors)(?:\w+\.)+(?=[A-Z])")
+INTERNAL = re.compile(
+    r"\b(?:nanogpt_images\.(?!sandbox|testing|integrations|errors)|collections\.abc\.|ssl_module\.)(?:\w+\.)*(?=[A-Z])"
+)
 
 # The attributes of a class are what its users read, not "Variables".
 for field in PyObject.doc_field_types:
@@ -71,8 +73,21 @@ def plain_signature(  # noqa: PLR0917 - Sphinx calls it by position
         return "", returns
     if signature is not None:
         signature = signature.replace("**facts", FACTS).replace("NOTHING", "\u2026")
-        signature = re.sub(r"=<(?:function|bound method|object|class)[^>]*>", "=\u2026", signature)
+        signature = re.sub(
+            r"=<(?:function|built-in function|bound method|object|class)[^>]*>", "=\u2026", signature
+        )
     return signature, returns
+
+
+def without_construction(  # noqa: PLR0917 - Sphinx calls it by position
+    app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Leave out the arguments of a class that users do not construct."""
+    del app, obj, options
+    if what == "class" and name.rpartition(".")[2] in NOT_CONSTRUCTED and "Args:" in lines:
+        start = lines.index("Args:")
+        end = next((n for n in range(start + 1, len(lines)) if lines[n] and lines[n][0] != " "), len(lines))
+        del lines[start:end]
 
 
 def short_names(app: Any, doctree: nodes.document, page: str) -> None:
@@ -84,8 +99,11 @@ def short_names(app: Any, doctree: nodes.document, page: str) -> None:
 
 
 def unbroken(app: Any, doctree: nodes.document, page: str) -> None:
-    """Mark short code, such as `--budget`, so that a line does not break within it."""
-    del app, page
+    """Mark short code, such as `--budget`, in which no line may break, and the wide tables of failures."""
+    del app
+    if page == "what-happens":
+        for table in doctree.findall(nodes.table):
+            table["classes"].append("failures")
     for literal in doctree.findall(nodes.literal):
         if len(literal.astext()) <= 24:
             literal["classes"].append("short")
@@ -94,5 +112,6 @@ def unbroken(app: Any, doctree: nodes.document, page: str) -> None:
 def setup(app: Any) -> None:
     """Connect the hooks."""
     app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-process-docstring", without_construction, priority=400)  # before napoleon reads it
     app.connect("doctree-resolved", short_names)
     app.connect("doctree-resolved", unbroken)

@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--histories", type=int, default=150, help="random histories in tests/batch/journal/test_owed.py"
     )
     parser.addoption(
+        "--seeds",
+        type=int,
+        default=800,
+        help="seeds of the simulation in tests/simulation/test_simulation.py",
+    )
+    parser.addoption(
         "--orders",
         type=int,
         default=150,
@@ -97,7 +103,7 @@ def blockbuster() -> Iterator[BlockBuster]:
         ):
             if name in guard.functions:
                 guard.functions[name].can_block_in(
-                    "nanogpt_images/_base/part_file.py", {"write", "__init__", "close", "remove"}
+                    "nanogpt_images/_base/part_file.py", {"write", "__init__", "close", "remove", "take_back"}
                 )
                 guard.functions[name].can_block_in(
                     "nanogpt_images/_base/disk.py", {"_claim", "publish", "make_directory"}

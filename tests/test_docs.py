@@ -178,3 +178,34 @@ def test_extras_that_are_named_exist() -> None:
     }
     assert named
     assert all(re.search(rf"^{extra} = \[", project, re.MULTILINE) for extra in named), named
+
+
+def test_files_that_the_architecture_names_exist() -> None:
+    """Each path on the page leads to a file: of the package, or beside a neighbour that is named with its folder."""
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    package = DOCS.parent / "nanogpt_images"
+    named = set(re.findall(r"`([\w/]+/[\w.]+\.(?:py|js))`", page))
+    assert len(named) > 40
+    missing = [
+        name for name in named if not (package / name).is_file() and not (DOCS.parent / name).is_file()
+    ]
+    assert not missing
+
+
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def test_sources_lead_to_a_heading() -> None:
+    """What a docstring cites as its source is a page of this documentation, and a heading on it."""
+    cited = set[tuple[str, str]]()
+    for path in (DOCS.parent / "nanogpt_images").rglob("*.py"):
+        text = " ".join(path.read_text(encoding="utf-8").split())
+        cited |= set(re.findall(r"(docs/[\w/-]+\.md)(?:, \"([^\"]+)\")?", text))
+    assert len(cited) > 15
+    wrong = [
+        (page, heading)
+        for page, heading in cited
+        if not (file := DOCS.parent / page).is_file()
+        or (heading and heading not in HEADING.findall(file.read_text(encoding="utf-8")))
+    ]
+    assert not wrong

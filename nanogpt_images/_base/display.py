@@ -15,6 +15,21 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = MOST_SHOWN
 _REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 30
 
 
+# As in pyproject.toml; the metadata of what is installed would have to be read, and there may be a loop.
+_PACKAGES: Final = {
+    "cli": '"click>=8.2" "rich>=13.9"',
+    "sandbox": '"pillow>=11"',
+    "pillow": '"pillow>=11"',
+    "gallery": '"jinja2>=3.1.5" "pillow>=11"',
+    "parquet": '"pyarrow>=18"',
+    "webdataset": '"webdataset>=0.2.100"',
+    "opentelemetry": '"opentelemetry-api>=1.30"',
+    "ray": '"ray>=2.50"',
+    "ray-data": '"ray[data]>=2.50"',
+    "object-storage": '"obstore>=0.8"',
+}
+
+
 def shown(value: object) -> str:
     """Return the `repr` of *value*, its long texts cut in the middle."""
     return _REPR.repr(value)
@@ -55,14 +70,7 @@ def install_hint(extra: str) -> str:
 
     It works beside a checkout and beside a release alike, which `nanogpt_images[extra]` does not.
     """
-    from importlib.metadata import PackageNotFoundError, requires
-
-    try:
-        lines = requires("nanogpt_images") or []
-    except PackageNotFoundError:  # the package was copied, not installed
-        lines = []
-    needed = [f'"{line.partition(";")[0].strip()}"' for line in lines if line.endswith(f"extra == '{extra}'")]
-    return " ".join(["pip install", *(needed or [f"'.[{extra}]' in a checkout"])]) + f" (extra '{extra}')"
+    return f"pip install {_PACKAGES[extra]} (extra '{extra}')"
 
 
 class Displayed:

@@ -33,12 +33,12 @@ class Jsonable:
         `request_id` and `retry_after_s`. Bytes of images are left out, and so are numbers that are not finite (None).
         Signed URLs are complete, with what gives access to the image.
 
-        Source: docs/reference.md, "As JSON".
+        Source: docs/reference/generation.md, "As JSON".
         """
         return fields_of(self)
 
     # `vars()` is where an encoder that knows no other way looks, FastAPI's `jsonable_encoder` among them.
-    __dict__ = property(to_dict)
+    __dict__ = property(to_dict)  # pyright: ignore[reportAssignmentType]
 
 
 def fields_of(instance: object) -> dict[str, object]:

@@ -112,6 +112,17 @@ class PartFile:
         while piece := os.read(self._fd, _PIECE_BYTES):
             yield piece
 
+    def take_back(self) -> bytes | None:
+        """Read and remove a whole file that gets no name; None where it cannot be read, and stays."""
+        try:
+            self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            data = b"".join(self.pieces(0))
+        except OSError:
+            self._release()
+            return None
+        self.remove()
+        return data
+
     def _begin(self) -> bytes:
         if self._memory is not None:
             return self._memory.getvalue()[:HEAD_BYTES]

@@ -287,7 +287,9 @@ def _from_mapping(row: Mapping[str, object], model: str | None, defaults: Mappin
         given["prompt"] = ""
     if "model" not in given:
         if model is None:
-            raise ManifestError("there is no model; name one in the row or for the whole batch.")
+            raise ManifestError(
+                "there is no model; name one in the row, or one for the whole batch with model= (-m)."
+            )
         given["model"] = model
     fields: dict[str, object] = {name: given.pop(name) for name in ROW_FIELDS if name in given}
     made = BatchRow.filled(fields, given, metadata, columns)

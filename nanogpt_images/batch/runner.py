@@ -370,7 +370,7 @@ class Batch(BatchBase):
                 await self._journal.follow(record, beside_others=True)
                 async for task in source.tasks(rows):
                     yield task
-            # All that is open, or with rows of one's own what those left behind who joined in the work.
+            # All that is open, or with rows of one's own the downloads, and what those left behind who joined in the work.
             left = self._journal.pending(left_by_peers=self._rows is not None, only=self._again)
             async for task in source.resumed(left):
                 yield task

@@ -83,7 +83,7 @@ async def with_keep_alive(events: AsyncIterator[str], *, every_s: float = 15.0) 
         events: Server-sent events, each with the empty line that ends it.
         every_s: Seconds of silence before a comment; most proxies wait at least 30.
 
-    Source: docs/web-apps.md, "A batch on the page".
+    Source: docs/web-apps.md, "Follow a batch on the page".
     """
     pending: asyncio.Future[str] | None = None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -92,6 +93,11 @@ class OutcomeBounds:
         return "charged" if self.lower == len(self.ids) else "open"
 
 
+def too_early(final_at: float) -> str:
+    """Say that an account may still change until *final_at* (seconds since the epoch)."""
+    return f"too early: the account may still change; settle again after {datetime.fromtimestamp(final_at, UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def ranges_of(requests: Iterable[BookedRequest], margin_s: float) -> list[DayRange]:
     """The days in which the unknown ones of *requests* can have been counted; ranges that touch are one."""
     spans = sorted(
@@ -140,9 +146,9 @@ def bounds(
     if doubt or usage is None:
         return OutcomeBounds(ids=ids, lower=0, upper=len(ids), reason=doubt or "the account does not say")
     if not all(days.holds(request, margin_s, now) for request in unknown):
-        return OutcomeBounds(
-            ids=ids, lower=0, upper=len(ids), reason="too early: the account may still change"
-        )
+        final_at = max(request.last_at for request in unknown) + margin_s
+        reason = too_early(final_at) if final_at > now else "sent too near to midnight UTC to tell its day"
+        return OutcomeBounds(ids=ids, lower=0, upper=len(ids), reason=reason)
     certain = [r for r in requests if r.standing == "charged" and days.holds(r, margin_s, now)]
     possible = [r for r in requests if r.standing != "unknown" and days.touches(r, margin_s)]
     left = usage.requests - len(certain)

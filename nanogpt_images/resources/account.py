@@ -44,7 +44,7 @@ class Account:
         Raises:
             NanoGPTError: The books cannot be opened, or the account does not answer.
 
-        Source: docs/service.md, "Usage"; docs/paid-once.md, "Settle what is unknown".
+        Source: docs/service.md, "Account"; docs/paid-once.md, "Settle what is unknown".
         """
         if self._open_books is None or self._labels is None:
             raise ConfigurationError("this account has no client: use client.account.")

@@ -13,6 +13,7 @@ import attrs
 from .._base.logs import get_logger
 from .._base.names import image_stem, prompt_slug, safe_name
 from ..errors import (
+    Charge,
     ConfigurationError,
     DownloadError,
     NanoGPTError,
@@ -292,6 +293,9 @@ class Pipeline:
             waiting = {image.index for image in linked}
             kept = [image for image in store.kept if image.index in waiting] if lost else []
             error.partial = _with_stored(result, kept)
+            if isinstance(error, OutputError):
+                # The disk does not know that its images are paid for.
+                error.charge, error.says_charge = Charge.CHARGED, True
             raise
         return _with_stored(result, stored)
 

@@ -14,6 +14,7 @@ import attrs
 from ..errors import NanoGPTError
 from ..money.nano import to_nano
 from ..money.outcome_bounds import (
+    DAY_S,
     MARGIN_S,
     BookedRequest,
     DayRange,
@@ -21,6 +22,7 @@ from ..money.outcome_bounds import (
     UsageSum,
     bounds,
     ranges_of,
+    too_early,
 )
 from ..types.model import Model
 from ..wire.convert import as_object, as_text
@@ -169,10 +171,10 @@ async def _bound(
     exclusive: bool,
     now: float,
 ) -> OutcomeBounds:
-    today = _day(int(now // 86_400))
+    today = _day(int(now // DAY_S))
     first, last = _day(days.first), _day(days.last)
     if last > today:
-        return bounds(days, own, None, now=now, doubt="too early: the account may still change")
+        return bounds(days, own, None, now=now, doubt=too_early(days.last * DAY_S + MARGIN_S))
     if (today - first).days >= _MOST_DAYS:
         return bounds(days, own, None, now=now, doubt="the account reports the last 366 days only")
     usage = await account.usage(first, last)

@@ -282,7 +282,7 @@ def _batch(
 
 class Client(BlockingProxy[AsyncClient]):
     """
-    A blocking client of the NanoGPT image API; it works in a notebook whose loop is running.
+    A blocking client of the NanoGPT image API; it also works in a notebook, whose loop is running::
 
         with Client() as client:
             client.images.generate("a red fox", model="gpt-image-2").images[0].save("fox")

@@ -35,7 +35,8 @@ class RetryPolicy:
         max_delay_s: Greatest wait that is chosen here.
         max_retry_after_s: Greatest `Retry-After` that is slept through; a longer one raises at once.
         jitter: Share of the delay that is added at random; a delay is never shortened.
-        repeat_unknown: Also repeat paid requests whose outcome is unknown. This can pay twice.
+        repeat_unknown: Also repeat paid requests whose outcome is unknown, unless images or URLs came before the
+            answer broke off: these are in the error's `partial`. This can pay twice.
     """
 
     max_attempts: int = attrs.field(default=4, validator=attrs.validators.ge(1))
@@ -96,7 +97,8 @@ class RetryPolicy:
         if not paid:
             return passing
         if error.charge is Charge.UNKNOWN:
-            return self.repeat_unknown and (
+            # An answer that brought images or links was charged: they are kept, and not bought a second time.
+            return (self.repeat_unknown and error.partial is None) and (
                 isinstance(error, TransportError)
                 or (isinstance(error, StatusError) and error.status in _DOCUMENTED_STATUSES)
             )

@@ -31,7 +31,7 @@ def decode_usage(body: object) -> Usage:
     """
     Decode the answer of `GET /api/v1/usage`; what it does not state is None.
 
-    Source: docs/service.md, "Usage".
+    Source: docs/service.md, "Account".
     """
     answer = as_object(body)
     totals = as_object(answer.get("totals"))

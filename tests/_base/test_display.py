@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import re
 import tomllib
 from pathlib import Path
 
@@ -17,25 +17,13 @@ EXTRAS = {name: needed for name, needed in PROJECT["optional-dependencies"].item
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_the_hint_names_the_packages_of_the_extra(extra: str) -> None:
-    """The command needs no index that has this package: it names what the extra would bring."""
+    """The command needs no index that has this package: it names what the extra would bring, as pyproject.toml has it."""
     needed = " ".join(f'"{name}"' for name in EXTRAS[extra])
     assert install_hint(extra) == f"pip install {needed} (extra '{extra}')"
 
 
-def test_the_hint_of_a_copy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that was copied has no metadata; its extra is named all the same."""
-
-    def missing(name: str) -> list[str]:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "requires", missing)
-    assert install_hint("cli") == "pip install '.[cli]' in a checkout (extra 'cli')"
-
-
 def test_every_extra_that_the_code_names_exists() -> None:
     """No message leads to an extra that is not there, and none names this package on an index."""
-    import re
-
     named = set[str]()
     for path in (ROOT / "nanogpt_images").rglob("*.py"):
         text = path.read_text("utf-8")

@@ -38,6 +38,7 @@ from nanogpt_images.errors import (
     ConnectError,
     ContentPolicyError,
     DailyLimitError,
+    DownloadError,
     InsufficientBalanceError,
     JournalError,
     ManifestError,
@@ -216,6 +217,26 @@ async def test_urls_are_in_the_journal_before_they_are_downloaded(open_job) -> N
         assert states == [["linked"]]
         assert report.ok
         assert len(job.files) == 1
+
+
+@pytest.mark.parametrize("join", [False, True])
+async def test_a_download_stays_owed_whatever_becomes_of_its_row(open_job, join: bool) -> None:
+    """A rerun whose manifest has lost the row downloads what was paid for, and buys nothing for it."""
+    async with open_job() as job:
+        downloads = job.client._downloads
+        fetch_all = downloads.fetch_all
+
+        async def unreachable(*_: object, **__: object) -> object:
+            raise DownloadError("the host does not answer")
+
+        downloads.fetch_all, retry = unreachable, downloads.retry
+        downloads.retry = RetryPolicy.none()
+        _, report = await job.run(job.rows(2, route="openai", response_format="url"))
+        assert (report.open_downloads, job.files) == (2, [])
+        downloads.fetch_all, downloads.retry = fetch_all, retry
+        _, report = await job.run(job.rows(3)[2:], join=join)
+        assert report.ok
+        assert (report.done, report.images, len(job.files), len(job.billed)) == (3, 3, 3, 3)
 
 
 async def test_a_b64_answer_to_a_url_request_is_a_normal_answer(open_job) -> None:

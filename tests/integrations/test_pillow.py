@@ -62,7 +62,7 @@ def test_the_blocking_client(tmp_path: Path) -> None:
 async def test_without_pillow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Pillow is absent the error says how to get it, and nothing is downloaded first."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"nanogpt_images\[pillow\]"):
+    with pytest.raises(ConfigurationError, match=r'pip install "pillow>='):
         await Image(url="https://files.example/fox.png").to_pil()
 
 

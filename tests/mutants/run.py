@@ -127,16 +127,22 @@ def read_faults() -> list[Fault]:
     return [Fault(**{**record, "tests": tuple(record["tests"])}) for record in document["fault"]]
 
 
+def planted(fault: Fault, folder: Path) -> Path:
+    """Copy the package into *folder* with *fault* in it, and return the copy."""
+    copy = folder / PACKAGE
+    # With its compiled modules: those that do not have the fault need not be compiled again.
+    shutil.copytree(ROOT / PACKAGE, copy)
+    (copy / fault.file).write_text(fault.source.replace(fault.find, fault.replace), "utf-8")
+    for compiled in (copy / fault.file).parent.glob(f"__pycache__/{Path(fault.file).stem}.*"):
+        compiled.unlink()
+    return copy
+
+
 def run(fault: Fault) -> Outcome:
     """Run the tests of *fault* on a package that has it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / PACKAGE
-        # With its compiled modules: those that do not have the fault need not be compiled again.
-        shutil.copytree(ROOT / PACKAGE, copy)
-        (copy / fault.file).write_text(fault.source.replace(fault.find, fault.replace), "utf-8")
-        for compiled in (copy / fault.file).parent.glob(f"__pycache__/{Path(fault.file).stem}.*"):
-            compiled.unlink()
+        copy = planted(fault, Path(folder))
         options = [
             "--maxfail=3",
             "--quiet",

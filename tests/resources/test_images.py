@@ -721,6 +721,26 @@ async def test_a_disk_that_fails_is_told_after_the_charge(
     assert kept == ([b"\x89PNG\r\n\x1a\n"] if step == "link" else [])
 
 
+@pytest.mark.parametrize("step", ["open", "write", "link"])
+async def test_a_disk_that_fails_under_links_is_told_after_the_charge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """An image that came behind a URL, and that the disk does not take, is told as charged like any other."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    body = json.dumps({"data": [{"url": "https://files.example/1"}]}).encode()
+    client, _ = scripted(Reply(200, body), Reply(200, PNG, {"Content-Length": str(len(PNG))}))
+    monkeypatch.setattr(os, step, full)
+    if step == "link":
+        monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match=r"No space left.*It was charged") as caught:
+        await client.images.generate_to(tmp_path, "x", model="m", validate=False)
+    monkeypatch.undo()
+    assert caught.value.charge is Charge.CHARGED
+
+
 async def test_links_are_downloaded_into_files(tmp_path: Path) -> None:
     """Where the normalized route answers with URLs, generate_to downloads them without the key."""
     async with connected() as (client, sandbox):

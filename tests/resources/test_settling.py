@@ -135,4 +135,9 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: py
         assert run(["settle", str(tmp_path), *ask]) == 2
         capsys.readouterr()
         assert run(["settle", str(path), "--base-url", sandbox.url]) == 1
-        assert "too early" in capsys.readouterr().out
+        assert "too early" in (told := capsys.readouterr().out)
+        assert "settle again after 20" in told
+        with ngi.Client(sandbox.api_key, sandbox.url, ledger=path) as client:
+            assert client.ledger.forget("lost")
+        assert run(["settle", str(path), "--base-url", sandbox.url]) == 0
+        assert "nothing to settle" in capsys.readouterr().out

@@ -44,6 +44,7 @@ PAID = [
     # may have been charged
     (RequestTimeoutError("no answer", charge=UNKNOWN), LOOSELY),
     (OutcomeUnknownError("broke", charge=UNKNOWN), LOOSELY),
+    (OutcomeUnknownError("broke behind an image", charge=UNKNOWN, partial="what came"), NEVER),
     *((ServerError("oops", status=s, charge=UNKNOWN), LOOSELY) for s in (500, 502, 504, 520, 522, 524)),
     (ServerError("not implemented", status=501, charge=UNKNOWN), NEVER),
     (ResponseDecodeError("a page of HTML", charge=UNKNOWN), NEVER),

@@ -151,6 +151,25 @@ async def test_a_broken_body_of_failure_still_has_its_status() -> None:
         await bench.post()
 
 
+FREE = b"You have not been charged"
+
+
+@pytest.mark.parametrize(
+    ("reply", "charge"),
+    [
+        (Reply(500, [FREE]), Charge.REJECTED),
+        (Reply(500, [FREE], breaks=OutcomeUnknownError("broke", charge=Charge.UNKNOWN)), Charge.UNKNOWN),
+        (Reply(500, [FREE.ljust(2**16)]), Charge.UNKNOWN),
+    ],
+    ids=["whole", "broken off", "too long"],
+)
+async def test_half_a_text_frees_nothing(reply: Reply, charge: Charge) -> None:
+    """The half that was not read may say that it was billed after all; only the whole text proves a free failure."""
+    with pytest.raises(ServerError) as caught:
+        await Bench(reply, retry=RetryPolicy.none()).post()
+    assert caught.value.charge is charge
+
+
 class Hooks(AttemptHooks):
     """Calls functions where a test gives them."""
 

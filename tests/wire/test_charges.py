@@ -55,6 +55,10 @@ VETOES = (
     "Processing continues.",
     "Request was not billed correctly",
     "0.04 USD has already been deducted",
+    "Upstream timed out. Cost: $0.04",
+    "total 0.04 USD",
+    "Internal error (3 credits)",
+    "\u20ac 2 at the provider",
     "You may have been charged.",
     "The request might have been billed",
     "Your balance is being debited.",
@@ -197,3 +201,11 @@ def test_a_long_text_is_read_in_one_pass(piece: str) -> None:
 def test_texts_about_work(text: str, works: bool) -> None:
     """A text that says that images were made or are being made shows work; one that names a fault does not."""
     assert speaks_of_work(text) is works
+
+
+@pytest.mark.parametrize("text", ["Cost: $0.04", "3 credits needed", "a limit of 5 USD"])
+def test_an_amount_that_names_a_price_says_nothing(text: str) -> None:
+    """An answer that names prices by its nature is not in doubt for that; one that speaks of a charge is."""
+    assert statement_of(text) is Statement.DOUBTFUL
+    assert statement_of(text, quotes=True) is Statement.SILENT
+    assert statement_of(f"{text} was deducted", quotes=True) is Statement.DOUBTFUL

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Generic, ParamSpec, Protocol, TypeVar
+from typing import Final, Generic, ParamSpec, Protocol, TypeVar
 
 import anyio
 
@@ -21,6 +21,7 @@ from .. import durable
 ResultT = TypeVar("ResultT")
 ArgumentsP = ParamSpec("ArgumentsP")
 _MAX_GROUP = 1_000
+_NO_FILES: Final[Mapping[str, bytes]] = {}
 
 
 class Store(Protocol):
@@ -40,6 +41,7 @@ WorkStoreT = TypeVar("WorkStoreT", bound=Store, contravariant=True)
 
 class _Waiting(Protocol[WorkStoreT]):
     files: Sequence[Path]
+    unwritten: Mapping[str, bytes]
     error: BaseException | None
 
     def run(self, store: WorkStoreT) -> None: ...
@@ -50,9 +52,14 @@ class _Job(Generic[StoreT, ResultT]):
     """An operation, the files that must be on disk before it is committed, and the future of its caller."""
 
     def __init__(
-        self, work: Callable[[StoreT], ResultT], files: Sequence[Path], future: asyncio.Future[ResultT]
+        self,
+        work: Callable[[StoreT], ResultT],
+        files: Sequence[Path],
+        unwritten: Mapping[str, bytes],
+        future: asyncio.Future[ResultT],
     ) -> None:
         self.files = files
+        self.unwritten = unwritten
         self.error: BaseException | None = None
         self._work = work
         self._future = future
@@ -122,20 +129,30 @@ class Writer(Generic[StoreT]):
             await self.stop()
             raise
 
-    async def run(self, work: Callable[[StoreT], ResultT], files: Sequence[Path] = ()) -> ResultT:
+    async def run(
+        self,
+        work: Callable[[StoreT], ResultT],
+        files: Sequence[Path] = (),
+        unwritten: Mapping[str, bytes] = _NO_FILES,
+    ) -> ResultT:
         """
         Execute *work* and return once it is committed.
 
         A cancelled caller stops waiting; the work is done nevertheless.
 
+        Args:
+            work: Reads or changes the store.
+            files: Images that must be on the disk before it is committed.
+            unwritten: Images that are not in their files yet, by file: written and put on the disk likewise.
+
         Raises:
             JournalError: The journal is closed, or cannot be written.
-            OutputError: One of *files* is not on disk.
+            OutputError: An image is not on disk.
         """
         if self._stopping:
             raise self._make_error(f"the {self._name} is closed. Nothing was recorded.")
         future: asyncio.Future[ResultT] = self._loop.create_future()
-        self._queue.put(_Job(work, files, future))
+        self._queue.put(_Job(work, files, unwritten, future))
         return await future
 
     async def stop(self) -> None:
@@ -148,14 +165,26 @@ class Writer(Generic[StoreT]):
         if not self._stopping:
             self._stopping = True
             self._queue.put(None)
+        interrupted: asyncio.CancelledError | None = None
         with anyio.CancelScope(shield=True):
-            # The scope holds off anyio's cancellation, the wait for a bare future a plain task.cancel().
-            await asyncio.wait([self._closed])
+            # The scope holds off anyio's cancellation; that of a plain task.cancel() is passed on at the end.
+            while not self._closed.done():
+                try:
+                    await asyncio.wait([self._closed])
+                except asyncio.CancelledError as error:
+                    interrupted = error
         if self._opened.done() and not self._opened.cancelled():
             self._opened.exception()
         self._closed.result()
+        if interrupted is not None:
+            raise interrupted
 
     def _main(self) -> None:
+        for _ in self._steps():
+            pass
+
+    def _steps(self) -> Iterator[None]:
+        """Open the store, execute one group of operations after the other, and close it; a step waits for its group."""
         try:
             store = self._make_store()
         except BaseException as error:
@@ -166,9 +195,11 @@ class Writer(Generic[StoreT]):
         self._in_loop(_settle, self._opened, None)
         failure: BaseException | None = None
         try:
+            yield
             while jobs := self._next_group():
                 self._execute(store, jobs)
                 self._in_loop(_deliver, jobs)
+                yield
         finally:
             try:
                 store.close()
@@ -192,13 +223,16 @@ class Writer(Generic[StoreT]):
         return group
 
     def _execute(self, store: StoreT, group: Sequence[_Waiting[StoreT]]) -> None:
-        if self._fsync_images:
+        if self._fsync_images or any(job.unwritten for job in group):
             _make_durable(group)
         ready = [job for job in group if job.error is None]
         try:
             with store.transaction():
-                for job in ready:
-                    _step(store, job)
+                if len(ready) == 1:
+                    ready[0].run(store)  # what fails alone needs no savepoint
+                else:
+                    for job in ready:
+                        _step(store, job)
         except sqlite3.Error as error:
             failure = store.translate(error)
             for job in ready:
@@ -233,20 +267,21 @@ def _step(store: StoreT, job: _Waiting[StoreT]) -> None:
 
 
 def _make_durable(group: Sequence[_Waiting[StoreT]]) -> None:
-    """Sync the files of all jobs, then each directory once; a job whose files are not there fails alone."""
-    synced: list[Path] = []
+    """Write and sync the files of all jobs, then sync each directory once; a job whose files are not there fails alone."""
+    synced: list[Path | str] = []
     for job in group:
         try:
             durable.sync_files(job.files)
+            durable.write_files(job.unwritten)
         except OSError as error:
             job.error = durable.not_on_disk(error)
         else:
-            synced += job.files
+            synced += (*job.files, *job.unwritten)
     try:
         durable.sync_directories(synced)
     except OSError as error:
         for job in group:
-            if job.files:
+            if job.files or job.unwritten:
                 job.error = job.error or durable.not_on_disk(error)
 
 

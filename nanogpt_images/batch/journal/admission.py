@@ -13,7 +13,7 @@ from ..rows import BatchRow
 from ..states import Event, State, advance, is_open, reopens_on_resume, reopens_on_retry
 from ..units import Unit
 from . import manifests, results
-from .database.schema import FOLLOWED
+from .database.schema import FOLLOWED, OF_THIS_PURCHASE
 from .database.store import Store
 from .division import Found, divide
 from .queries import UNIT_COLUMNS, UNIT_WIDTH, read_unit
@@ -115,8 +115,8 @@ def _claim(store: Store, seq: int, unit: Unit, state: State) -> Admission:
     if state not in (State.LINKED, State.UNKNOWN, State.FAILED):
         return Admission(unit=unit, state=state, claimed=False)
     select = (
-        "SELECT links, linked_at, request_id, charge,"
-        " (SELECT json_group_array(idx) FROM image WHERE image.unit = seq) FROM unit WHERE seq = ?"
+        "SELECT links, linked_at, request_id, charge,"  # noqa: S608
+        f" (SELECT json_group_array(idx) FROM image WHERE {OF_THIS_PURCHASE}) FROM unit WHERE seq = ?"
     )
     text, linked_at, request_id, charge, kept = store.connection.execute(select, (seq,)).fetchone()
     if text is None:
@@ -151,14 +151,16 @@ def claim_next(
         state: `PENDING`, `LINKED`, or `UNKNOWN` and `FAILED` for those with links.
         after: 0, or what the previous call returned.
         limit: How many at most.
-        left_by_peers: Only what other processes of this job had claimed and left behind.
+        left_by_peers: Of what is to be sent, only what other processes of this job had claimed and left behind.
         only: The IDs of those to claim; None for any.
 
     Returns:
         The units, and where the next call continues; no units at the end.
     """
     store.members.bury_dead()
-    owner = f"owner IN ({_ENDED} AND {store.members.peers})" if left_by_peers else _FREE
+    # Links are followed in any case: their images are paid for, also where the row has left the manifest.
+    peers_only = left_by_peers and state is State.PENDING
+    owner = f"owner IN ({_ENDED} AND {store.members.peers})" if peers_only else _FREE
     links = "" if is_open(state) else f" AND {FOLLOWED}"
     found = store.connection.execute(
         f"SELECT {UNIT_COLUMNS}, seq FROM unit"  # noqa: S608 - constants of this package

@@ -273,7 +273,8 @@ class Journal:
         unknown, then what is to be sent.
 
         Args:
-            left_by_peers: Only what other processes of this job claimed, and left when they ended or died.
+            left_by_peers: Of what is to be sent, only what other processes of this job claimed, and left when they ended
+                or died.
             only: IDs of the units to claim; None for all.
             chunk: How many are claimed at once.
         """

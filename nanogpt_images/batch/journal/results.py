@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Set
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ..._base.disk import make_directory
-from ..._base.durable import sync_directories
+from ..._base.durable import sync_directories, sync_files
 from ..._base.logs import get_logger
 from ...errors import JournalError, OutputError
 from ...money.nano import to_usd
@@ -80,6 +82,13 @@ def append(directory: Path, lines: Iterable[bytes]) -> bool:
     except OSError as error:
         _LOG.warning("%s could not be written (%s); it will be rewritten from the journal.", FILE_NAME, error)
         return False
+
+
+def sync(directory: Path) -> None:
+    """Put the list on the disk itself, as far as the disk takes it; the journal holds what it lists."""
+    with contextlib.suppress(OSError):
+        sync_files([directory / FILE_NAME])
+        sync_directories([directory / FILE_NAME])
 
 
 def lists_images(directory: Path) -> bool:
@@ -160,11 +169,16 @@ def refuse_again(directory: Path, unit: Unit, stems: Set[str]) -> None:
         )
 
 
-def rewrite(connection: sqlite3.Connection, directory: Path) -> None:
+def rewrite(connection: sqlite3.Connection, directory: Path, *, after_crash: bool = False) -> None:
     """
     Rewrite the file, whole or not at all, where its size is not what the journal recorded.
 
     The caller is the only process at work, inside a write transaction.
+
+    Args:
+        connection: The journal's.
+        directory: The batch's.
+        after_crash: Also where the file has its size and not its bytes: a power cut can leave zeros in their place.
 
     Raises:
         OutputError: It cannot be written.
@@ -172,21 +186,28 @@ def rewrite(connection: sqlite3.Connection, directory: Path) -> None:
     (expected,) = connection.execute("SELECT results_bytes FROM stored").fetchone()
     path = directory / FILE_NAME
     try:
-        if (path.stat().st_size if path.exists() else 0) == expected:
+        size = path.stat().st_size if path.exists() else 0
+        if size == expected and not (after_crash and size and _holds_zeros(path)):
             return
-        partial = path.with_name(f".{FILE_NAME}.partial")
-        with partial.open("wb", buffering=_WRITE_BYTES) as file:
+        whole = path.with_name(f".{FILE_NAME}.partial")
+        with whole.open("wb", buffering=_WRITE_BYTES) as file:
             file.writelines(_lines(connection))
             size = file.tell()
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        whole.replace(path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}). Free space or check its permissions;"
             " the journal holds what belongs in it, and the next run completes it."
         ) from error
     connection.execute("UPDATE stored SET results_bytes = ?", (size,))
+
+
+def _holds_zeros(path: Path) -> bool:
+    """Return whether *path* holds a zero byte, which JSON never does."""
+    with path.open("rb") as file:
+        return any(b"\0" in piece for piece in iter(partial(file.read, _WRITE_BYTES), b""))
 
 
 def _lines(connection: sqlite3.Connection) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ from ..outcomes import (
 )
 from ..states import Event, State, advance, event_of
 from . import results
+from .database.schema import OF_THIS_PURCHASE
 from .database.store import Store
 from .queries import committed_nano
 
@@ -156,7 +157,7 @@ def settled(store: Store) -> int:
         f"UPDATE unit SET state = '{State.DONE.value}', charge = '', cost_nano = {_SETTLED}, reserved_nano = 0,"  # noqa: S608
         " error_type = NULL, error_text = NULL, updated_at = ?"
         f" WHERE state IN ('{State.UNKNOWN.value}', '{State.FAILED.value}') AND charge IN (?, ?)"
-        " AND images <= (SELECT count(DISTINCT idx) FROM image WHERE image.unit = seq AND idx < unit.images)",
+        f" AND images <= (SELECT count(DISTINCT idx) FROM image WHERE {OF_THIS_PURCHASE} AND idx < unit.images)",
         (store.clock(), Charge.UNKNOWN.value, Charge.CHARGED.value),
     ).rowcount
 

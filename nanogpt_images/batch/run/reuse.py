@@ -17,11 +17,11 @@ from ..._base.threads import in_thread
 from ...errors import ManifestError, NanoGPTError
 from ...money.nano import to_nano, to_usd
 from ...outputs import ImageStore
-from ...resources.ledger.blobs import BlobStore, copy_in, kept_file, read_checked
+from ...resources.ledger.blobs import BlobStore, Keeping, copy_in, read_checked
 from ...resources.ledger.fingerprint import Fingerprint
 from ...resources.ledger.keyed_images import KeyedImages
 from ...resources.ledger.ledger_store import LedgerStore, described
-from ...resources.ledger.paid_entries import KeptFile, LedgerEntry, answer_json, answer_of, result_of
+from ...resources.ledger.paid_entries import LedgerEntry, answer_json, answer_of, result_of
 from ...resources.ledger.paid_ledger import PaidLedger
 from ...resources.pipeline import Pipeline
 from ...types.model import Model
@@ -165,38 +165,39 @@ class Reuse:
         return [Image.stored(image) for image in store.finish(indices)]
 
     async def _add(self, unit: str, print_: Fingerprint, result: GenerationResult) -> None:
-        kept = await in_thread(self._keep_files, result)
+        keeping = await in_thread(self._keep_files, result)
         add = partial(
             LedgerStore.add,
             print_=print_,
-            images=kept,
+            images=keeping.images,
             answer=answer_json(answer_of(attrs.evolve(result, images=()))),
             cost_nano=0 if result.cost_usd is None else to_nano(result.cost_usd),
             request_id=result.request_id,
             job=self._job,
             unit=unit,
         )
-        await self._ledger.write(add, [self._ledger.folder / image.file for image in kept])
+        await self._ledger.write(add, keeping.files, keeping.unwritten)
 
-    def _keep_files(self, result: GenerationResult) -> list[KeptFile]:
+    def _keep_files(self, result: GenerationResult) -> Keeping:
         folder = self._ledger.folder
-        return [
-            attrs.evolve(_kept(image, folder), index=image.index)
+        store = BlobStore(folder)
+        in_memory = {image.index: image.data for image in result.images if image.path is None and image.data}
+        for index, data in in_memory.items():
+            store.open(index).write(data)
+        held = Keeping.of(store.finish(list(in_memory)), folder)
+        copied = [
+            attrs.evolve(copy_in(image.path, folder), index=image.index)
             for image in result.images
-            if image.path is not None or image.data is not None
+            if image.path is not None
         ]
+        return attrs.evolve(
+            held,
+            images=[*held.images, *copied],
+            files=[*held.files, *(folder / image.file for image in copied)],
+        )
 
     async def _print(self, row: BatchRow, n: int | None) -> Fingerprint:
         return await self._keyed.fingerprint(request_of(row, n), service=await self._ledger.open())
-
-
-def _kept(image: Image, folder: Path) -> KeptFile:
-    if image.path is not None:
-        return copy_in(image.path, folder)
-    store = BlobStore(folder)
-    store.open(0).write(image.data or b"")
-    (stored,) = store.finish([0])
-    return kept_file(stored)
 
 
 async def savings(

@@ -119,7 +119,8 @@ def command(
         )
     if reuse is not None and ray is not None:
         raise click.UsageError(
-            "--ray and --reuse exclude each other: the ledger is a file of this machine.",
+            "--ray and --reuse exclude each other: the ledger is a file of this machine. Leave out one of them; a later"
+            " run with --reuse on the same directory adds what --ray has paid for.",
             click.get_current_context(),
         )
     job = BatchJob(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+
+import attrs
 
 from ..._base.disk import publish
 from ..._base.part_file import PartFile
 from ..._base.sink import Sink
+from ..._base.sniff import HEAD_BYTES, sniff
 from ...errors import LedgerError, OutputError
 from ...types.result import ReceivedImage
 from .paid_entries import KeptFile
@@ -19,48 +22,50 @@ INLINE_BYTES: Final = 64 << 10
 """Images up to so many bytes are handled in place, which takes less time than handing the work to a thread."""
 
 
-class _TeePart:
-    """A file that is being written, and its bytes while they are few."""
+class _Blob:
+    """An image that arrives: in memory while it is small, then in a file."""
 
     def __init__(self, folder: Path) -> None:
-        self.part = PartFile(folder, digest=True, rescue=True)
-        self.data: bytearray | None = bytearray()
+        self.folder = folder
+        self.memory = bytearray()
+        self.part: PartFile | None = None
 
     def write(self, data: bytes, /) -> None:
-        self.part.write(data)
-        if self.data is not None:
-            self.data += data
-            if len(self.data) > INLINE_BYTES:
-                self.data = None
+        if self.part is not None:
+            self.part.write(data)
+            return
+        self.memory += data
+        if len(self.memory) > INLINE_BYTES:
+            self.part = PartFile(self.folder, digest=True, rescue=True)
+            self.part.write(bytes(self.memory))
+            self.memory.clear()
 
 
 class BlobStore:
     """
-    Takes the images of one answer into the folder of a ledger; see `ImageStore`.
+    Takes the images of one answer for the folder of a ledger; see `ImageStore`.
 
-    An image goes to a temporary file there, and under the SHA-256 of its bytes once it is whole. Where the disk takes
-    it no longer it goes on in memory: it is paid for.
-
-    Attributes:
-        small: The bytes of finished images that are small, so that they need not be read back.
+    A small image stays in memory: the ledger's thread writes its file, in the same trip as the outcome. A larger one
+    goes to a temporary file there, and under the SHA-256 of its bytes once it is whole. Where the disk takes it no
+    longer it goes on in memory: it is paid for.
     """
 
     def __init__(self, folder: Path) -> None:
         self.kept: Sequence[ReceivedImage] = ()
         self.links: Sequence[tuple[int, str]] = ()
-        self.small: dict[int, bytes] = {}
         self._folder = folder
-        self._parts: dict[int, _TeePart] = {}
+        self._blobs: dict[int, _Blob] = {}
 
     def open(self, index: int, request_id: str | None = None) -> Sink:
-        """Begin image *index* in a temporary file."""
+        """Begin image *index*."""
         del request_id
-        if (old := self._parts.pop(index, None)) is not None:
+        if (old := self._blobs.pop(index, None)) is not None and old.part is not None:
             old.part.remove()
-        for other in self._parts.values():
-            other.part.rest()
-        self._parts[index] = part = _TeePart(self._folder)
-        return part
+        for other in self._blobs.values():
+            if other.part is not None:
+                other.part.rest()
+        self._blobs[index] = blob = _Blob(self._folder)
+        return blob
 
     def made_from(self, digests: Sequence[str]) -> None:
         """Do nothing: the ledger keeps an image as it came, without provenance."""
@@ -72,7 +77,7 @@ class BlobStore:
 
     def finish(self, indices: Sequence[int]) -> tuple[ReceivedImage, ...]:
         """
-        Give each whole image the name of its digest.
+        Give each whole image that is in a file the name of its digest.
 
         Raises:
             OutputError: Some image is not in its file; `partial` has each, in memory where the disk took none.
@@ -80,18 +85,20 @@ class BlobStore:
         stored: list[ReceivedImage] = []
         failure: OutputError | None = None
         for index in indices:
-            tee = self._parts.pop(index)
-            part = tee.part
+            blob = self._blobs.pop(index)
+            if blob.part is None:
+                stored.append(_in_memory(index, bytes(blob.memory)))
+                continue
+            part = blob.part
             info = part.close()
-            if tee.data is not None:
-                self.small[index] = bytes(tee.data)
             path, data, digest = None, part.rescued, part.sha256()
             if data is None:
                 try:
                     # The same name means the same bytes, so to replace a file changes nothing.
                     path = publish(part.path, self._folder / f"{digest}{info.suffix}", overwrite=True)
                 except OutputError as error:
-                    failure, path = failure or error, part.path
+                    failure, data = failure or error, part.take_back()
+                    path = part.path if data is None else None
             else:
                 failure = failure or part.failure
             stored.append(
@@ -107,9 +114,54 @@ class BlobStore:
         return self.kept
 
     def discard(self) -> None:
-        """Remove the files that are not whole."""
-        while self._parts:
-            self._parts.popitem()[1].part.remove()
+        """Discard the images that are not whole."""
+        while self._blobs:
+            part = self._blobs.popitem()[1].part
+            if part is not None:
+                part.remove()
+
+
+@attrs.frozen(kw_only=True)
+class Keeping:
+    """
+    Images on their way into a ledger.
+
+    Attributes:
+        images: Their records.
+        files: Those that are in their files, to be put on the disk.
+        unwritten: The bytes of the others, by file.
+    """
+
+    images: Sequence[KeptFile]
+    files: Sequence[Path]
+    unwritten: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, images: Sequence[ReceivedImage], folder: Path) -> Keeping:
+        """What there is to do for *images* of a `BlobStore`; those that the disk did not take are left out."""
+        records: list[KeptFile] = []
+        files: list[Path] = []
+        unwritten: dict[str, bytes] = {}
+        for image in images:
+            record = kept_file(image)
+            if image.data is not None and image.size_bytes <= INLINE_BYTES:
+                unwritten[os.path.join(folder, record.file)] = image.data
+            elif image.path is not None and image.path.name == record.file:
+                files.append(image.path)
+            else:
+                continue
+            records.append(record)
+        return cls(images=records, files=files, unwritten=unwritten)
+
+
+def _in_memory(index: int, data: bytes) -> ReceivedImage:
+    return ReceivedImage(
+        index=index,
+        info=sniff(data[:HEAD_BYTES]),
+        size_bytes=len(data),
+        data=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def kept_file(image: ReceivedImage) -> KeptFile:

@@ -45,19 +45,16 @@ class Fingerprint:
     Attributes:
         content: Hexadecimal SHA-256 of what shapes the image, the sample number left out.
         request: What shapes the image, as JSON values; input images as their digests.
+        request_json: The same as canonical JSON text.
         sample: Tells images of one content apart; None leaves them untold.
         seeded: Whether the request names a seed, so that the same image is meant where no sample tells.
     """
 
     content: str
     request: Mapping[str, object] = attrs.field(repr=False)
+    request_json: str = attrs.field(repr=False)
     sample: int | None = None
     seeded: bool = False
-
-    @property
-    def request_json(self) -> str:
-        """`request` as canonical JSON text."""
-        return _CANONICAL.encode(self.request)
 
 
 def checked_sample(sample: int | None) -> int | None:
@@ -143,15 +140,16 @@ def fingerprint(
     if mask is not None:
         described["mask"] = _sha256(mask)
     try:
-        text = _CANONICAL.encode([_VERSION, service, described])
+        text = _CANONICAL.encode(described)
     except (TypeError, ValueError, RecursionError) as error:
         raise ParameterError(
             f"{request.model}: the request cannot be written as JSON ({error}).",
             model=request.model,
         ) from error
     return Fingerprint(
-        content=_sha256(text),
+        content=_sha256(f"[{_VERSION},{_CANONICAL.encode(service)},{text}]"),
         request=described,
+        request_json=text,
         sample=sample,
         seeded="seed" in {**described, **request.extra},
     )

@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 import anyio
 import attrs
@@ -29,7 +29,7 @@ from ...outputs import ImageStore
 from ...transport.sender import AttemptHooks
 from ...types.request import ImageRequest, asked_count
 from ...types.result import GenerationResult, Image, ReceivedImage
-from .blobs import INLINE_BYTES, BlobStore, kept_file, read_checked
+from .blobs import INLINE_BYTES, BlobStore, Keeping, read_checked
 from .fingerprint import Fingerprint, differences
 from .ledger_store import LedgerStore, described, same
 from .paid_entries import EntryState, KeptFile, LedgerEntry, answer_json, answer_of, links_of, result_of
@@ -40,6 +40,9 @@ _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
 # What a cancelled call has brought is written down in that time; after it the call is left to be unknown.
 _LAST_WORDS_S: Final = 5.0
+
+
+_Record: TypeAlias = Callable[[LedgerStore, Sequence[KeptFile]], None]
 
 
 class Taken(Exception):  # noqa: N818 - control flow, never seen outside this module
@@ -147,12 +150,13 @@ class KeyedCall:
         match entry.state:
             case EntryState.DONE:
                 return await self._deliver(entry, found.data)
-            case EntryState.SENT | EntryState.LINKED if found.lives:
+            case EntryState.SENT | EntryState.LINKED if found.lives and entry.owner != self.ledger.token:
                 return None
             case EntryState.LINKED:
                 return await self._download(entry)
             case EntryState.SENT:
-                await self.ledger.write(LedgerStore.bury_dead)
+                # What this client works on has a flight: the end of this one could not be written down.
+                await self.ledger.write(lambda store: store.give_up(self.name))
                 return None
             case EntryState.UNKNOWN:
                 raise _unknown(entry)
@@ -184,59 +188,82 @@ class KeyedCall:
 
     async def _pay(self) -> GenerationResult:
         self.caller.prepare()
-        attempt = _Attempt(self)
         store = BlobStore(self.ledger.folder)
+        attempt = _Attempt(self, store)
         try:
             result = await self.caller.pay(store, attempt)
         except NanoGPTError as error:
-            await self._record_failure(attempt, error)
+            await self.record_failure(attempt, error)
             raise
         except Taken:
             raise
         except BaseException:
             with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self._record_cancelled(attempt, store.kept)
+                await self._record_cancelled(attempt)
             raise
         assert attempt.entry is not None
-        return await self._keep(attempt.entry, result, store.small)
+        return await self._keep(attempt.entry, result, store.kept)
 
     async def _keep(
-        self, entry: LedgerEntry, result: GenerationResult, data: Mapping[int, bytes]
+        self, entry: LedgerEntry, result: GenerationResult, kept: Sequence[ReceivedImage]
     ) -> GenerationResult:
         """Record what was paid for, then hand it out."""
-        images = [_kept(image) for image in result.images if image.path is not None]
-        files = [image.path for image in result.images if image.path is not None]
-        answer, cost = answer_json(answer_of(result)), _cost_nano(result)
-        if any(image.url is not None for image in result.images):
-            # The URLs are recorded before their download: that can then be repeated without paying again.
-            await self.ledger.write(
-                lambda store: store.linked(entry.seq, answer, cost, result.request_id, images), files
-            )
+        answer, cost, request_id = answer_json(answer_of(result)), _cost_nano(result), result.request_id
+        has_links = any(image.url is not None for image in result.images)
+
+        def paid(store: LedgerStore, images: Sequence[KeptFile]) -> None:
+            if has_links:
+                # The URLs are recorded before their download: that can then be repeated without paying again.
+                store.linked(entry.seq, answer, cost, request_id, images)
+            else:
+                store.done(entry.seq, images, answer=answer, cost_nano=cost, request_id=request_id)
+
+        try:
+            images = await self._record_outcome(paid, kept)
+        except NanoGPTError as error:
+            error.charge, error.says_charge, error.partial = Charge.CHARGED, True, result
+            if isinstance(error, OutputError):
+                await self._try_to_record(entry, error, kept)
+            raise
+        except BaseException:
+            await self._leave_download(entry)
+            raise
+        if has_links:
             linked = await self.ledger.read(lambda store: store.find(self.name))
             assert linked is not None
             return await self._download(linked, result)
-
-        request_id = result.request_id
-        await self.ledger.write(
-            lambda store: store.done(entry.seq, images, answer=answer, cost_nano=cost, request_id=request_id),
-            files,
-        )
+        data = {image.index: image.data for image in result.images if image.data is not None}
+        is_small = len(data) == len(images)
+        if is_small and self.caller.in_memory:
+            return result
         done = attrs.evolve(
             entry, images=tuple(images), cost_nano=cost, request_id=request_id, answer=json.loads(answer)
         )
-        return await self._deliver(done, data if len(data) == len(images) else None)
+        return await self._deliver(done, data if is_small else None)
+
+    async def _record_outcome(self, work: _Record, kept: Sequence[ReceivedImage]) -> Sequence[KeptFile]:
+        """Carry out *work* with the records of the images *kept*, once these are on the disk."""
+        keeping = Keeping.of(kept, self.ledger.folder)
+        await self.ledger.write(lambda store: work(store, keeping.images), keeping.files, keeping.unwritten)
+        return keeping.images
 
     async def _download(self, entry: LedgerEntry, fresh: GenerationResult | None = None) -> GenerationResult:
         """Fetch what is paid for and waits behind its URLs; a *fresh* answer's URLs are handed out where that fails."""
-        if not await self.ledger.write(lambda store: store.claim_download(entry.seq)):
+        try:
+            is_mine = await self.ledger.write(lambda store: store.claim_download(entry.seq))
+        except BaseException:
+            await self._leave_download(entry)
+            raise
+        if not is_mine:
             return await self.result()
         links = [Image(index=index, url=url) for index, url in links_of(entry)]
         asked = attrs.evolve(result_of(entry, ()), images=tuple(links))
+        blobs = BlobStore(self.ledger.folder)
         try:
-            fetched = await self.caller.download(asked, BlobStore(self.ledger.folder), entry.ended_at)
+            await self.caller.download(asked, blobs, entry.ended_at)
         except DownloadError as error:
             if error.expired:
-                await self.record(entry, error)
+                await self._try_to_record(entry, error, blobs.kept)
                 raise
             await self.ledger.write(lambda store: store.leave_download(entry.seq))
             if fresh is None or not self.caller.in_memory:
@@ -244,23 +271,21 @@ class KeyedCall:
             _log.warning("%s has only the URLs of its images for now: %s", described(self.name), error)
             return fresh
         except BaseException:
-            with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-                await self.ledger.write(lambda store: store.leave_download(entry.seq))
+            await self._leave_download(entry)
             raise
-        images = [_kept(image) for image in fetched.images if image.path is not None]
-        files = [image.path for image in fetched.images if image.path is not None]
-        done = functools.partial(
-            LedgerStore.done,
-            seq=entry.seq,
-            images=images,
-            answer=None,
-            cost_nano=entry.cost_nano,
-            request_id=None,
-        )
-        await self.ledger.write(done, files)
+
+        def done(store: LedgerStore, images: Sequence[KeptFile]) -> None:
+            store.done(entry.seq, images, answer=None, cost_nano=entry.cost_nano, request_id=None)
+
+        await self._record_outcome(done, blobs.kept)
         found = await self.ledger.read(lambda store: store.find(self.name))
         assert found is not None
         return await self._deliver(found, None)
+
+    async def _leave_download(self, entry: LedgerEntry) -> None:
+        """Let others download what the caller, who may be cancelled, does not."""
+        with anyio.move_on_after(_LAST_WORDS_S, shield=True):
+            await self.ledger.write(lambda store: store.leave_download(entry.seq))
 
     async def _deliver(self, entry: LedgerEntry, data: Mapping[int, bytes] | None) -> GenerationResult:
         if entry.pruned:
@@ -278,65 +303,69 @@ class KeyedCall:
         images = ((image, read(image) if data is None else data[image.index]) for image in entry.images)
         return self.caller.deliver(images, entry.request_id)
 
-    async def _record_failure(self, attempt: _Attempt, error: NanoGPTError) -> None:
+    async def record_failure(self, attempt: _Attempt, error: NanoGPTError) -> None:
+        """Record that *attempt* ended with *error*, whether the call tries again or not."""
         if attempt.entry is None:
             return
-        if attempt.doubtful and error.charge in (Charge.NOT_SENT, Charge.REJECTED):
-            # The last attempt cost nothing, but an earlier one may have.
-            await self.record(attempt.entry, error, charge=Charge.UNKNOWN)
-        else:
-            await self.record(attempt.entry, error)
+        # Where the last attempt cost nothing, an earlier one may have.
+        is_free = error.charge in (Charge.NOT_SENT, Charge.REJECTED)
+        charge = Charge.UNKNOWN if attempt.doubtful and is_free else error.charge
+        await self._try_to_record(attempt.entry, error, attempt.blobs.kept, charge=charge)
 
-    async def record(self, entry: LedgerEntry, error: NanoGPTError, *, charge: Charge | None = None) -> None:
+    async def _try_to_record(
+        self,
+        entry: LedgerEntry,
+        error: NanoGPTError,
+        kept: Sequence[ReceivedImage],
+        *,
+        charge: Charge = Charge.CHARGED,
+    ) -> None:
+        """Record *error* with the images *kept*, or where the disk does not take them, without; a fault is logged."""
         partial = error.partial
-        images: list[Image] = list(partial.images) if isinstance(partial, GenerationResult) else []
-        kept = [
-            image for image in images if image.path is not None and image.path.parent == self.ledger.folder
-        ]
-        charge = charge or error.charge
-        cost = (
-            _cost_nano(partial) if charge is Charge.CHARGED and isinstance(partial, GenerationResult) else 0
-        )
-        failed = functools.partial(
-            LedgerStore.failed,
-            seq=entry.seq,
-            charge=charge,
-            error_type=type(error).__name__,
-            error_text=error.message,
-            images=[_kept(image) for image in kept],
-            cost_nano=cost,
-            request_id=error.request_id,
-        )
-        await self.ledger.write(failed, [image.path for image in kept if image.path is not None])
+        cost = 0
+        if charge is Charge.CHARGED and isinstance(partial, GenerationResult):
+            cost = _cost_nano(partial)
 
-    async def _record_cancelled(self, attempt: _Attempt, kept: Sequence[ReceivedImage]) -> None:
-        if attempt.entry is None:
-            return
-        images = [kept_file(image) for image in kept if image.path is not None]
-        files = [image.path for image in kept if image.path is not None]
-        seq, count = attempt.entry.seq, asked_count(self.request)
-        if isinstance(count, int) and len(images) >= count > 0:
-            answer = {"asked": count, "problems": ["the call was cancelled once all images had come"]}
-            work = functools.partial(
-                LedgerStore.done,
-                seq=seq,
+        def failed(store: LedgerStore, images: Sequence[KeptFile]) -> None:
+            store.failed(
+                entry.seq,
+                charge,
+                error_type=type(error).__name__,
+                error_text=error.message,
                 images=images,
-                answer=answer_json(answer),
-                cost_nano=0,
-                request_id=None,
+                cost_nano=cost,
+                request_id=error.request_id,
             )
-            await self.ledger.write(work, files)
+
+        try:
+            try:
+                await self._record_outcome(failed, kept)
+            except OutputError:
+                await self._record_outcome(failed, ())
+        except NanoGPTError as fault:
+            _log.warning("what became of %s could not be recorded: %s", described(self.name), fault)
+
+    async def _record_cancelled(self, attempt: _Attempt) -> None:
+        if attempt.entry is None:
+            if attempt.is_withheld:
+                await self.ledger.write(lambda store: store.withdraw(self.name))
             return
-        charge = Charge.NOT_SENT if attempt.is_withheld and not attempt.doubtful else Charge.UNKNOWN
-        failed = functools.partial(
-            LedgerStore.failed,
-            seq=seq,
-            charge=charge,
-            error_type="CancelledError",
-            error_text="The call was cancelled before the answer was complete.",
-            images=images,
-        )
-        await self.ledger.write(failed, files)
+        seq, kept, count = attempt.entry.seq, attempt.blobs.kept, asked_count(self.request)
+
+        def ended(store: LedgerStore, images: Sequence[KeptFile]) -> None:
+            if isinstance(count, int) and len(images) >= count > 0:
+                answer = {"asked": count, "problems": ["the call was cancelled once all images had come"]}
+                store.done(seq, images, answer=answer_json(answer), cost_nano=0, request_id=None)
+                return
+            store.failed(
+                seq,
+                Charge.NOT_SENT if attempt.is_withheld and not attempt.doubtful else Charge.UNKNOWN,
+                error_type="CancelledError",
+                error_text="The call was cancelled before the answer was complete.",
+                images=images,
+            )
+
+        await self._record_outcome(ended, kept)
 
 
 @attrs.define
@@ -344,6 +373,7 @@ class _Attempt(AttemptHooks):
     """The attempts of a call, and what they have left in the ledger."""
 
     call: KeyedCall
+    blobs: BlobStore
     entry: LedgerEntry | None = None
     doubtful: bool = False
     is_withheld: bool = False
@@ -352,6 +382,8 @@ class _Attempt(AttemptHooks):
         """Commit before the POST: a crash may strand a paid call, never repeat one."""
         del key
         call, again = self.call, self.entry is not None
+        # Cancelled while its intent is written down, it does not leave.
+        self.is_withheld = True
         begun = await call.ledger.write(lambda store: store.begin(call.name, call.print_, again=again))
         if not begun.is_mine:
             raise Taken
@@ -361,11 +393,13 @@ class _Attempt(AttemptHooks):
         """Record an attempt that failed before the next one."""
         if error.charge is Charge.UNKNOWN:
             self.doubtful = True
-        elif self.entry is not None and not self.doubtful:
-            await self.call.record(self.entry, error)
+        elif not self.doubtful:
+            # Until the next attempt nothing has left.
+            self.is_withheld = True
+            await self.call.record_failure(self, error)
 
     def withheld(self) -> None:
-        """Record that the attempt never left."""
+        """Note that the attempt never left."""
         self.is_withheld = True
 
 
@@ -373,19 +407,6 @@ def _read_small(folder: Path, entry: LedgerEntry) -> dict[int, bytes] | None:
     if entry.pruned or sum(image.bytes for image in entry.images) > INLINE_BYTES:
         return None
     return {image.index: read_checked(folder, image, described(entry.name)) for image in entry.images}
-
-
-def _kept(image: Image) -> KeptFile:
-    assert image.path is not None
-    return KeptFile(
-        index=image.index,
-        sha256=image.sha256 or "",
-        suffix=image.path.suffix,
-        media_type=image.media_type,
-        width=image.width,
-        height=image.height,
-        bytes=image.size_bytes or 0,
-    )
 
 
 def _cost_nano(result: GenerationResult) -> int:

@@ -187,15 +187,16 @@ class LedgerStore:
             OutputError: The directory gives no locks, without which a dead process looks like a slow one.
         """
         self._hold_lock()
-        before = self.find(name)
         now = self.clock()
-        if before is None:
-            added = self.connection.execute(
-                "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
-                " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?)",
-                (name, print_.content, print_.sample, print_.request_json, self.token, now),
-            )
+        added = self.connection.execute(
+            "INSERT INTO entry (name, content, sample, request, state, owner, attempts, sent_at)"
+            " VALUES (?, ?, ?, ?, 'sent', ?, 1, ?) ON CONFLICT (name) DO NOTHING",
+            (name, print_.content, print_.sample, print_.request_json, self.token, now),
+        )
+        if added.rowcount:
             return Begun(entry=_new(added.lastrowid or 0, name, print_, self.token, now), is_mine=True)
+        before = self.find(name)
+        assert before is not None
         if not same(before, print_) or not (
             before.may_be_tried_again or (again and before.owner == self.token)
         ):
@@ -231,8 +232,29 @@ class LedgerStore:
         return True
 
     def leave_download(self, seq: int) -> None:
-        """Leave an open download to the next caller."""
-        self.connection.execute("UPDATE entry SET owner = NULL WHERE seq = ?", (seq,))
+        """Leave an open download of this process to the next caller."""
+        leave = "UPDATE entry SET owner = NULL WHERE seq = ? AND state = 'linked' AND owner = ?"
+        self.connection.execute(leave, (seq, self.token))
+
+    def withdraw(self, name: str) -> None:
+        """Record that what this process began under *name* did not leave."""
+        entry = self._own(name)
+        if entry is not None:
+            text = "The call was cancelled before it was sent."
+            self.failed(entry.seq, Charge.NOT_SENT, error_type="CancelledError", error_text=text)
+
+    def give_up(self, name: str) -> None:
+        """Record as unknown what is sent under *name* by a process that is dead, or by this one."""
+        self.bury_dead()
+        entry = self._own(name)
+        if entry is not None:
+            text = "Its end could not be written down."
+            self.failed(entry.seq, Charge.UNKNOWN, error_type="Interrupted", error_text=text)
+
+    def _own(self, name: str) -> LedgerEntry | None:
+        entry = self.find(name)
+        is_own = entry is not None and entry.state is EntryState.SENT and entry.owner == self.token
+        return entry if is_own else None
 
     def done(
         self,

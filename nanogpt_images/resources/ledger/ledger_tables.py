@@ -36,7 +36,6 @@ CREATE TABLE image (
     width INTEGER, height INTEGER, bytes INTEGER NOT NULL,
     PRIMARY KEY (entry, idx)
 ) WITHOUT ROWID;
-CREATE INDEX image_sha256 ON image (sha256);
 CREATE TABLE given (
     job TEXT NOT NULL, unit TEXT NOT NULL, entry INTEGER NOT NULL, UNIQUE (job, entry), PRIMARY KEY (job, unit)
 ) WITHOUT ROWID;

@@ -15,7 +15,7 @@ from ...money.nano import to_usd
 from ...types.prices import Cost
 from ...types.result import GenerationResult, Image
 
-UNKNOWN_TYPE: Final = "application/octet-stream"
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"), default=str)
 
 
 class EntryState(enum.Enum):
@@ -150,7 +150,7 @@ def answer_of(result: GenerationResult) -> dict[str, object]:
 
 def answer_json(answer: Mapping[str, object]) -> str:
     """*answer* as text for the database."""
-    return json.dumps(answer, separators=(",", ":"), default=str)
+    return _COMPACT.encode(answer)
 
 
 def links_of(entry: LedgerEntry) -> list[tuple[int, str]]:

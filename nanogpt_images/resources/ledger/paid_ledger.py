@@ -7,9 +7,9 @@ import functools
 import os
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ..._base.database.writer import Writer
 from ..._base.threads import in_thread
@@ -19,6 +19,7 @@ from .paid_entries import LedgerEntry
 from .upkeep import LedgerCheck, Pruned, check, prune, sweep
 
 T = TypeVar("T")
+_NO_FILES: Final[Mapping[str, bytes]] = {}
 
 
 class PaidLedger:
@@ -29,9 +30,11 @@ class PaidLedger:
 
     Attributes:
         path: The database file; the images are in the folder of its name with `.images`.
+        token: What marks as this client's what it has in hand; empty before it is opened.
     """
 
     path: Path
+    token: str
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class PaidLedger:
         self._writer: Writer[LedgerStore] | None = None
         self._reader: LedgerStore | None = None
         self._service = ""
+        self.token = ""
 
     async def open(self) -> str:
         """
@@ -76,8 +80,14 @@ class PaidLedger:
         if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
             raise ConfigurationError("this ledger is open on another event loop; use one client for each.")
         service = await self._find_service()
+
+        def make_store() -> LedgerStore:
+            store = LedgerStore(self.path, service=service, clock=self._clock)
+            self.token = store.token
+            return store
+
         writer = Writer(
-            lambda: LedgerStore(self.path, service=service, clock=self._clock),
+            make_store,
             name="ledger",
             make_error=LedgerError,
         )
@@ -114,7 +124,8 @@ class PaidLedger:
         Nothing is waited for: a write-ahead log keeps readers and writers apart, and where SQLite asks for patience all
         the same the ledger's own thread does the reading.
         """
-        await self.open()
+        if self._reader is None or self._loop is not asyncio.get_running_loop():
+            await self.open()
         assert self._reader is not None
         try:
             with self._reader.transaction():
@@ -124,11 +135,17 @@ class PaidLedger:
         except sqlite3.Error as error:
             raise self._reader.translate(error) from error
 
-    async def write(self, work: Callable[[LedgerStore], T], files: Sequence[Path] = ()) -> T:
-        """Carry out *work* in the ledger's own thread, and return once it is on the disk; *files* are synced before."""
-        await self.open()
+    async def write(
+        self,
+        work: Callable[[LedgerStore], T],
+        files: Sequence[Path] = (),
+        unwritten: Mapping[str, bytes] = _NO_FILES,
+    ) -> T:
+        """Carry out *work* in the ledger's own thread, and return once it is on the disk; see `Writer.run`."""
+        if self._writer is None or self._loop is not asyncio.get_running_loop():
+            await self.open()
         assert self._writer is not None
-        return await self._writer.run(work, files)
+        return await self._writer.run(work, files, unwritten)
 
     async def entry(self, key: str) -> LedgerEntry | None:
         """The call with the caller's *key*; None where there is none."""

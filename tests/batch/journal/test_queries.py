@@ -123,6 +123,36 @@ async def test_remade(out: Path, image: MakeImage) -> None:
             await journal.remake({"0" * 32})
 
 
+@pytest.mark.parametrize("links", [(), (SignedUrl(index=0, url="https://x.invalid/1"),)])
+async def test_images_of_an_earlier_purchase_are_no_answer(
+    out: Path, image: MakeImage, links: tuple[SignedUrl, ...]
+) -> None:
+    """A request that was done, was picked to be made again and ended unknown stays unknown: its old images are not the new."""
+    async with await Journal.open(out, service=None) as journal:
+        (admission,) = await journal.admit([(BatchRow("a", "m", key="a"), CountRule())])
+        unit = admission.unit.id
+        await journal.sent(unit, 100)
+        await journal.record(unit, Done(images=[image("old")], cost_nano=5))
+        await journal.remake({unit})
+        _ = [found async for found in journal.pending(only={unit})]
+        await journal.sent(unit, 100)
+        lost = Failed(charge=Charge.UNKNOWN, error_type="E", error_text="t", links=links, cost_nano=5)
+        await journal.record(unit, lost)
+    async with await Journal.open(out, service=None) as journal:
+        assert await journal.settle() == 0
+        assert await journal.reopen() == 0
+        assert (await journal.totals()).units[State.UNKNOWN] == 1
+        assert [found.kept async for found in journal.pending()] == [frozenset()] * len(links)
+        if not links:
+            await journal.reopen(unknown=True)
+            assert [found.unit.id async for found in journal.pending()] == [unit]
+            await journal.sent(unit, 100)
+            await journal.record(
+                unit, Failed(charge=Charge.UNKNOWN, error_type="E", error_text="t", images=[image("new")])
+            )
+            assert await journal.settle() == 1
+
+
 async def test_what_can_be_downloaded_is_not_paid_for_again(out: Path) -> None:
     """A picked request whose signed URLs still hold stays as it is, and is claimed for its downloads."""
     link = SignedUrl(index=0, url="https://x.invalid/1")

@@ -1,7 +1,9 @@
 """`results.jsonl` says what the journal says, whatever happened to either."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from fakes import unmarked
 
 from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal import results as results_file
+from nanogpt_images.batch.journal.database.processes import Processes
 from nanogpt_images.batch.outcomes import Done, Failed
 from nanogpt_images.batch.rows import BatchRow
 from nanogpt_images.errors import Charge
@@ -72,6 +75,35 @@ async def test_a_lagging_file_is_mended_at_the_next_start(out: Path, image: Make
         path.write_bytes({"short": b"".join(rows[:2]), "torn": before[:-9], "longer": before + b"{}\n"}[harm])
     await (await Journal.open(out, service=None)).aclose()
     assert path.read_bytes() == before
+
+
+async def test_zeros_of_a_power_cut_are_replaced(out: Path, image: MakeImage) -> None:
+    """A machine that went down with the batch can leave the list with its size and without its last bytes."""
+    await run(out, image)
+    path = out / "results.jsonl"
+    before = path.read_bytes()
+    with closing(sqlite3.connect(out / "journal.db")) as database, database:
+        database.execute("INSERT INTO process (token, pid, host, started_at) VALUES ('1-dead', 1, 'h', 1)")
+    path.write_bytes(before[:-9].ljust(len(before), b"\0"))
+    await (await Journal.open(out, service=None)).aclose()
+    assert path.read_bytes() == before
+
+
+async def test_a_list_is_on_the_disk_before_its_process_leaves(
+    out: Path, image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut after the end of a batch takes nothing of its list: no later run would look for a gap."""
+    order: list[object] = []
+    sync, leave = results_file.sync_files, Processes.leave
+
+    def left(members: Processes) -> bool:
+        order.append("left")
+        return leave(members)
+
+    monkeypatch.setattr(results_file, "sync_files", lambda files: (order.extend(files), sync(files)))
+    monkeypatch.setattr(Processes, "leave", left)
+    await run(out, image)
+    assert order == [out / "results.jsonl", "left"]
 
 
 async def test_the_costs_of_images_add_up_to_what_was_paid(out: Path, image: MakeImage) -> None:

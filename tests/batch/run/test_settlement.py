@@ -316,9 +316,15 @@ def linked(job, count: int = 4) -> list[dict[str, object]]:
     return job.rows(1, count=count, route="openai", response_format="url")
 
 
-async def test_links_of_an_answer_that_broke_off_are_downloaded(open_job) -> None:
-    """Whole URLs of half an answer become images at once; the request stays unknown for what is missing."""
-    async with open_job(CUT) as job:
+@pytest.mark.parametrize("repeat_unknown", [False, True])
+async def test_links_of_an_answer_that_broke_off_are_downloaded(open_job, repeat_unknown: bool) -> None:
+    """
+    Whole URLs of half an answer become images at once; the request stays unknown for what is missing.
+
+    A policy that repeats unknown outcomes does not repeat this one: what came would be bought twice, and be lost.
+    """
+    policy = RetryPolicy(initial_delay_s=0, repeat_unknown=repeat_unknown)
+    async with open_job(CUT, client={"retry": policy}) as job:
         (event,), report = await job.run(linked(job))
         assert (event.state, event.charge) == (State.UNKNOWN, Charge.UNKNOWN)
         kept = [image for image in event.images if image.path is not None]

@@ -93,3 +93,12 @@ def test_auto_is_a_key() -> None:
 def test_what_cannot_be_a_sample(sample: object) -> None:
     with pytest.raises(ParameterError, match="sample must be"):
         checked_sample(sample)  # type: ignore[arg-type]
+
+
+def test_digests_of_earlier_versions_stay() -> None:
+    """A ledger is kept for years: what it holds is found again."""
+    request = GenerateRequest(
+        model="m", prompt="ein Füchslein", n=2, seed=7, extra={"z": [1, {"b": 1.5, "a": None}]}
+    )
+    print_ = fingerprint(request, service="https://nano-gpt.com", references=["data:x"], mask="m", sample=3)
+    assert print_.content == "829a4e8e6833b951944270bcb0871c15579d186cfce8ebac05b3fd2e02c8ea9d"

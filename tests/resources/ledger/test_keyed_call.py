@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,87 @@ async def test_a_cancelled_call_is_unknown(client: ngi.AsyncClient, sandbox: San
     with pytest.raises(ngi.OutcomeUnknownError, match="CancelledError"):
         await client.images.generate("a fox", model=MODEL, key="k")
     assert len(sandbox.ledger.posts) == 1
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+@pytest.mark.parametrize("form", ["b64_json", "url"])
+async def test_a_call_cancelled_while_it_is_written_down_blocks_no_other(
+    client: ngi.AsyncClient, open_client: OpenClient, sandbox: Sandbox, at: int, form: str
+) -> None:
+    """Whatever the ledger was about to record, the next caller gets an answer although this client lives on."""
+    ledger, writes = client.ledger, 0
+    write = ledger.write
+
+    async def cancelling(*args: object) -> object:
+        nonlocal writes
+        writes += 1
+        if writes == at:
+            asyncio.get_running_loop().call_soon(call.cancel)
+        return await write(*args)
+
+    ledger.write = cancelling
+    made = client.images.generate_openai("a fox", model=MODEL, response_format=form, key="k")
+    call = asyncio.create_task(made)
+    await asyncio.wait([call])
+    ledger.write = write
+    for caller in (open_client(), client):
+        again = caller.images.generate_openai("a fox", model=MODEL, response_format=form, key="k")
+        assert (await asyncio.wait_for(again, 60)).images
+    assert len(sandbox.ledger.billed) == 1
+
+
+async def test_a_call_cancelled_between_two_attempts_is_not_unknown(
+    client: ngi.AsyncClient, sandbox: Sandbox
+) -> None:
+    """Every attempt was refused, and none is under way: the key is free."""
+    sandbox.set_faults(Fault("429", times=1))
+    call = asyncio.create_task(client.images.generate("a fox", model=MODEL, key="k"))
+
+    async def cancelled(_: float) -> None:
+        call.cancel()
+        await asyncio.sleep(0)
+
+    client._sender._sleep = cancelled
+    await asyncio.wait([call])
+    assert call.cancelled()
+    assert (await client.images.generate("a fox", model=MODEL, key="k")).images
+    assert len(sandbox.ledger.billed) == 1
+
+
+async def test_an_end_that_cannot_be_written_down_blocks_no_other(
+    client: ngi.AsyncClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the disk is full once the images have come, the next call of the client finds the key unknown."""
+
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(LedgerStore, "done", full)
+        with pytest.raises(ngi.LedgerError):
+            await client.images.generate("a fox", model=MODEL, key="k")
+    with pytest.raises(ngi.OutcomeUnknownError, match="could not be written down"):
+        await asyncio.wait_for(client.images.generate("a fox", model=MODEL, key="k"), 60)
+    assert len(sandbox.ledger.posts) == 1
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_an_image_that_gets_no_name_is_handed_out(
+    client: ngi.AsyncClient, file: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The error brings the image that was paid for, and the ledger lists no file that is not there."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("nanogpt_images.resources.ledger.blobs.INLINE_BYTES", size)
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "replace", broken)
+        with pytest.raises(ngi.OutputError, match=r"Input/output error.*charged") as caught:
+            await client.images.generate("a fox", model=MODEL, key="k")
+    assert caught.value.partial.images[0].data.startswith(b"\x89PNG")
+    assert list(file.with_name("paid.db.images").iterdir()) == []
+    assert (await client.ledger.verify()).is_sound
 
 
 async def test_files_are_delivered_again(client: ngi.AsyncClient, sandbox: Sandbox, tmp_path: Path) -> None:

@@ -26,9 +26,11 @@ class Processes:
         own_id: This process in the table; 0 where it only reads.
         gone: Processes that died unrecorded, for one that only reads and records nothing either.
         peers: SQL condition on `process`: those that took part at the same time as this one.
+        found_dead: Whether a process had died when this one came.
     """
 
     own_id: int
+    found_dead: bool
     gone: frozenset[int]
     peers: str
 
@@ -41,6 +43,7 @@ class Processes:
         self.own_id = 0
         self.gone = frozenset()
         self.peers = "false"
+        self.found_dead = False
 
     def look(self) -> None:
         """Find out which processes died, and change nothing."""
@@ -60,7 +63,7 @@ class Processes:
             JournalError: Another process is at work, and *join* is False.
             OutputError: The directory gives no locks.
         """
-        self.bury_dead()
+        self.found_dead = self.bury_dead()
         holders = self.holders()
         if holders and not join:
             raise _in_use(self._directory, holders[0])
@@ -82,11 +85,17 @@ class Processes:
         self.peers = f"(id > {self.own_id} OR id IN ({present}))"
         return not holders
 
-    def bury_dead(self) -> None:
-        """Record processes that died; what they had sent is unknown from now on, the rest of theirs is free."""
-        for identity, token in self._unended():
-            if identity != self.own_id and not self._lives(token):
-                self._bury(identity, token)
+    def bury_dead(self) -> bool:
+        """
+        Record processes that died; what they had sent is unknown from now on, the rest of theirs is free.
+
+        Returns:
+            Whether there was one.
+        """
+        dead = [each for each in self._unended() if each[0] != self.own_id and not self._lives(each[1])]
+        for identity, token in dead:
+            self._bury(identity, token)
+        return bool(dead)
 
     def holders(self) -> list[Holder]:
         """List the living processes, this one included."""

@@ -20,6 +20,13 @@ VERSION = 2
 FOLLOWED = f"state IN ('{State.UNKNOWN.value}', '{State.FAILED.value}') AND links IS NOT NULL"
 """A request that did not end well, and whose answer brought signed URLs that are still to be downloaded."""
 
+OF_THIS_PURCHASE = (
+    "image.unit = unit.seq AND (image.attempt = unit.attempts OR unit.images > (SELECT count(DISTINCT idx)"
+    " FROM image AS old WHERE old.unit = unit.seq AND old.attempt < unit.attempts AND old.idx < unit.images))"
+)
+"""Images of a request that count for what is being bought. Where earlier attempts have all of them already, it was done
+once and is made again: those are the old ones."""
+
 _QUICK_CHECK_MAX_BYTES = 16 << 20
 _IN_FLIGHT = f"'{State.SENT.value}', '{State.LINKED.value}', '{State.FAILED.value}', '{State.UNKNOWN.value}'"
 

@@ -72,7 +72,7 @@ class Store:
         self.stray_stems = frozenset()
         self.followed, self.followed_rows = None, 0
         self._lines: list[bytes] = []
-        self._results_lag = self._relabelled = False
+        self._results_lag = self._relabelled = self._has_listed = False
         self.keeps_metadata = True
         self._adopt = adopt
         try:
@@ -118,7 +118,7 @@ class Store:
                 self.connection.execute("INSERT OR IGNORE INTO meta VALUES ('metadata', 'kept')")
             self.keeps_metadata = self.meta("metadata") is not None
             if alone:
-                results.rewrite(self.connection, self.directory)
+                results.rewrite(self.connection, self.directory, after_crash=self.members.found_dead)
 
     def holds_units(self) -> bool:
         """Return whether the journal knows any request."""
@@ -206,6 +206,7 @@ class Store:
     def _publish_lines(self) -> None:
         # Once a write has failed the file has a gap; more lines behind it would hide that from its size.
         if self._lines and not self._results_lag:
+            self._has_listed = True
             self._results_lag = not results.append(self.directory, self._lines)
         self._lines.clear()
 
@@ -234,6 +235,9 @@ class Store:
             self._drop()
 
     def _leave(self) -> None:
+        if self._has_listed:
+            # Once the process has left, nothing tells that a power cut may have taken bytes of the list.
+            results.sync(self.directory)
         with self.transaction():
             alone = self.members.leave()
             if (self._results_lag or self._relabelled) and alone:

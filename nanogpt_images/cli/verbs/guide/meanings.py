@@ -231,6 +231,8 @@ _REFUSED: Final = (
         batch="the row fails",
         do="Shrink the input images, or pass URLs instead of files.",
     ),
+)
+_BUSY: Final = (
     Meaning(
         what="More requests start per second than the key may send",
         names=("429", "rate_limit_exceeded"),
@@ -316,7 +318,8 @@ _AFTER: Final = (
 SECTIONS: Final[Mapping[str, Sequence[Meaning]]] = {
     "Before the request leaves": _BEFORE,
     "While the request is in flight": _DURING,
-    "The service refuses": _REFUSED,
+    "The service refuses the request": _REFUSED,
+    "The service is busy or fails": _BUSY,
     "The answer arrives, but": _AFTER,
 }
 """The sections of docs/what-happens.md."""

@@ -11,7 +11,7 @@ import click
 
 from ....errors import ParameterError
 from ....resources.ledger.ledger_store import LedgerStore
-from ....resources.ledger.paid_entries import LedgerEntry
+from ....resources.ledger.paid_entries import EntryState, LedgerEntry
 from ....resources.ledger.upkeep import check, prune, sweep
 from ... import common as _common
 from ...errors import FAILED
@@ -59,9 +59,9 @@ def list_calls(file: str, unknown: bool, base_url: str | None, as_json: bool) ->
         rows = [
             [
                 one_line(entry.key or "(automatic)", 40),
-                entry.state.value,
+                _state(entry),
                 _time(entry.sent_at),
-                money(entry.cost_usd),
+                _cost(entry),
                 f"{len(entry.images)}",
                 one_line(f"{entry.model}: {entry.prompt}", 60),
             ]
@@ -85,7 +85,7 @@ def show_call(file: str, key: str, base_url: str | None, as_json: bool) -> int:
         found = [entry for entry in store.listed() if key in (entry.key, entry.content)]
         folder = store.folder
     if not found:
-        raise ParameterError(f"{file} has no call with key {key!r}.", parameter="key")
+        raise _no_such_key(file, key)
     if as_json:
         say_json({"ledger": file, "calls": [_document(entry) for entry in found]})
         return 0
@@ -95,10 +95,9 @@ def show_call(file: str, key: str, base_url: str | None, as_json: bool) -> int:
                 "key": one_line(entry.key or "(automatic)"),
                 "content": entry.content,
                 "sample": "" if entry.sample is None else str(entry.sample),
-                "state": entry.state.value,
-                "charge": entry.charge.value if entry.charge is not None else "",
+                "state": _state(entry),
                 "sent": f"{_time(entry.sent_at)}, {count(entry.attempts, 'attempt')}",
-                "cost": money(entry.cost_usd),
+                "cost": _cost(entry),
                 "request": one_line(entry.request_id or ""),
                 "error": one_line(f"{entry.error_type}: {entry.error_text}") if entry.error_type else "",
                 "asked for": [one_line(f"{name}={value}") for name, value in entry.request.items()],
@@ -183,7 +182,7 @@ def forget_call(file: str, key: str, base_url: str | None, as_json: bool) -> int
     del base_url
     with _opened(file, read_only=False) as store:
         if not store.forget(f"key:{key}"):
-            raise ParameterError(f"{file} has no call with key {key!r}.", parameter="key")
+            raise _no_such_key(file, key)
     if as_json:
         say_json({"ledger": file, "forgotten": key})
     else:
@@ -195,6 +194,32 @@ for _command in (list_calls, show_call, verify_files, prune_images, forget_call)
     command.add_command(_command)
 
 
+def _no_such_key(file: str, key: str) -> ParameterError:
+    return ParameterError(
+        f"{file} has no call with key {key!r}.",
+        advice=f"'nanogpt-images ledger list {one_line(file)}' lists them.",
+        parameter="key",
+    )
+
+
+def _state(entry: LedgerEntry) -> str:
+    """Its state; of one that failed, what became of the money too."""
+    if entry.state is not EntryState.FAILED:
+        return str(entry.state.value)
+    return "failed, not charged" if entry.may_be_tried_again else "failed, charged"
+
+
+def _known_cost_usd(entry: LedgerEntry) -> float | None:
+    """What it cost; None while that is not known."""
+    is_free = entry.state is EntryState.FAILED and entry.may_be_tried_again
+    return entry.cost_usd if entry.cost_nano or is_free or entry.state is EntryState.DONE else None
+
+
+def _cost(entry: LedgerEntry) -> str:
+    cost_usd = _known_cost_usd(entry)
+    return "?" if cost_usd is None else money(cost_usd)
+
+
 def _document(entry: LedgerEntry) -> dict[str, object]:
     return {
         "key": entry.key,
@@ -202,7 +227,7 @@ def _document(entry: LedgerEntry) -> dict[str, object]:
         "sample": entry.sample,
         "state": entry.state.value,
         "charge": entry.charge.value if entry.charge is not None else None,
-        "cost_usd": entry.cost_usd,
+        "cost_usd": _known_cost_usd(entry),
         "request_id": entry.request_id,
         "error": entry.error_type,
         "message": entry.error_text,

@@ -53,6 +53,9 @@ def command(books: str, exclusive: bool, base_url: str | None, as_json: bool) ->
 
 
 def _print(told: SettledOutcomes) -> None:
+    if not told.unknown:
+        say("nothing to settle: no outcome is unknown")
+        return
     say(
         f"{count(told.unknown, 'unknown outcome')}: {told.not_charged:,} not charged, {told.charged:,} charged,"
         f" {told.left:,} left"

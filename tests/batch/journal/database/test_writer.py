@@ -15,7 +15,7 @@ from nanogpt_images.batch.journal import ImageRecord, Journal
 from nanogpt_images.batch.journal.database.store import Store
 from nanogpt_images.batch.outcomes import Done
 from nanogpt_images.batch.rows import BatchRow
-from nanogpt_images.errors import JournalError
+from nanogpt_images.errors import JournalError, OutputError
 from nanogpt_images.types.parameters import CountRule
 
 
@@ -102,6 +102,35 @@ async def test_a_failing_operation_fails_alone(writer: Writer) -> None:
     assert await notes(writer) == {"before", "after"}
 
 
+async def test_an_operation_alone_is_undone_where_it_fails(writer: Writer) -> None:
+    """Nothing half is committed of it, and the next one stands."""
+
+    def broken(store: Store) -> None:
+        note("half")(store)
+        raise JournalError("broken")
+
+    with pytest.raises(JournalError, match="broken"):
+        await writer.run(broken)
+    await writer.run(note("next"))
+    assert await notes(writer) == {"next"}
+
+
+async def test_bytes_reach_their_files_before_the_commit(writer: Writer, tmp_path: Path) -> None:
+    """Whole, over what had the name, in a directory that may be missing; where they cannot be written nothing is committed."""
+    old, new = tmp_path / "old.png", tmp_path / "made" / "new.png"
+    old.write_bytes(b"longer than the new bytes")
+    seen: list[bytes] = []
+    await writer.run(
+        lambda _: seen.extend(path.read_bytes() for path in (old, new)),
+        unwritten={str(old): b"one", str(new): b"two"},
+    )
+    assert seen == [b"one", b"two"]
+    with pytest.raises(OutputError, match="could not be put on the disk"):
+        await writer.run(note("lost"), unwritten={str(old / "in-a-file.png"): b"three"})
+    assert await notes(writer) == set()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".part") == []
+
+
 async def test_a_cancelled_caller_does_not_undo_its_operation(writer: Writer) -> None:
     """What was queued is carried out, although nobody waits for it any more."""
     stopped = Stopped(writer)
@@ -162,6 +191,25 @@ async def test_closing_carries_out_what_waits(out: Path) -> None:
     connection.close()
 
 
+async def test_a_cancelled_caller_does_not_leave_before_the_store_is_closed(out: Path) -> None:
+    """A program that ends then would take the thread, and what waits for its commit, with it."""
+    writer = Writer(lambda: Store(out, service=None))
+    await writer.start()
+    stopped = Stopped(writer)
+    waiting = await stopped.start()
+    leaving = asyncio.create_task(writer.stop())
+    for _ in range(2):
+        await asyncio.sleep(0)
+        leaving.cancel()
+    await asyncio.sleep(0)
+    assert not leaving.done()
+    stopped.release()
+    await asyncio.wait([leaving])
+    assert leaving.cancelled()
+    assert writer._closed.done()
+    await waiting
+
+
 async def test_a_cancelled_opening_leaves_nothing_open(out: Path) -> None:
     """Cancelling while the journal is being opened gives its lock back."""
     task = asyncio.create_task(Journal.open(out, service=None))
@@ -178,15 +226,16 @@ async def test_images_are_synced_before_the_commit(
     """Files and their directory reach the disk while the journal still calls the unit sent."""
     seen: list[tuple[str, str]] = []
 
-    def watch(path: Path, flags: int, sync: object) -> None:
+    def watch(path: Path | str, flags: int, sync: object) -> None:
         with closing(sqlite3.connect(out / "journal.db")) as connection, connection:
             (state,) = connection.execute("SELECT state FROM unit").fetchone()
         connection.close()
-        seen.append((path.name, state))
+        seen.append((Path(path).name, state))
 
     async with await Journal.open(out, service=None) as journal:
         (admission,) = await journal.admit([(BatchRow("a", "m", key="k"), CountRule())])
         await journal.sent(admission.unit.id, 1)
         monkeypatch.setattr(durable, "_sync", watch)
         await journal.record(admission.unit.id, Done(images=[image("k")]))
+        monkeypatch.undo()
     assert seen == [("k.png", "sent"), ("images", "sent")]

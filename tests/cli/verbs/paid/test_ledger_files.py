@@ -15,12 +15,16 @@ from nanogpt_images.sandbox import Fault, Sandbox
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A ledger with a paid call, an automatic one, and one whose outcome is not known."""
+    """A ledger with a paid call, an automatic one, two that failed, and one whose outcome is not known."""
     path = tmp_path / "paid.db"
     with Sandbox.in_thread(requests_per_second=None) as sandbox:
         with ngi.Client(sandbox.api_key, sandbox.url, ledger=path) as client:
             client.images.generate("a fox", model="tiny-and-fast", key="order-1")
             client.images.generate("a hare", model="tiny-and-fast", key=ngi.AUTO, seed=1)
+            for key, fault in (("order-3", "zero_images"), ("order-4", "402")):
+                sandbox.set_faults(Fault(fault))
+                with pytest.raises(ngi.NanoGPTError):
+                    client.images.generate("an elk", model="tiny-and-fast", key=key)
             sandbox.set_faults(Fault("reset_after_body"))
             with pytest.raises(ngi.TransportError):
                 client.images.generate("an owl", model="tiny-and-fast", key="order-2")
@@ -44,10 +48,13 @@ def test_list_and_show(
     """Every call is listed; an unknown one makes the exit code 1."""
     code, told = tell("list", file)
     assert code == 1
-    assert [(call["key"], call["state"]) for call in told["calls"]] == [
-        ("order-1", "done"),
-        (None, "done"),
-        ("order-2", "unknown"),
+    calls = [(call["key"], call["state"], call["charge"], call["cost_usd"]) for call in told["calls"]]
+    assert calls == [
+        ("order-1", "done", None, 0.0001),
+        (None, "done", None, 0.0001),
+        ("order-3", "failed", "charged", None),
+        ("order-4", "failed", "rejected", 0.0),
+        ("order-2", "unknown", "unknown", None),
     ]
     code, told = tell("list", file, "--unknown")
     assert [call["key"] for call in told["calls"]] == ["order-2"]
@@ -58,6 +65,11 @@ def test_list_and_show(
     text = capsys.readouterr()
     assert "order-2" in text.out
     assert "nanogpt-images settle" in text.err
+    lines = {line[:7]: line for line in text.out.splitlines()}
+    for key, told in {"order-3": "failed, charged", "order-4": "failed, not charged", "order-2": "?"}.items():
+        assert told in lines[key]
+    assert run(["ledger", "show", str(file), "order"]) == 2
+    assert "ledger list" in capsys.readouterr().err
 
 
 def test_verify_and_prune(

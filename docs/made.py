@@ -58,7 +58,7 @@ def _cells(meaning: Meaning) -> Iterator[str]:
 
 def commands() -> str:
     """Return the page of every verb and option."""
-    ctx = click.Context(cli, info_name=PROGRAM)
+    ctx = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
     introduction = (
         f"Made from the code by `docs/made.py`; `{PROGRAM} VERB --help` prints the same. [Command line](cli.md) explains "
         "output, exit codes and manifests. Every verb also takes `--base-url URL` (before `NANOGPT_BASE_URL`, and "

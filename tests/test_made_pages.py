@@ -44,7 +44,7 @@ def test_every_failure_is_on_the_page() -> None:
 def test_every_option_is_on_the_page() -> None:
     """Each verb has a heading, and each of its options a line."""
     page = (DOCS / "commands.md").read_text("utf-8")
-    ctx = click.Context(cli, info_name=PROGRAM)
+    ctx = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
     for verb in cli.list_commands(ctx):
         command = cli.get_command(ctx, verb)
         assert command is not None

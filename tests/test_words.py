@@ -104,7 +104,7 @@ def test_prose_is_searched_and_code_is_not() -> None:
 
 def test_the_help_uses_plain_words() -> None:
     """Neither the overview nor the help of a verb contains a phrase to reword."""
-    ctx = click.Context(cli, info_name=PROGRAM)
+    ctx = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
     helps = {"": cli.get_help(ctx)}
     for verb in cli.list_commands(ctx):
         command = cli.get_command(ctx, verb)

@@ -305,7 +305,7 @@ async def test_draining_does_not_wait_for_the_pace(open_job) -> None:
     """Requests that wait for their turn are not started one by one to find out that the batch stops."""
     async with open_job() as job:
         await job.client.catalog.list()
-        job.client._sender.limiter = RateLimiter(0.01)
+        job.client._sender.keys.lanes[0].limiter = RateLimiter(0.01)
         with anyio.fail_after(20):
             async with job.client.batch(job.rows(20), out=job.out, concurrency=10) as run:
                 await anext(run)

@@ -83,7 +83,7 @@ def test_help_of_a_verb_has_an_example(verb: str) -> None:
 
 
 def _options() -> Iterator[tuple[str, click.Option]]:
-    ctx = click.Context(cli, info_name="nanogpt-images")
+    ctx = click.Context(cli, info_name="nanogpt-images", **cli.context_settings)
     for verb in cli.list_commands(ctx):
         command = cli.get_command(ctx, verb)
         assert command is not None

@@ -46,6 +46,7 @@ FATES = {
     "500 silent": "billed or not, without a word",
     "500 billed": "billed, and says so",
     "500 free": "not billed, and says so",
+    "500 doubtful": "billed, and says something that can be misread",
     "502 page": "billed or not, a page of HTML",
     "200 garbage": "billed, not JSON",
     "200 empty": "billed, no image",
@@ -264,6 +265,7 @@ class Service:
             "500 silent": lambda: error(500, "server_error", "Something went wrong"),
             "500 billed": lambda: error(500, "server_error", "Failed. This request has been billed."),
             "500 free": lambda: error(500, "server_error", "Failed. You have not been charged."),
+            "500 doubtful": lambda: error(500, "server_error", "Failed. You have not been charged yet."),
             "502 page": lambda: Answer(
                 502, b"<html><body>Bad gateway</body></html>", {"Content-Type": "text/html"}
             ),
@@ -474,7 +476,7 @@ class Transport:
             await _until(loop, done_at + choices.between(0.0, 1.0), deadline, request)
             raise _facts(OutcomeUnknownError, request, "the connection broke")
         await _until(loop, done_at + 1e-3, deadline, request)
-        if fate in ("500 silent", "500 billed", "502 page"):
+        if fate in ("500 silent", "500 billed", "500 doubtful", "502 page"):
             return service.refusal(fate), post
         if fate == "200 garbage":
             return Answer(200, b'{"data": [{"b64_json": "' + b"!" * 20), post

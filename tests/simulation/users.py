@@ -127,7 +127,7 @@ class Story:
         choices = self.choices
         if not choices.chance(percent):
             return {}
-        fuse = int(choices.magnitude(2, 3_000))
+        fuse = int(choices.magnitude(5, 1_500))
         return {"fuse": fuse, "power": choices.chance(power)}
 
     def idle(self) -> None:
@@ -228,6 +228,7 @@ class Batches(Story):
         world.disk.is_volatile = choices.chance(40)
         self.makeup = [self._prompt(number) for number in range(1 + choices.below(3))]
         self.allowed: Counter[str] = Counter()
+        self.reuse = world.root / "paid.db" if choices.chance(15) else None
         self.same_ranges = True
         self.has_changed = False
         self.has_lost_power = False
@@ -384,7 +385,12 @@ class Batches(Story):
                 )
             else:
                 run = client.batch(
-                    rows, out=self.out, concurrency=concurrency, budget_usd=self.budget, join=join
+                    rows,
+                    out=self.out,
+                    concurrency=concurrency,
+                    budget_usd=self.budget,
+                    join=join,
+                    reuse=self.reuse,
                 )
             seen = 0
             async with run:

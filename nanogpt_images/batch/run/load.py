@@ -77,6 +77,8 @@ class Load:
 
     def wait_s(self) -> float:
         """Return the seconds until it is worth asking again; 0.0 where a POST may leave now."""
+        if self._taken and self._in_a_row < _PROBING:
+            return 0.0
         now = self._clock()
         at_risk = [post for post in self._posts if post.left_at is None or post.left_at + _YOUNG_S > now]
         self._taken = self._taken or len(at_risk) < len(self._posts)

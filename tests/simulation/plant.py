@@ -31,9 +31,12 @@ def _mutants():
 MUTANTS = _mutants()
 
 
+DOCUMENT = tomllib.loads((HERE / "planted.toml").read_text("utf-8"))
+
+
 def read_faults() -> list:
     """The faults of planted.toml, with those of tests/mutants/faults.toml that it names."""
-    document = tomllib.loads((HERE / "planted.toml").read_text("utf-8"))
+    document = DOCUMENT
     shared = {fault.id: fault for fault in MUTANTS.read_faults()}
     own = [MUTANTS.Fault(**record, tests=()) for record in document["fault"]]
     return [shared[name] for name in document["known"]] + own
@@ -61,7 +64,7 @@ def find(fault, seeds: int) -> tuple[int | None, str]:
 
 
 def main() -> int:
-    """Print a row for each fault; return 1 where one is not found."""
+    """Print a row for each fault; return 1 where one that was found before is not found."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,13 +75,14 @@ def main() -> int:
     if stale := [fault.id for fault in faults if not fault.fits]:
         print("the source has changed under these faults:", ", ".join(stale))
         return 1
-    missed = 0
+    missed = lost = 0
     for fault in faults:
         needed, rule = find(fault, options.seeds)
         missed += needed is None
+        lost += needed is None and fault.id not in DOCUMENT["unproven"]
         print(f"{fault.id:46} {needed or '-':>6}  {rule[:110]}", flush=True)
     print(f"\n{len(faults)} faults, {len(faults) - missed} found within {options.seeds:,} seeds each")
-    return 1 if missed else 0
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

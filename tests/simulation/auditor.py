@@ -283,7 +283,9 @@ class Auditor:
         have been left.
         """
         for prompt, book in self.journal(out).items():
-            states = ("sent", "linked") if changed else ("pending", "sent", "linked")
+            # With a clock that was wrong the life of a URL seems longer, and its refusal not yet final.
+            linked = () if self.world.met["clock set"] else ("linked",)
+            states = ("sent", *linked) if changed else ("pending", "sent", *linked)
             left = {state: count for state, count in book["states"].items() if state in states}
             self.must(not left, "a calm run leaves nothing open", f"{prompt!r}: {left}")
             free = book["charges"]["rejected"] + book["charges"]["not_sent"]

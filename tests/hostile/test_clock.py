@@ -63,7 +63,7 @@ async def test_a_date_to_wait_for_is_bounded() -> None:
         async with AsyncClient(
             sandbox.api_key, sandbox.url, requests_per_second=None, retry=policy
         ) as client:
-            client._sender._sleep = client._sender.limiter._sleep = sleep
+            client._sender._sleep = client._sender.keys.lanes[0].limiter._sleep = sleep
             with pytest.raises(RateLimitError) as caught:
                 await client.images.generate("a fox", model="tiny-and-fast")
     assert caught.value.charge is Charge.REJECTED

@@ -886,8 +886,8 @@ async def test_only_what_was_not_charged_is_sent_again(fault: str, posts: int, c
     """A fault that strikes once is overcome where it certainly cost nothing, and raised otherwise."""
     async with connected(Fault(fault, times=1)) as (client, sandbox):
         # Waits are the scripted clock's: a Retry-After costs this test no time.
-        client._sender._sleep = client._sender.limiter._sleep = (clock := Clock()).sleep
-        client._sender.limiter._clock = clock
+        client._sender._sleep = client._sender.keys.lanes[0].limiter._sleep = (clock := Clock()).sleep
+        client._sender.keys.lanes[0].limiter._clock = clock
         expected = nullcontext() if charge is None else pytest.raises(NanoGPTError)
         with expected as caught:
             await client.images.generate("x", model="tiny-and-fast", validate=False)

@@ -73,8 +73,11 @@ async def work(
 ) -> None:
     """The clients work on the same rows, each with a journal of its own; *midway* a third is done."""
     due = [midway]
+    together = asyncio.Barrier(len(clients))
 
     async def rows() -> AsyncIterator[dict[str, object]]:
+        # None begins alone: it could be done before the other has opened the journal.
+        await together.wait()
         # Rows of an async source are admitted one by one.
         for number in range(ROWS):
             yield {"prompt": f"prompt {number}", "model": MODEL, "count": COUNT}

@@ -240,7 +240,7 @@ def main() -> int:
     records = asyncio.run(measure(quick=arguments.quick))
     print(json.dumps(records, indent=1) if arguments.json else table(records))
     if broken := repeated(records):
-        print(f"repeated although it may have been charged: {', '.join(broken)}", file=sys.stderr)
+        print(f"not sent exactly once: {', '.join(broken)}", file=sys.stderr)
     return bool(broken)
 
 
